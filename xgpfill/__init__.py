@@ -1,0 +1,65 @@
+"""xgpfill fills the gaps of gridded geoscience data with Gaussian processes, in one line of xarray.
+
+>>> import xarray as xr
+>>> import xgpfill  # registers .gpfill on Dataset and DataArray
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from xgpfill import accessor as _accessor  # noqa: F401  (registers .gpfill)
+
+if TYPE_CHECKING:
+    from xgpfill import datasets as datasets
+    from xgpfill import errors as errors
+    from xgpfill import metrics as metrics
+    from xgpfill import plotting as plotting
+    from xgpfill.engines.select import select_method as select_method
+    from xgpfill.engines.settings import Exact as Exact
+    from xgpfill.engines.settings import Variational as Variational
+    from xgpfill.io import load as load
+    from xgpfill.kernels.spec import RBF as RBF
+    from xgpfill.kernels.spec import Brownian as Brownian
+    from xgpfill.kernels.spec import Constant as Constant
+    from xgpfill.kernels.spec import Matern as Matern
+    from xgpfill.kernels.spec import Periodic as Periodic
+    from xgpfill.kernels.spec import RationalQuadratic as RationalQuadratic
+    from xgpfill.kernels.spec import Spectral as Spectral
+    from xgpfill.model import FittedModel as FittedModel
+    from xgpfill.results import Reconstruction as Reconstruction
+
+__version__ = "0.1.0"
+
+_MODULES = ("datasets", "errors", "metrics", "plotting")
+_HOMES = {
+    "select_method": "engines.select",
+    "Exact": "engines.settings",
+    "Variational": "engines.settings",
+    "load": "io",
+    "RBF": "kernels.spec",
+    "Brownian": "kernels.spec",
+    "Constant": "kernels.spec",
+    "Matern": "kernels.spec",
+    "Periodic": "kernels.spec",
+    "RationalQuadratic": "kernels.spec",
+    "Spectral": "kernels.spec",
+    "FittedModel": "model",
+    "Reconstruction": "results",
+}
+
+__all__ = ["__version__", *_MODULES, *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use, so that importing xgpfill costs next to nothing."""
+    if name in _MODULES:
+        return import_module(f"xgpfill.{name}")
+    if name in _HOMES:
+        return getattr(import_module(f"xgpfill.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'xgpfill' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,227 @@
+"""The accessor ``.gpfill`` on DataArray and Dataset: it names every argument and delegates."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from xgpfill.errors import NotFittedError
+
+if TYPE_CHECKING:
+    from xgpfill.dataset import FittedDataset
+    from xgpfill.engines.settings import Settings
+    from xgpfill.kernels.spec import Kernel
+    from xgpfill.model import FittedModel
+    from xgpfill.results import Reconstruction
+
+    Dims = Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None
+    KernelLike = Kernel | str | None
+    Sizes = str | Mapping[str, int]
+
+_FIT_DOC = """Learn the covariance of the gappy field and condition on its observations.
+
+        Parameters
+        ----------{variable}
+        dims : names in any order, or mapping, optional
+            Dimensions to fit, e.g. ``("time", "lat", "lon")``; inferred when left out. A mapping says which is which:
+            ``{{"time": "t", "y": "j", "x": "i"}}``. Other dimensions are independent fields that share the
+            hyperparameters.
+        time_kernel, space_kernel : str, Kernel or None
+            "matern12", "matern32", "matern52", "rbf", "rational_quadratic", "periodic", "spectral", "brownian" (time),
+            "constant", or an object such as ``xgpfill.Matern(1.5, lengthscale=30.0)``; they compose with ``+`` and ``*``.
+            Lengthscales are in days and km. None: no correlation along that axis.
+        combine : {{"anova", "product", "sum"}}, optional
+            "anova" (default): a static space term, a common time term and `scales` space-time products. A fixed kernel,
+            or None on one side, implies "product".
+        scales : int
+            Number of space-time products under anova.
+        noise : float or DataArray, optional
+            Noise variance in data units², or the standard error of each observation (its scale is learned). None
+            learns one variance.
+        method : {{"auto", "exact", "variational"}} or settings
+            The engine, e.g. ``xgpfill.Variational(num_inducing=2000)``.
+        geometry : {{"auto", "sphere", "cylinder", "plane"}}
+            What distance means; the sphere for latitude and longitude.
+        valid : bool DataArray or True, optional
+            Where the field exists (sea); elsewhere the result is NaN. True: everywhere.
+        hyperparameters : Dataset, optional
+            Of an earlier model; nothing is learned then.
+        tile, halo : optional
+            Cells of a tile and seen beyond it, e.g. ``tile={{"time": 30}}``; "auto" makes one tile whenever it fits.
+        check : {{"blocks", "full"}}
+            On lazy data, whether to look for infinities only in what learning reads, or in all of it first.
+        device : {{"auto", "cpu", "cuda"}}
+        dtype : {{"float64", "float32"}}
+        seed : int
+            Same seed, same answer.
+        progress : bool, optional
+            Show progress bars; by default when someone is watching.
+
+        Returns
+        -------
+        {returns}
+
+        Raises
+        ------
+        XgpfillError
+            A ValueError that says what was found, what was expected and what to type.
+
+        Examples
+        --------
+        >>> import xgpfill
+        >>> ds = xgpfill.datasets.synthetic_sst(days=10, nlat=10, nlon=12)
+        >>> {example}
+        >>> mean, variance = model.reconstruct()
+        >>> mean.dims
+        ('time', 'lat', 'lon')
+        """
+
+
+class _Accessor:
+    """What both accessors share: the last model fitted through this same object."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+        self._model: Any = None
+
+    def _last(self, call: str) -> Any:
+        if self._model is None:
+            raise NotFittedError(
+                f"Nothing was fitted through this object, so `{call}` has no model; `ds['x']` makes a new object each time. "
+                f"Keep the model: `model = da.gpfill.fit(...)`, then `model.{call}`."
+            )
+        return self._model
+
+    def reconstruct(
+        self,
+        *,
+        include_noise: bool = False,
+        variance: bool = True,
+        tile: Sizes | None = None,
+        halo: str | int | Mapping[str, int] | None = None,
+        progress: bool | None = None,
+    ) -> Reconstruction:
+        """Reconstruct with the last model fitted through this object; see :meth:`FittedModel.reconstruct`."""
+        last = self._last("reconstruct()")
+        return last.reconstruct(include_noise=include_noise, variance=variance, tile=tile, halo=halo, progress=progress)  # type: ignore[no-any-return]
+
+    def predict(self, target: Any, *, include_noise: bool = False, covariance: bool = False) -> Any:
+        """Predict with the last model fitted through this object; see :meth:`FittedModel.predict`."""
+        return self._last("predict(target)").predict(target, include_noise=include_noise, covariance=covariance)
+
+    def sample(self, n: int = 1, *, seed: int = 0, include_noise: bool = False, progress: bool | None = None) -> Any:
+        """Sample from the last model fitted through this object; see :meth:`FittedModel.sample`."""
+        return self._last("sample(n)").sample(n, seed=seed, include_noise=include_noise, progress=progress)
+
+    @property
+    def model(self) -> Any:
+        """The last model fitted through this object."""
+        return self._last("model")
+
+
+@xr.register_dataarray_accessor("gpfill")
+class DataArrayAccessor(_Accessor):
+    """Fill the gaps of this DataArray: ``da.gpfill.fit(...)``."""
+
+    def fit(
+        self,
+        *,
+        dims: Dims = None,
+        time_kernel: KernelLike = "matern32",
+        space_kernel: KernelLike = "matern32",
+        combine: str | None = None,
+        scales: int = 2,
+        noise: float | xr.DataArray | None = None,
+        method: str | Settings = "auto",
+        geometry: str = "auto",
+        valid: xr.DataArray | bool | None = None,
+        hyperparameters: xr.Dataset | None = None,
+        tile: Sizes = "auto",
+        halo: str | int | Mapping[str, int] = "auto",
+        check: str = "blocks",
+        device: str = "auto",
+        dtype: str = "float64",
+        seed: int = 0,
+        progress: bool | None = None,
+    ) -> FittedModel:
+        from xgpfill.fitting import fit  # torch loads here, once
+
+        self._model = fit(
+            self._data, dims=dims, time_kernel=time_kernel, space_kernel=space_kernel, combine=combine, scales=scales,
+            noise=noise, method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters, tile=tile,
+            halo=halo, check=check, device=device, dtype=dtype, seed=seed, progress=progress,
+        )  # fmt: skip
+        return self._model  # type: ignore[no-any-return]
+
+    fit.__doc__ = _FIT_DOC.format(
+        variable="", returns="FittedModel", example='model = ds["sst"].gpfill.fit(valid=ds["valid"], method="exact")'
+    )
+
+    def fill(self, **fit_arguments: Any) -> xr.DataArray:
+        """Fit and return the field with its gaps filled: observed where observed, the mean elsewhere.
+
+        Parameters
+        ----------
+        **fit_arguments
+            Those of :meth:`fit`.
+
+        Examples
+        --------
+        >>> import xgpfill
+        >>> ds = xgpfill.datasets.synthetic_sst(days=10, nlat=10, nlon=12)
+        >>> filled = ds["sst"].gpfill.fill(valid=ds["valid"], method="exact")
+        >>> bool(filled.where(ds["valid"], 0.0).notnull().all())
+        True
+        """
+        return self.fit(**fit_arguments).filled
+
+
+@xr.register_dataset_accessor("gpfill")
+class DatasetAccessor(_Accessor):
+    """Fill the gaps of variables of this Dataset: ``ds.gpfill.fit(variable="sst", ...)``."""
+
+    def fit(
+        self,
+        *,
+        variable: Hashable | list[Hashable] | tuple[Hashable, ...] | None = None,
+        dims: Dims = None,
+        time_kernel: KernelLike = "matern32",
+        space_kernel: KernelLike = "matern32",
+        combine: str | None = None,
+        scales: int = 2,
+        noise: float | xr.DataArray | None = None,
+        method: str | Settings = "auto",
+        geometry: str = "auto",
+        valid: xr.DataArray | bool | None = None,
+        hyperparameters: xr.Dataset | None = None,
+        tile: Sizes = "auto",
+        halo: str | int | Mapping[str, int] = "auto",
+        check: str = "blocks",
+        device: str = "auto",
+        dtype: str = "float64",
+        seed: int = 0,
+        progress: bool | None = None,
+    ) -> FittedModel | FittedDataset:
+        from xgpfill.dataset import fit_dataset  # torch loads here, once
+
+        self._model = fit_dataset(
+            self._data, variable, dims=dims, time_kernel=time_kernel, space_kernel=space_kernel, combine=combine,
+            scales=scales, noise=noise, method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters,
+            tile=tile, halo=halo, check=check, device=device, dtype=dtype, seed=seed, progress=progress,
+        )  # fmt: skip
+        return self._model  # type: ignore[no-any-return]
+
+    fit.__doc__ = _FIT_DOC.format(
+        variable="""
+        variable : name, list or tuple of names, optional
+            What to fit. Needed when several variables have the fitted dimensions. A name gives DataArrays, a list
+            gives Datasets, each variable fitted on its own.""",
+        returns="FittedModel, or FittedDataset for a list of variables",
+        example='model = ds.gpfill.fit(variable="sst", valid=ds["valid"], method="exact")',
+    )
+
+    def fill(self, **fit_arguments: Any) -> xr.DataArray | xr.Dataset:
+        """Fit and return the field(s) with their gaps filled; the arguments are those of :meth:`fit`."""
+        return self.fit(**fit_arguments).filled

@@ -1,0 +1,142 @@
+"""Several variables of a Dataset: which to fit, and their models side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from xgpfill.errors import VariableError, XgpfillError, listed
+from xgpfill.fitting import fit
+from xgpfill.model import FittedModel
+from xgpfill.results import Context, Reconstruction, suffixed
+
+
+def fit_dataset(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -> FittedModel | FittedDataset:
+    """Fit the named variable(s) of a Dataset, or the only one that has the fitted dimensions.
+
+    Raises
+    ------
+    VariableError
+        When a name is missing, or several variables could be meant.
+    """
+    if isinstance(variable, (list, tuple)) and variable not in ds:
+        if not variable:
+            raise VariableError(f"variable={variable!r} names nothing. The Dataset has {listed(ds.data_vars)}.")
+        per_variable = {name: _own_arguments(arguments, name) for name in variable}
+        return FittedDataset({name: fit(_named(ds, name), dims=dims, **per_variable[name]) for name in variable})
+    return fit(_named(ds, variable) if variable is not None else _only(ds, dims, arguments), dims=dims, **arguments)
+
+
+def _own_arguments(arguments: dict[str, Any], name: Hashable) -> dict[str, Any]:
+    """Arguments of one variable: Datasets of `noise` or `valid` hold one field for each name."""
+    own = dict(arguments)
+    for key in ("noise", "valid"):
+        if isinstance(own[key], xr.Dataset):
+            own[key] = own[key][name]
+    return own
+
+
+def _named(ds: xr.Dataset, name: Hashable) -> xr.DataArray:
+    if name not in ds.data_vars:
+        raise VariableError(f"There is no variable {name!r} in the Dataset, which has {listed(ds.data_vars)}.")
+    return ds[name]
+
+
+def _only(ds: xr.Dataset, dims: Any, arguments: dict[str, Any]) -> xr.DataArray:
+    """The one variable that can be meant."""
+    if dims is None:
+        wanted: set[Hashable] = set()
+    elif isinstance(dims, Mapping):
+        wanted = set(dims.values())
+    else:
+        wanted = {dims} if isinstance(dims, str) or not isinstance(dims, Iterable) else set(dims)
+    most = max((da.ndim for da in ds.data_vars.values() if da.dtype.kind in "iuf"), default=0)
+    found = [
+        name
+        for name, da in ds.data_vars.items()
+        if da.dtype.kind in "iuf" and (wanted <= set(da.dims) if wanted else da.ndim == most and most > 0)
+    ]
+    if len(found) == 1:
+        return ds[found[0]]
+    if not found:
+        raise VariableError(
+            f"No numeric variable of the Dataset has the dimensions {listed(sorted(map(str, wanted)))}; its variables are "
+            f"{listed(ds.data_vars)} on {listed(ds.dims)}."
+        )
+    raise VariableError(
+        f"The Dataset has several variables on these dimensions: {listed(found)}. Name one, e.g. "
+        f"`fit(variable={found[0]!r})`, or a list to fit each."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class FittedDataset:
+    """Models of several variables, fitted independently; every call gives a Dataset.
+
+    Attributes
+    ----------
+    models : dict of name to FittedModel
+    """
+
+    models: dict[Hashable, FittedModel]
+
+    def __getitem__(self, name: Hashable) -> FittedModel:
+        if name not in self.models:
+            raise VariableError(f"No model of {name!r}; there are models of {listed(self.models)}.")
+        return self.models[name]
+
+    def __repr__(self) -> str:
+        return "\n\n".join(map(repr, self.models.values()))
+
+    def _repr_html_(self) -> str:
+        return "".join(model._repr_html_() for model in self.models.values())
+
+    @property
+    def hyperparameters(self) -> dict[Hashable, xr.Dataset]:
+        """Hyperparameters of each variable."""
+        return {name: model.hyperparameters for name, model in self.models.items()}
+
+    def condition(self, ds: xr.Dataset, **kwargs: Any) -> FittedDataset:
+        """The same covariances conditioned on other observations; see :meth:`FittedModel.condition`."""
+        return replace(self, models={n: m.condition(_named(ds, n), **kwargs) for n, m in self.models.items()})
+
+    def reconstruct(self, **kwargs: Any) -> Reconstruction:
+        """Mean and variance Datasets; see :meth:`FittedModel.reconstruct`."""
+        return _paired({n: m.reconstruct(**kwargs) for n, m in self.models.items()})
+
+    def predict(self, target: Any, *, include_noise: bool = False, covariance: bool = False) -> Reconstruction:
+        """Mean and variance Datasets elsewhere; see :meth:`FittedModel.predict`."""
+        if covariance:
+            raise XgpfillError("covariance=True needs one variable: `model['name'].predict(target, covariance=True)`.")
+        return _paired({n: m.predict(target, include_noise=include_noise) for n, m in self.models.items()})
+
+    def sample(self, n: int = 1, **kwargs: Any) -> xr.Dataset:
+        """Coherent draws of each variable; see :meth:`FittedModel.sample`."""
+        return xr.Dataset({name: model.sample(n, **kwargs) for name, model in self.models.items()})
+
+    @property
+    def filled(self) -> xr.Dataset:
+        """Observed values with the gaps filled by the means."""
+        return self.reconstruct().filled  # type: ignore[no-any-return]
+
+    def save(self, path: str | Path, *, data: bool = True) -> None:
+        """Refuse: each variable's model has its own file."""
+        raise XgpfillError(
+            f"Save each model in its own file, e.g. `model[{next(iter(self.models))!r}].save({str(path)!r})`."
+        )
+
+
+def _paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:
+    """Reconstructions of several variables as one of Datasets."""
+    mean = xr.Dataset({n: r.mean for n, r in parts.items()})
+    first = next(iter(parts.values()))
+    variance = (
+        None if first.variance is None else xr.Dataset({suffixed(n, "variance"): r.variance for n, r in parts.items()})
+    )
+    observed = xr.Dataset({n: r._context.observed for n, r in parts.items()})
+    noise = {n: r._context.noise for n, r in parts.items()}
+    return Reconstruction(mean, variance, Context(observed, noise, first._context.variance_kind))

@@ -1,0 +1,162 @@
+"""What an engine is, and the linear algebra that all of them share.
+
+An engine conditions a Gaussian prior on observations. With A the covariance of the observations (field plus
+noise), H the basis functions of the trend and h those of a target,
+
+    P = HᵀA⁻¹H + B⁻¹,   β = P⁻¹HᵀA⁻¹y,   r = h − HᵀA⁻¹k,
+    mean = hᵀβ + kᵀA⁻¹(y − Hβ),   variance = k** − kᵀA⁻¹k + rᵀP⁻¹r
+
+(Rasmussen & Williams 2006, eq. 2.41–2.42). An engine supplies only how A⁻¹ acts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.points import Observations, Points
+    from xgpfill.kernels.covariance import Block, PriorLaw
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Posterior mean and latent variance at targets, each (m,), standardised."""
+
+    mean: FloatArray
+    variance: FloatArray
+
+
+class Posterior(Protocol):
+    """The law of f given the observations: f | y ~ N(K*ᵀA⁻¹y, K** − K*ᵀA⁻¹K*), A = K + noise."""
+
+    def moments(self, targets: Points) -> Moments:
+        """Marginal mean (of the first draw of the data) and latent variance of every target."""
+
+    def means(self, targets: Points) -> FloatArray:
+        """Posterior mean for every draw of the data, (m, draws)."""
+
+    def covariance(self, targets: Points) -> FloatArray:
+        """Joint latent covariance of the targets, (m, m)."""
+
+    def gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
+        """leftᵀ A⁻¹ right for arrays of observations (n, p) and (n, q)."""
+
+    @property
+    def trend(self) -> tuple[float, float] | None:
+        """Estimate and standard error of the constant mean, None where it is not part of the model."""
+
+
+class Engine(Protocol):
+    """A way to condition: frozen settings with one verb."""
+
+    def condition(self, covariance: PriorLaw, observations: Observations, *, trend: bool = True) -> Posterior:
+        """Condition the prior on the observations; with `trend` an unknown constant mean is added."""
+
+
+class Whitener(Protocol):
+    """A linear map W with WᵀW = the part of A⁻¹ that sees the prior: the one thing an engine supplies."""
+
+    def observed(self, values: Tensor) -> Tensor:
+        """ỹ such that a(x)ᵀỹ is the posterior mean of data `values` (n, p); returns (q, p)."""
+
+    def gram(self, left: Tensor, right: Tensor) -> Tensor:
+        """leftᵀA⁻¹right."""
+
+    def targets(self, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """For covariances with targets (·, m): a (q, m), and the factors whose squares are what data add and remove."""
+
+    @property
+    def support(self) -> Points:
+        """The points whose covariance with a target is all that is needed of it."""
+
+
+class WhitenedPosterior:
+    """A posterior from a whitener, a prior law and an optional unknown constant mean.
+
+    Parameters
+    ----------
+    law : PriorLaw
+    whitener : Whitener
+    observations : Observations
+        Values (n,), or (n, draws) for several draws of the data at the same points.
+    trend : bool
+        Whether an unknown constant mean with a flat prior is part of the model.
+    """
+
+    def __init__(self, law: PriorLaw, whitener: Whitener, observations: Observations, *, trend: bool) -> None:
+        self._law, self._whitener = law, whitener
+        y = self._tensor(observations.columns)
+        known = law.mean(observations.points)
+        y = y if known is None else y - known
+        self._ones = torch.ones(y.shape[0], 1, dtype=law.dtype, device=law.device) if trend else None
+        self._coefficients, self._beta = whitener.observed(y), None
+        if self._ones is not None:
+            self._basis = whitener.observed(self._ones)
+            self._precision = whitener.gram(self._ones, self._ones)  # P
+            self._beta = torch.linalg.solve(self._precision, whitener.gram(self._ones, y))  # β = P⁻¹HᵀA⁻¹y
+            self._coefficients = self._coefficients - self._basis @ self._beta
+
+    def _tensor(self, array: FloatArray) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(array)).to(self._law.device, self._law.dtype)
+
+    def moments(self, targets: Points) -> Moments:
+        """Marginal mean (of the first draw of the data) and latent variance of every target."""
+        mean = torch.empty(len(targets), dtype=self._law.dtype)
+        variance = torch.empty_like(mean)
+        for block in self._law.blocks(self._whitener.support, targets):
+            a, gained, lost = self._whitener.targets(block.columns)
+            left = block.variance - lost.square().sum(0) + gained.square().sum(0)
+            if self._ones is not None:
+                r = 1.0 - self._basis.T @ a
+                left = left + r[0].square() / self._precision[0, 0]
+            mean[block.index] = self._mean(a, block)[:, 0].cpu()
+            variance[block.index] = _floored(left, block.variance).cpu()
+        return Moments(mean.double().numpy(), variance.double().numpy())
+
+    def means(self, targets: Points) -> FloatArray:
+        """Posterior mean for every draw of the data, (m, draws)."""
+        mean = torch.empty(len(targets), self._coefficients.shape[1], dtype=self._law.dtype)
+        for block in self._law.blocks(self._whitener.support, targets):
+            mean[block.index] = self._mean(self._whitener.targets(block.columns)[0], block).cpu()
+        return mean.double().numpy()
+
+    def _mean(self, a: Tensor, block: Block) -> Tensor:
+        mean = a.T @ self._coefficients
+        mean = mean if self._beta is None else mean + self._beta
+        return mean if block.mean is None else mean + block.mean
+
+    def covariance(self, targets: Points) -> FloatArray:
+        """Joint latent covariance of the targets."""
+        a, gained, lost = self._whitener.targets(self._law.matrix(self._whitener.support, targets))
+        joint = self._law.matrix(targets, targets) + gained.T @ gained - lost.T @ lost
+        if self._ones is not None:
+            r = 1.0 - self._basis.T @ a
+            joint = joint + r.T @ torch.linalg.solve(self._precision, r)
+        found = joint.double().cpu().numpy()
+        np.fill_diagonal(found, np.maximum(found.diagonal(), 0.0))
+        return 0.5 * (found + found.T)
+
+    def gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
+        """leftᵀ A⁻¹ right."""
+        found = self._whitener.gram(self._tensor(left), self._tensor(right))
+        return found.double().cpu().numpy()
+
+    @property
+    def trend(self) -> tuple[float, float] | None:
+        """Estimate and standard error of the constant mean (standardised), or None."""
+        if self._ones is None:
+            return None
+        assert self._beta is not None
+        return float(self._beta[0, 0]), float(self._precision[0, 0]) ** -0.5
+
+
+def _floored(variance: Tensor, prior: Tensor) -> Tensor:
+    """Rounding may leave a variance just below zero where the data pin the field; it is not less than rounding."""
+    return torch.maximum(variance, torch.finfo(variance.dtype).eps * prior)

@@ -1,0 +1,63 @@
+"""The exact engine: dense Cholesky of all observations. The oracle that other engines are compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from xgpfill.engines.base import WhitenedPosterior
+from xgpfill.engines.settings import Exact
+from xgpfill.errors import TooManyPointsError
+from xgpfill.linalg.dense import cholesky, solve_lower
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from xgpfill.grid.points import Observations, Points
+    from xgpfill.kernels.covariance import PriorLaw
+
+
+@dataclass(frozen=True)
+class ExactEngine:
+    """Condition by a Cholesky factor of the whole covariance, O(n³) time and O(n²) memory."""
+
+    settings: Exact = Exact()
+
+    def condition(self, covariance: PriorLaw, observations: Observations, *, trend: bool = True) -> WhitenedPosterior:
+        """Condition the prior on the observations.
+
+        Raises
+        ------
+        TooManyPointsError
+            When there are more observations than the settings allow.
+        """
+        n = len(observations)
+        if n > self.settings.max_observations:
+            raise TooManyPointsError(
+                f"The exact engine would factor a {n} × {n} matrix: {3 * n * n * 8 / 2**30:.1f} GiB, and more than "
+                f"max_observations={self.settings.max_observations}. Type `method='variational'`, smaller tiles "
+                f"(`tile=`), or `method=xgpfill.Exact(max_observations={n})`."
+            )
+        return WhitenedPosterior(covariance, _Whitener(covariance, observations), observations, trend=trend)
+
+
+class _Whitener:
+    """W = L⁻¹ with A = LLᵀ."""
+
+    def __init__(self, covariance: PriorLaw, observations: Observations) -> None:
+        self.support: Points = observations.points
+        A = covariance.matrix(self.support, self.support)
+        A.diagonal().add_(torch.as_tensor(observations.noise).to(A))
+        self._L = cholesky(A)
+
+    def observed(self, values: Tensor) -> Tensor:
+        return solve_lower(self._L, values)
+
+    def gram(self, left: Tensor, right: Tensor) -> Tensor:
+        return self.observed(left).T @ self.observed(right)
+
+    def targets(self, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        a = solve_lower(self._L, columns)
+        return a, a[:0], a  # nothing gained, aᵀa lost

@@ -1,0 +1,87 @@
+"""Frozen settings of the engines, torch-free, so that naming one costs nothing. `method="exact"` means ``Exact()``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xgpfill.errors import MethodError, listed
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Dense Cholesky: the reference, for up to a few thousand observations in a tile.
+
+    Parameters
+    ----------
+    max_observations : int
+        More observations than this in one tile are refused, with the memory they would take.
+    """
+
+    max_observations: int = 12_000
+
+    def __post_init__(self) -> None:
+        _require_positive_integer("Exact", "max_observations", self.max_observations)
+
+
+@dataclass(frozen=True)
+class Variational:
+    """Inducing points: each tile is summarised by its own `num_inducing` points and the optimal q(u).
+
+    Parameters
+    ----------
+    num_inducing : int
+        Inducing points of each tile (and of the model that learns, with ``train="elbo"``).
+    batch_size, epochs : int
+        Minibatch and passes over the data with ``train="elbo"``.
+    learn_inducing : bool
+        Whether their positions are learned with ``train="elbo"``.
+    validation : float
+        Share of the observations held out with ``train="elbo"``; the state with the best held-out score is kept.
+    train : {"composite", "elbo"}
+        Learn hyperparameters by composite likelihood of blocks, or by the evidence lower bound of a
+        stochastic variational Gaussian process (Hensman, Fusi & Lawrence 2013) in GPyTorch.
+    """
+
+    num_inducing: int = 1024
+    batch_size: int = 1024
+    epochs: int = 30
+    learn_inducing: bool = True
+    validation: float = 0.1
+    train: str = "composite"
+
+    def __post_init__(self) -> None:
+        for name in ("num_inducing", "batch_size", "epochs"):
+            _require_positive_integer("Variational", name, getattr(self, name))
+        if not 0.0 <= self.validation < 1.0:
+            raise MethodError(f"Variational(validation={self.validation!r}): expected a share of at least 0, below 1.")
+        if self.train not in ("composite", "elbo"):
+            raise MethodError(f"Variational(train={self.train!r}): choose 'composite' or 'elbo'.")
+
+
+Settings = Exact | Variational
+METHODS: dict[str, type[Exact | Variational]] = {"exact": Exact, "variational": Variational}
+
+
+def as_settings(method: str | Settings) -> Settings | None:
+    """Settings from a name or object; None means that they are to be chosen ("auto").
+
+    Raises
+    ------
+    MethodError
+        When there is no such engine.
+    """
+    if isinstance(method, (Exact, Variational)):
+        return method
+    if method == "auto":
+        return None
+    if isinstance(method, str) and method in METHODS:
+        return METHODS[method]()
+    raise MethodError(
+        f"Unknown method {method!r}. Choose 'auto', {listed(METHODS)}, or settings such as "
+        f"`xgpfill.Variational(num_inducing=2000)`."
+    )
+
+
+def _require_positive_integer(owner: str, name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise MethodError(f"{owner}({name}={value!r}): expected a positive integer.")

@@ -1,0 +1,68 @@
+"""The errors and warnings of xgpfill. Every message says what was found, what was expected and what to type."""
+
+from __future__ import annotations
+
+
+class XgpfillError(ValueError):
+    """Base of every error that xgpfill raises on purpose."""
+
+
+class DimensionError(XgpfillError):
+    """A dimension is missing, ambiguous, or cannot be given a role."""
+
+
+class CoordinateError(XgpfillError):
+    """A coordinate cannot be used: NaN, not numeric, out of range, duplicated or unsorted."""
+
+
+class DataError(XgpfillError):
+    """The data cannot be fitted: nothing observed, constant, infinite, or of a wrong type."""
+
+
+class AlignmentError(XgpfillError):
+    """A mask, error field or target does not lie on the grid of the data."""
+
+
+class VariableError(XgpfillError):
+    """A variable is missing, or several could be meant and none was named."""
+
+
+class KernelError(XgpfillError):
+    """A kernel or combination of kernels is unknown or not valid here."""
+
+
+class MethodError(XgpfillError):
+    """An engine is unknown, or cannot do what was asked of it."""
+
+
+class TooManyPointsError(MethodError):
+    """The dense engine would need more memory than is sensible."""
+
+
+class DeviceError(XgpfillError):
+    """A device is unknown or absent."""
+
+
+class NoiseError(XgpfillError):
+    """A noise variance or standard error is negative, zero, missing or misplaced."""
+
+
+class NotFittedError(XgpfillError):
+    """Something was asked of a model that this object does not hold."""
+
+
+class FileFormatError(XgpfillError):
+    """A file is not a saved model, or was written by a newer format."""
+
+
+class NumericalError(XgpfillError):
+    """A factorisation failed even after regularisation."""
+
+
+class XgpfillWarning(UserWarning):
+    """Base of every warning that xgpfill gives on purpose."""
+
+
+def listed(names: object) -> str:
+    """Write names for a message: ``'a', 'b', 'c'``."""
+    return ", ".join(repr(name) for name in names) if names else "none"  # type: ignore[attr-defined]

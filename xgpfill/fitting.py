@@ -1,0 +1,169 @@
+"""Fitting: from a gappy DataArray and a prior's description to a FittedModel."""
+
+from __future__ import annotations
+
+import time as clock_time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from xgpfill import hyperparameters as tables
+from xgpfill.engines.select import Choice, select_settings
+from xgpfill.engines.settings import Settings, Variational, as_settings
+from xgpfill.errors import DataError, NoiseError
+from xgpfill.grid.encode import Dims, encode
+from xgpfill.grid.scaling import Scaling
+from xgpfill.kernels.prior import Prior, build_prior, ordered, resolve_brownian
+from xgpfill.kernels.spec import as_kernel, is_directional
+from xgpfill.learning.blocks import BlockPlan, all_values, draw_blocks, draw_sample, observed_share
+from xgpfill.learning.starts import starting_values, summarise
+from xgpfill.model import SMALLEST_NOISE, FittedModel, Halo, KernelLike, Record, Tile, within_valid
+from xgpfill.options import checked_dtype, checked_seed, plain_sizes, progress_bar, resolve_device, show_progress
+
+if TYPE_CHECKING:
+    from xgpfill.grid.lattice import Lattice
+    from xgpfill.grid.points import Observations
+
+ELBO_OBSERVATIONS = 100_000
+"""The most observations that training by evidence lower bound sees."""
+
+
+def fit(
+    da: xr.DataArray,
+    *,
+    dims: Dims = None,
+    time_kernel: KernelLike = "matern32",
+    space_kernel: KernelLike = "matern32",
+    combine: str | None = None,
+    scales: int = 2,
+    noise: float | xr.DataArray | None = None,
+    method: str | Settings = "auto",
+    geometry: str = "auto",
+    valid: xr.DataArray | bool | None = None,
+    hyperparameters: xr.Dataset | None = None,
+    tile: Tile = "auto",
+    halo: Halo = "auto",
+    check: str = "blocks",
+    device: str = "auto",
+    dtype: str = "float64",
+    seed: int = 0,
+    progress: bool | None = None,
+) -> FittedModel:
+    """Learn the covariance of a gappy field and condition on it; see :meth:`xgpfill.accessor.DataArrayAccessor.fit`."""
+    began = clock_time.perf_counter()
+    settings = as_settings(method)
+    options = {"device": resolve_device(device), "dtype": checked_dtype(dtype), "seed": checked_seed(seed)}
+    options |= {"tile": plain_sizes(tile), "halo": plain_sizes(halo)}
+    directional = is_directional(as_kernel(space_kernel))
+    errors = noise if isinstance(noise, xr.DataArray) else None
+    if check not in ("blocks", "full"):
+        raise DataError(
+            f"check={check!r}: choose 'blocks' (read only what learning reads) or 'full' (scan all data first)."
+        )
+    if check == "full" and da.chunks is not None:
+        _scan(da)
+    lattice, layout = encode(da, dims=dims, geometry=geometry, directional=directional, valid=valid, errors=errors)
+    lattice = within_valid(lattice)
+    blocks = draw_blocks(lattice, BlockPlan(), options["seed"])
+    observed = all_values(blocks) if lattice.is_lazy else _observed_values(lattice)
+    scaling = Scaling.of(observed, repr(da.name) if da.name is not None else "the data")
+    choice = (
+        Choice(settings, "named by `method=`") if settings else select_settings(_per_member(lattice, observed.size))
+    )
+    prior = build_prior(
+        time_kernel, space_kernel, combine=combine, scales=scales,
+        num_times=lattice.time.size, num_sites=lattice.space.size, geometry=lattice.space.geometry,
+    )  # fmt: skip
+    prior = resolve_brownian(prior, lattice.time[0] - lattice.time_step, lattice.time_extent + lattice.time_step)
+    prior = _with_noise(prior, noise, scaling)
+    record = Record(choice=str(choice))
+    if hyperparameters is not None:
+        prior = tables.from_dataset(prior, hyperparameters)
+    else:
+        prior, record = _learned(
+            prior, blocks, lattice, scaling, choice.settings, errors is not None, options, show_progress(progress)
+        )
+        record = replace(record, choice=str(choice), seconds=clock_time.perf_counter() - began)
+    return FittedModel(
+        prior=prior, scaling=scaling, settings=choice.settings, lattice=lattice, layout=layout, options=options,
+        record=record, valid=valid if isinstance(valid, xr.DataArray) else None, errors=errors,
+    )  # fmt: skip
+
+
+def _learned(
+    prior: Prior,
+    blocks: list[Observations],
+    lattice: Lattice,
+    scaling: Scaling,
+    settings: Settings,
+    has_errors: bool,
+    options: dict[str, Any],
+    show: bool,
+) -> tuple[Prior, Record]:
+    """Learn what is free, in standardised units, and bring it back to data units."""
+    from xgpfill.learning.composite import learn
+
+    square = scaling.scale**2
+
+    def standardised(found: Observations) -> Observations:
+        noise = found.noise / square if has_errors else found.noise
+        return replace(found, values=scaling.standardised(found.values), noise=noise)
+
+    standard = [standardised(block) for block in blocks]
+    axes = summarise(standard, lattice)
+    start = _scaled_known(prior, 1 / square, noise=not has_errors)
+    start = start.with_values(starting_values(start, axes, noise_is_scale=has_errors))
+    with progress_bar("Learning", show, total=None) as step:
+        if isinstance(settings, Variational) and settings.train == "elbo":
+            from xgpfill.learning.elbo import learn_elbo
+
+            sample = standardised(draw_sample(lattice, ELBO_OBSERVATIONS, options["seed"]))
+            kwargs = {"seed": options["seed"], "device": options["device"], "callback": lambda *_: step()}
+            learned = learn_elbo(start, sample, axes, settings, **kwargs)
+        else:
+            learned = learn(start, standard, axes, callback=lambda *_: step())
+    physical = ordered(learned.prior.scaled(square, noise=not has_errors))
+    return physical, Record(evaluations=learned.evaluations, log_likelihood=learned.log_likelihood)
+
+
+def _scaled_known(prior: Prior, factor: float, *, noise: bool) -> Prior:
+    """A prior of which only the noise may be known, in other units."""
+    known = prior.noise * factor if prior.noise is not None and noise else prior.noise
+    return replace(prior, noise=known)
+
+
+def _with_noise(prior: Prior, noise: float | xr.DataArray | None, scaling: Scaling) -> Prior:
+    """The prior with the noise that was given; a number is a variance in data units²."""
+    if noise is None or isinstance(noise, xr.DataArray):
+        return prior
+    if (
+        isinstance(noise, bool)
+        or not isinstance(noise, (int, float, np.integer, np.floating))
+        or not 0 <= noise < np.inf
+    ):
+        raise NoiseError(
+            f"noise={noise!r}: expected None (learn it), a variance of at least zero in data units², or a DataArray of "
+            f"standard errors on the grid of the data."
+        )
+    return replace(prior, noise=max(float(noise), SMALLEST_NOISE * scaling.scale**2), fixed_noise=True)
+
+
+def _observed_values(lattice: Lattice) -> Any:
+    values = np.asarray(lattice.values)
+    return values[np.isfinite(values)]
+
+
+def _per_member(lattice: Lattice, sampled: int) -> int:
+    """About how many observations one field has."""
+    members = max(1, int(np.prod(lattice.extra_shape)))
+    if lattice.is_lazy:
+        return int(observed_share(lattice, 0) * np.prod(lattice.shape))
+    return sampled // members
+
+
+def _scan(da: xr.DataArray) -> None:
+    """Look for infinities in all of lazy data, chunk by chunk."""
+    if da.dtype.kind == "f" and bool(np.isinf(da).any().compute()):
+        raise DataError("The data hold infinite values. Make them gaps: `da.where(np.isfinite(da))`.")

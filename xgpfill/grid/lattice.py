@@ -1,0 +1,141 @@
+"""The lattice: a gappy field in canonical order (extra..., time, y, x) with physical coordinates, arrays only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Window = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
+"""Indices of a box of the lattice along (time, y, x); longitude indices may wrap."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where the cells are.
+
+    Attributes
+    ----------
+    coordinates : array (ny, nx, d)
+        Kilometres (or `unit`), embedded so that Euclidean distance is the distance of the geometry.
+    geometry : {"sphere", "cylinder", "plane"}
+    unit : str
+    is_grid : bool
+        Whether neighbours in index are neighbours in space (false for a list of sites).
+    wraps : bool
+        Whether the last meridian is a neighbour of the first.
+    """
+
+    coordinates: FloatArray
+    geometry: str
+    unit: str = "km"
+    is_grid: bool = True
+    wraps: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of cells along (y, x)."""
+        return self.coordinates.shape[0], self.coordinates.shape[1]
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return self.shape[0] * self.shape[1]
+
+    @cached_property
+    def steps(self) -> tuple[float, float]:
+        """Typical distance between neighbours along y and along x (0 for an axis of one cell)."""
+        steps = []
+        for axis in (0, 1):
+            differences = np.linalg.norm(np.diff(self.coordinates, axis=axis), axis=-1)
+            steps.append(float(np.median(differences)) if differences.size else 0.0)
+        return steps[0], steps[1]
+
+    @cached_property
+    def extent(self) -> float:
+        """Diameter of the region: the largest side of its bounding box (km)."""
+        flat = self.coordinates.reshape(-1, self.coordinates.shape[-1])
+        return float(np.max(np.ptp(flat, axis=0))) if flat.size else 0.0
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Values on time × y × x, NaN in the gaps, possibly lazy, with any number of extra leading axes.
+
+    Attributes
+    ----------
+    values : array (extra..., time, y, x)
+        numpy or dask.
+    time : array (time,)
+        Days from the epoch.
+    space : Space
+    valid : bool array (extra or 1..., time or 1, y or 1, x or 1), or None
+        Where the field exists; None: everywhere.
+    errors : array (extra or 1..., time or 1, y or 1, x or 1), or None
+        Standard error of each observation, in data units.
+    """
+
+    values: Any
+    time: FloatArray
+    space: Space
+    valid: Any = None
+    errors: Any = None
+    extra_shape: tuple[int, ...] = field(default=())
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of cells along (time, y, x)."""
+        return (self.time.size, *self.space.shape)
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether the values are a dask array."""
+        return hasattr(self.values, "dask")
+
+    @cached_property
+    def time_step(self) -> float:
+        """Median time step (days)."""
+        return float(np.median(np.diff(self.time))) if self.time.size > 1 else 1.0
+
+    @property
+    def time_extent(self) -> float:
+        """Days from the first to the last time."""
+        return float(np.ptp(self.time)) if self.time.size > 1 else 0.0
+
+    def members(self) -> Iterator[tuple[int, ...]]:
+        """Indices of the independent fields."""
+        yield from np.ndindex(self.extra_shape)
+
+    def window(self, array: Any, member: tuple[int, ...], window: Window) -> Any:
+        """The part of a canonical array inside a window; axes of length one are kept as they are."""
+        leading = tuple(0 if n == 1 else m for n, m in zip(array.shape, member, strict=False))
+        part = array[leading] if leading else array
+        for axis, indices in enumerate(window):
+            if part.shape[axis] != 1 or self.shape[axis] == 1:
+                part = take(part, indices, axis)
+        return part
+
+
+def take(array: Any, indices: NDArray[np.intp], axis: int) -> Any:
+    """Take along one axis, by slices where indices run without a jump (cheap for dask), else by index."""
+    selection: list[Any] = [slice(None)] * array.ndim
+    runs = np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)
+    if len(runs) > 2:
+        selection[axis] = indices
+        return array[tuple(selection)]
+    parts = []
+    for run in runs:
+        selection[axis] = slice(int(run[0]), int(run[-1]) + 1) if run.size else slice(0, 0)
+        parts.append(array[tuple(selection)])
+    if len(parts) == 1:
+        return parts[0]
+    if hasattr(array, "dask"):
+        import dask.array
+
+        return dask.array.concatenate(parts, axis=axis)
+    return np.concatenate(parts, axis=axis)

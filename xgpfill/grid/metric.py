@@ -1,0 +1,223 @@
+"""Physical coordinates: degrees or projected metres to km, dates to days. No torch, no xarray objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xgpfill.errors import AlignmentError, CoordinateError, KernelError, listed
+
+EARTH_RADIUS_KM = 6371.0088
+"""Mean radius of the Earth (km), IUGG."""
+
+GEOMETRIES = ("auto", "sphere", "cylinder", "plane")
+_KM_PER_UNIT = {
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e-3),
+    **dict.fromkeys(("km", "kilometer", "kilometers", "kilometre", "kilometres"), 1.0),
+}
+_DAYS_PER_UNIT = {
+    **dict.fromkeys(("day", "days", "d"), 1.0),
+    **dict.fromkeys(("hour", "hours", "hr", "hrs", "h"), 1 / 24),
+    **dict.fromkeys(("minute", "minutes", "min", "mins"), 1 / 1440),
+    **dict.fromkeys(("second", "seconds", "sec", "secs", "s"), 1 / 86400),
+    **dict.fromkeys(("week", "weeks"), 7.0),
+    **dict.fromkeys(("year", "years", "yr", "yrs"), 365.2425),
+}
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How the two space coordinates become km: the geometry and its reference point.
+
+    Attributes
+    ----------
+    geometry : {"sphere", "cylinder", "plane"}
+    degrees : bool
+        Whether the coordinates are latitude and longitude in degrees.
+    factor : float
+        Kilometres (or `unit`) per unit of a projected coordinate.
+    unit : str
+        Unit of distances: "km", "cell" for coordinates that are indices, else the coordinate's own unit.
+    latitude, longitude : float
+        Centre of the local plane and of the range longitudes are unwrapped to (degrees).
+    """
+
+    geometry: str
+    degrees: bool
+    factor: float = 1.0
+    unit: str = "km"
+    latitude: float = 0.0
+    longitude: float = 0.0
+
+    def embed(self, y: FloatArray, x: FloatArray) -> FloatArray:
+        """Coordinates (..., d) in km whose Euclidean distance is the distance of this geometry.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> sphere = Metric("sphere", degrees=True)
+        >>> a, b = sphere.embed(np.array([0.0, 0.0]), np.array([359.5, -0.5]))
+        >>> bool(np.allclose(a, b))  # no seam at the date line
+        True
+        """
+        y, x = np.broadcast_arrays(np.asarray(y, float), np.asarray(x, float))
+        if not self.degrees:
+            return np.stack([x * self.factor, y * self.factor], axis=-1)
+        turn = np.deg2rad(self.unwrap(x) - self.longitude)
+        phi = np.deg2rad(y)
+        if self.geometry == "sphere":
+            parts = [np.cos(phi) * np.cos(turn), np.cos(phi) * np.sin(turn), np.sin(phi)]
+        elif self.geometry == "cylinder":
+            parts = [np.cos(turn), np.sin(turn), phi]
+        else:
+            parts = [np.cos(np.deg2rad(self.latitude)) * turn, phi]
+        return EARTH_RADIUS_KM * np.stack(parts, axis=-1)
+
+    def unwrap(self, longitude: FloatArray) -> FloatArray:
+        """Longitudes brought within half a turn of the centre."""
+        return (np.asarray(longitude, float) - self.longitude + 180.0) % 360.0 - 180.0 + self.longitude
+
+
+def metric_for(y: FloatArray, x: FloatArray, *, degrees: bool, units: str, geometry: str, directional: bool) -> Metric:
+    """Choose the metric of these coordinates.
+
+    Parameters
+    ----------
+    y, x : array
+        Latitude and longitude in degrees, or projected coordinates.
+    degrees : bool
+        Whether they are latitude and longitude.
+    units : str
+        Unit of projected coordinates ("m", "km", "cell", ...).
+    geometry : {"auto", "sphere", "cylinder", "plane"}
+    directional : bool
+        Whether a kernel needs the two directions apart (periodic, spectral).
+    """
+    if geometry not in GEOMETRIES:
+        raise CoordinateError(f"Unknown geometry {geometry!r}. Choose one of {listed(GEOMETRIES)}.")
+    if not degrees:
+        if geometry in ("sphere", "cylinder"):
+            raise CoordinateError(
+                f"geometry={geometry!r} needs latitude and longitude in degrees, but the coordinates are in "
+                f"{units!r}. Type `geometry='plane'`, or give the coordinates CF units such as 'degrees_north'."
+            )
+        known = _KM_PER_UNIT.get(units.strip().lower())
+        return Metric("plane", degrees=False, factor=known or 1.0, unit="km" if known else units or "1")
+    outside = np.abs(y) > 90.0 + 1e-6
+    if outside.any():
+        raise CoordinateError(
+            f"Latitude {float(y[outside][0])!r} is outside −90…90 degrees. If these are projected coordinates, give "
+            f"them `units='m'` or `'km'`; if dims are mixed up, name them: `dims={{'y': ..., 'x': ...}}`."
+        )
+    if directional and geometry == "sphere":
+        raise KernelError(
+            "periodic and spectral kernels of space are not positive definite as functions of the chord on the "
+            "sphere. Type `geometry='plane'` for a region, or leave `geometry='auto'`."
+        )
+    centre, extent = _longitude_span(x)
+    if geometry == "auto":
+        geometry = "plane" if directional else "sphere"
+    if directional and extent > 180.0:
+        raise KernelError(
+            f"periodic and spectral kernels of space need a region at most 180° wide; the data span {extent:.1f}°. "
+            f"Select a region, or choose `space_kernel='matern32'`, which has no seam."
+        )
+    middle = 0.5 * (float(np.min(y)) + float(np.max(y)))
+    return Metric(geometry, degrees=True, latitude=middle, longitude=centre)
+
+
+def _longitude_span(x: FloatArray) -> tuple[float, float]:
+    """Centre and width (degrees) of the smallest arc that holds all longitudes."""
+    turned = np.unique(np.asarray(x, float) % 360.0)
+    if turned.size == 1:
+        return float(turned[0]), 0.0
+    gaps = np.diff(turned, append=turned[0] + 360.0)
+    widest = int(np.argmax(gaps))
+    start = turned[(widest + 1) % turned.size]
+    extent = 360.0 - float(gaps[widest])
+    return float((start + extent / 2) % 360.0), extent
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where day zero is, and what kind of dates are counted from it.
+
+    Attributes
+    ----------
+    kind : {"datetime64", "timedelta64", "cftime", "number"}
+    epoch : str or float
+        ISO date (with `calendar` for cftime), or the first number.
+    calendar : str
+    scale : float
+        Days per unit of a numeric axis.
+    """
+
+    kind: str
+    epoch: str | float = 0.0
+    calendar: str = ""
+    scale: float = 1.0
+
+    def days(self, times: NDArray[Any], units: str = "") -> FloatArray:
+        """Days (float64) from the epoch to each of `times`.
+
+        Raises
+        ------
+        AlignmentError
+            When the dates are of another kind or calendar than this clock's.
+        """
+        other = clock_of(times, units)
+        if (other.kind, other.calendar) != (self.kind, self.calendar):
+            raise AlignmentError(
+                f"These times are {_described(other)}, but the model was fitted on {_described(self)}. "
+                f"Convert one of them, e.g. `da.convert_calendar('standard')` or `xr.decode_cf(ds)`."
+            )
+        if self.kind == "datetime64":
+            return np.asarray((times - np.datetime64(self.epoch, "ns")) / np.timedelta64(1, "ns") / 86400e9, float)
+        if self.kind == "timedelta64":
+            return np.asarray(times / np.timedelta64(1, "ns") / 86400e9, float)
+        if self.kind == "cftime":
+            import cftime
+
+            return np.asarray(cftime.date2num(times, f"days since {self.epoch}", calendar=self.calendar), float)
+        return (np.asarray(times, float) - float(self.epoch)) * self.scale
+
+
+def clock_of(times: NDArray[Any], units: str = "") -> Clock:
+    """The clock whose day zero is the first of `times`.
+
+    Parameters
+    ----------
+    times : array (time,)
+        datetime64, timedelta64, cftime objects, or numbers (days unless `units` says otherwise).
+    units : str
+        The ``units`` attribute of a numeric axis.
+    """
+    if "%Y" in units:
+        raise CoordinateError(
+            f"Time is coded as {units!r}, which is not an elapsed time. Decode it first, e.g. "
+            f"`ds['time'] = pd.to_datetime(ds.time.values.astype(int).astype(str), format='%Y%m%d')`."
+        )
+    if np.issubdtype(times.dtype, np.datetime64):
+        if np.isnat(times).any():
+            raise CoordinateError("Time holds NaT. Drop these steps, e.g. `da.dropna('time', how='all')`.")
+        return Clock("datetime64", epoch=str(times.astype("datetime64[ns]")[0]))
+    if np.issubdtype(times.dtype, np.timedelta64):
+        return Clock("timedelta64")
+    if times.dtype == object and hasattr(times.flat[0], "calendar"):
+        return Clock("cftime", epoch=times.flat[0].isoformat(sep=" "), calendar=times.flat[0].calendar)
+    if not np.issubdtype(times.dtype, np.number) or np.issubdtype(times.dtype, np.complexfloating):
+        raise CoordinateError(
+            f"Time has dtype {times.dtype}; expected datetime64, cftime or real numbers. "
+            f"Decode it, e.g. `ds['time'] = pd.to_datetime(ds['time'])`."
+        )
+    scale = _DAYS_PER_UNIT.get(units.split(" since ", maxsplit=1)[0].strip().lower(), 1.0)
+    return Clock("number", epoch=float(times.flat[0]), scale=scale)
+
+
+def _described(clock: Clock) -> str:
+    return f"{clock.kind} ({clock.calendar} calendar)" if clock.calendar else clock.kind

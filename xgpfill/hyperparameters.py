@@ -1,0 +1,161 @@
+"""Hyperparameters for people: a Dataset in physical units, tables as text and HTML, and back into a prior."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from html import escape
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xgpfill.errors import KernelError, listed
+from xgpfill.grid.lattice import Lattice
+from xgpfill.kernels.prior import Prior
+from xgpfill.kernels.spec import AXIS_FREQUENCY, AXIS_UNIT, Constant, Independent, Kernel, Matern
+from xgpfill.results import squared
+
+
+def to_dataset(prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool) -> xr.Dataset:
+    """Every hyperparameter by term, in data units², days and km.
+
+    Returns
+    -------
+    Dataset
+        ``variance(term)``, ``time_lengthscale(term)``, ``space_lengthscale(term)``, … and the scalar ``noise``;
+        NaN where a term has no such hyperparameter. Mixtures have a dimension ``component``.
+    """
+    names = [term.name for term in prior.terms]
+    columns: dict[str, dict[str, Any]] = defaultdict(dict)
+    unit_of: dict[str, str] = {}
+    for path, value, unit, _ in prior.items():
+        if path == "noise":
+            continue
+        term, rest = path.split(".", 1)
+        key = rest.replace(".", "_")
+        columns[key][term] = value
+        unit_of[key] = _unit(unit, "days" if rest.startswith("time") else lattice.space.unit, units)
+    ds = xr.Dataset(coords={"term": names})
+    for key, by_term in columns.items():
+        size = max(len(v) if isinstance(v, tuple) else 0 for v in by_term.values())
+        if size:
+            table = np.full((len(names), size), np.nan)
+            for term, value in by_term.items():
+                table[names.index(term), : len(value)] = value
+            ds[key] = (("term", f"{key}_component"), table)
+        else:
+            ds[key] = ("term", np.array([float(by_term.get(n, np.nan)) for n in names]))
+        ds[key].attrs["units"] = unit_of[key]
+    ds["noise"] = ((), float(prior.noise) if prior.noise is not None else np.nan)
+    ds["noise"].attrs = {
+        "units": "1" if noise_is_scale else squared(units),
+        "long_name": "factor on the squared standard errors" if noise_is_scale else "noise variance",
+    }
+    return ds
+
+
+def _unit(marker: str, axis: str, units: str) -> str:
+    return {AXIS_UNIT: axis, AXIS_FREQUENCY: f"{axis}-1", "variance": squared(units)}.get(marker, "1")
+
+
+def from_dataset(prior: Prior, ds: xr.Dataset) -> Prior:
+    """The prior with its numbers read from such a Dataset.
+
+    Raises
+    ------
+    KernelError
+        When it holds other terms, or lacks a hyperparameter.
+    """
+    if not isinstance(ds, xr.Dataset) or "term" not in ds.coords or "noise" not in ds:
+        raise KernelError(
+            "`hyperparameters` is not a Dataset of hyperparameters. Give `model.hyperparameters` of a fitted model."
+        )
+    terms = [t.name for t in prior.terms]
+    found = [str(t) for t in ds["term"].values]
+    if found != terms:
+        raise KernelError(
+            f"`hyperparameters` has the terms {listed(found)}, but these arguments build {listed(terms)}. Use the kernels, "
+            f"`combine=` and `scales=` it was learned with."
+        )
+    values: dict[str, Any] = {}
+    for path, _, _, _ in prior.items():
+        key = "noise" if path == "noise" else path.split(".", 1)[1].replace(".", "_")
+        if key not in ds:
+            raise KernelError(f"`hyperparameters` has no {key!r}; it was learned with other kernels.")
+        entry = ds[key] if path == "noise" else ds[key].sel(term=path.split(".", 1)[0])
+        numbers = np.asarray(entry.values, float)
+        numbers = numbers[np.isfinite(numbers)]
+        if numbers.size == 0 or (numbers < 0).any():
+            raise KernelError(f"`hyperparameters` has no usable number for {path!r}: {entry.values!r}.")
+        values[path] = tuple(numbers.tolist()) if entry.ndim else float(numbers[0])
+    return prior.with_values(values)
+
+
+def rows(prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool) -> list[tuple[str, str, str, str]]:
+    """The table people read: term, standard deviation, time, space."""
+    table = []
+    for term in prior.terms:
+        deviation = "" if term.variance is None else f"{float(term.variance) ** 0.5:.3g} {units}".strip()
+        table.append((term.name, deviation, described(term.time, "days"), described(term.space, lattice.space.unit)))
+    if prior.noise is not None:
+        noise = f"{float(prior.noise) ** 0.5:.3g} {'× error' if noise_is_scale else units}".strip()
+        table.append(("noise", noise, "", ""))
+    return table
+
+
+HEADINGS = ("term", "std. dev.", "time", "space")
+
+
+def described(kernel: Kernel, unit: str) -> str:
+    """A kernel in words: ``Matérn-3/2, 12.3 days``."""
+    if isinstance(kernel, Constant):
+        return "constant"
+    if isinstance(kernel, Independent):
+        return "independent"
+    if kernel.parts:
+        sign = " + " if type(kernel).__name__ == "Sum" else " × "
+        return sign.join(described(part, unit) for part in kernel.parts)
+    name = f"Matérn-{int(2 * kernel.nu)}/2" if isinstance(kernel, Matern) else type(kernel).__name__
+    numbers = []
+    for key, marker in kernel.parameter_units().items():
+        value = getattr(kernel, key)
+        if value is None:
+            continue
+        suffix = {AXIS_UNIT: f" {unit}", AXIS_FREQUENCY: f" per {unit.rstrip('s')}"}.get(marker, "")
+        label = "" if key == "lengthscale" and marker == AXIS_UNIT else f"{key} "
+        written = " ".join(f"{v:.3g}" for v in value) if isinstance(value, tuple) else f"{float(value):.4g}"
+        numbers.append(f"{label}{written}{suffix}")
+    return ", ".join([name, *numbers])
+
+
+def as_text(table: list[tuple[str, str, str, str]]) -> str:
+    """The table in aligned columns."""
+    every = [HEADINGS, *table]
+    widths = [max(len(row[i]) for row in every) for i in range(4)]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in every)
+
+
+def as_html(table: list[tuple[str, str, str, str]]) -> str:
+    """The table in HTML."""
+    head = "".join(f"<th style='text-align:left'>{escape(h)}</th>" for h in HEADINGS)
+    body = "".join(
+        "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def unidentified(prior: Prior, lattice: Lattice) -> list[str]:
+    """Terms whose lengthscale is beyond half the extent, so that it trades off against the variance."""
+    found = []
+    for term in prior.terms:
+        for kernel, extent in ((term.time, lattice.time_extent), (term.space, lattice.space.extent)):
+            lengthscale = getattr(kernel, "lengthscale", None)
+            if (
+                lengthscale is not None
+                and not isinstance(kernel, Constant)
+                and extent > 0
+                and float(lengthscale) > extent / 2
+            ):
+                found.append(term.name)
+                break
+    return found

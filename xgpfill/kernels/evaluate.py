@@ -1,0 +1,206 @@
+"""Kernels evaluated with torch: correlation as a function of lags, differentiable in the hyperparameters."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from xgpfill.errors import KernelError
+from xgpfill.grid.metric import EARTH_RADIUS_KM
+from xgpfill.kernels.spec import (
+    RBF,
+    Brownian,
+    Constant,
+    Independent,
+    Kernel,
+    Matern,
+    Periodic,
+    Product,
+    RationalQuadratic,
+    Spectral,
+    Sum,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+
+class Lags:
+    """Separation of two sets of coordinates along one axis, each view computed once and when needed.
+
+    Parameters
+    ----------
+    first, second : Tensor (..., d)
+        Coordinates that broadcast against each other: (n, 1, d) and (1, m, d) for a matrix, (p, d) for pairs.
+    geometry : {"time", "sphere", "cylinder", "plane"}
+    """
+
+    def __init__(self, first: Tensor, second: Tensor, geometry: str) -> None:
+        self.first, self.second, self.geometry = first, second, geometry
+
+    @classmethod
+    def matrix(cls, first: Tensor, second: Tensor, geometry: str) -> Lags:
+        """Lags of every element of `first` (..., n, d) with every one of `second` (..., m, d)."""
+        return cls(first[..., :, None, :], second[..., None, :, :], geometry)
+
+    @cached_property
+    def distance(self) -> Tensor:
+        """Euclidean distance, by direct differences: exact also for near neighbours."""
+        size = self.first.shape[-1]
+        if size == 1:
+            return (self.first[..., 0] - self.second[..., 0]).abs()
+        square = (self.first[..., 0] - self.second[..., 0]).square()
+        for k in range(1, size):
+            square = square + (self.first[..., k] - self.second[..., k]).square()
+        if square.requires_grad:  # the square root has no derivative at zero
+            square = square.clamp_min(1e-20)
+        return square.sqrt()
+
+    @cached_property
+    def components(self) -> tuple[Tensor, ...]:
+        """The separation in each direction, in the axis' unit (two directions in space)."""
+        if self.geometry == "sphere":
+            raise KernelError(
+                "periodic and spectral kernels of space are not valid on the sphere. "
+                "Type `geometry='plane'` (a region) or leave `geometry='auto'`."
+            )
+        if self.geometry == "cylinder":
+            turn = torch.atan2(self.first[..., 1], self.first[..., 0])
+            turn = turn - torch.atan2(self.second[..., 1], self.second[..., 0])
+            wrapped = torch.remainder(turn + math.pi, 2 * math.pi) - math.pi
+            return (EARTH_RADIUS_KM * wrapped, self.first[..., 2] - self.second[..., 2])
+        return tuple(self.first[..., k] - self.second[..., k] for k in range(self.first.shape[-1]))
+
+
+def correlation(kernel: Kernel, lags: Lags) -> Tensor:
+    """Evaluate a kernel whose hyperparameters are all numbers or tensors.
+
+    Returns
+    -------
+    Tensor
+        The correlation at every lag, of the lags' broadcast shape.
+    """
+    try:
+        evaluate = _EVALUATORS[type(kernel)]
+    except KeyError:
+        raise KernelError(f"No evaluator for kernel {kernel!r}.") from None
+    return evaluate(kernel, lags)
+
+
+class _MaternCorrelation(torch.autograd.Function):
+    """Matérn correlation with its closed-form derivative in log lengthscale: one exponential for both."""
+
+    @staticmethod
+    def forward(ctx, distance: Tensor, lengthscale: Tensor, nu: float) -> Tensor:  # type: ignore[no-untyped-def, override]
+        a = distance * (math.sqrt(2 * nu) / lengthscale)
+        e = torch.exp(-a)
+        if nu == 0.5:
+            value, slope = e, a * e  # slope = −a dk/da = dk/dlogℓ
+        elif nu == 1.5:
+            value, slope = (1 + a) * e, a * a * e
+        else:
+            value, slope = (1 + a + a * a / 3) * e, a * a * (1 + a) * e / 3
+        ctx.save_for_backward(slope, lengthscale)
+        return value
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def, override]
+        slope, lengthscale = ctx.saved_tensors
+        return None, (grad * slope).sum() / lengthscale, None
+
+
+def _matern(kernel: Matern, lags: Lags) -> Tensor:
+    if isinstance(kernel.lengthscale, torch.Tensor) and not lags.distance.requires_grad:
+        return _MaternCorrelation.apply(lags.distance, kernel.lengthscale, kernel.nu)  # type: ignore[no-any-return, no-untyped-call]
+    a = lags.distance * (math.sqrt(2 * kernel.nu) / _number(kernel.lengthscale))
+    polynomial = {0.5: lambda: 1.0, 1.5: lambda: 1 + a, 2.5: lambda: 1 + a + a * a / 3}[kernel.nu]()
+    return polynomial * torch.exp(-a)
+
+
+def _rbf(kernel: RBF, lags: Lags) -> Tensor:
+    return torch.exp(-0.5 * (lags.distance / _number(kernel.lengthscale)).square())
+
+
+def _rational_quadratic(kernel: RationalQuadratic, lags: Lags) -> Tensor:
+    alpha = _number(kernel.alpha)
+    scaled = (lags.distance / _number(kernel.lengthscale)).square()
+    return torch.exp(-alpha * torch.log1p(scaled / (2 * alpha)))
+
+
+def _periodic(kernel: Periodic, lags: Lags) -> Tensor:
+    period, lengthscale = _number(kernel.period), _number(kernel.lengthscale)
+    phase = sum(torch.sin(math.pi * lag / period).square() for lag in lags.components)
+    return torch.exp(-2 * phase / lengthscale**2)  # type: ignore[operator]
+
+
+def _spectral(kernel: Spectral, lags: Lags) -> Tensor:
+    weights = _weights(kernel.weights, kernel.num_components)
+    frequencies, bandwidths = kernel.frequencies, kernel.bandwidths
+    assert frequencies is not None and bandwidths is not None  # resolved before evaluation
+
+    def mixture(lag: Tensor) -> Tensor:
+        parts = (
+            w * torch.exp(-2 * (math.pi * lag * b).square()) * torch.cos(2 * math.pi * lag * f)
+            for w, f, b in zip(weights, frequencies, bandwidths, strict=True)
+        )
+        return sum(parts)  # type: ignore[return-value]
+
+    return math.prod(map(mixture, lags.components))  # type: ignore[arg-type, return-value]
+
+
+def _brownian(kernel: Brownian, lags: Lags) -> Tensor:
+    if kernel.start is None or kernel.extent is None:
+        raise KernelError("A brownian kernel has no start; it gets one from the data in `fit`.")
+    elapsed = torch.minimum(lags.first[..., 0], lags.second[..., 0]) - kernel.start
+    return (_number(kernel.offset) + elapsed.clamp_min(0.0)) / kernel.extent
+
+
+def _constant(kernel: Constant, lags: Lags) -> Tensor:
+    return lags.distance.new_ones(()).expand(lags.distance.shape)
+
+
+def _independent(kernel: Independent, lags: Lags) -> Tensor:
+    return (lags.distance == 0).to(lags.distance.dtype)
+
+
+def _sum(kernel: Sum, lags: Lags) -> Tensor:
+    weights = _weights(kernel.weights, len(kernel.parts))
+    parts = (w * correlation(part, lags) for w, part in zip(weights, kernel.parts, strict=True))
+    return sum(parts)  # type: ignore[return-value]
+
+
+def _product(kernel: Product, lags: Lags) -> Tensor:
+    return math.prod(correlation(part, lags) for part in kernel.parts)  # type: ignore[arg-type, return-value]
+
+
+_EVALUATORS: dict[type[Kernel], Callable[..., Tensor]] = {
+    Matern: _matern,
+    RBF: _rbf,
+    RationalQuadratic: _rational_quadratic,
+    Periodic: _periodic,
+    Spectral: _spectral,
+    Brownian: _brownian,
+    Constant: _constant,
+    Independent: _independent,
+    Sum: _sum,
+    Product: _product,
+}
+
+
+def _number(value: float | Tensor | None) -> float | Tensor:
+    """A hyperparameter that must be known by now."""
+    assert value is not None, "hyperparameters are resolved before evaluation"
+    return value
+
+
+def _weights(weights: tuple[float | Tensor, ...] | None, count: int) -> list[float | Tensor]:
+    """Relative weights normalised to sum to one; equal when None."""
+    if weights is None:
+        return [1.0 / count] * count
+    total = sum(weights)
+    return [w / total for w in weights]

@@ -1,0 +1,208 @@
+"""The prior of the field: a sum of separable space-time terms and a noise, as frozen, torch-free data.
+
+Variances and noise are in data units², lengthscales in days and km. How terms are chosen from
+``time_kernel``, ``space_kernel`` and ``combine`` is settled here; evaluation is in
+:mod:`xgpfill.kernels.evaluate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from xgpfill.errors import KernelError, listed
+from xgpfill.kernels.spec import (
+    Brownian,
+    Constant,
+    Independent,
+    Kernel,
+    Sum,
+    as_kernel,
+    has_type,
+    is_directional,
+    replaced,
+    walk,
+)
+
+if TYPE_CHECKING:
+    from xgpfill.kernels.spec import Number
+
+COMBINATIONS = ("anova", "product", "sum")
+AXES = ("time", "space")
+
+
+@dataclass(frozen=True)
+class Term:
+    """One separable part: ``variance · k_time(t, t') · k_space(s, s')``; a constant factor is :class:`Constant`."""
+
+    name: str
+    time: Kernel
+    space: Kernel
+    variance: Number | None = None
+
+
+@dataclass(frozen=True)
+class Prior:
+    """All terms and the noise.
+
+    Attributes
+    ----------
+    terms : tuple of Term
+    noise : float or None
+        Noise variance in data units²; with per-cell standard errors, the factor on their squares.
+    combine : {"anova", "product", "sum"}
+    geometry : {"sphere", "cylinder", "plane"}
+    """
+
+    terms: tuple[Term, ...]
+    noise: Number | None = None
+    combine: str = "anova"
+    geometry: str = "plane"
+    fixed_noise: bool = False
+
+    def items(self) -> Iterator[tuple[str, Any, str, bool]]:
+        """Every hyperparameter as (path, value, unit, fixed); the path is e.g. ``slow.time.lengthscale``."""
+        for term in self.terms:
+            yield f"{term.name}.variance", term.variance, "variance", False
+            for axis in AXES:
+                for path, kernel in walk(getattr(term, axis)):
+                    fixed = bool(getattr(kernel, "fixed", False))
+                    for name, unit in kernel.parameter_units().items():
+                        yield f"{term.name}.{axis}.{path}{name}", getattr(kernel, name), unit, fixed
+        yield "noise", self.noise, "variance", self.fixed_noise
+
+    def with_values(self, values: Mapping[str, Any]) -> Prior:
+        """The same prior with the hyperparameters named by path replaced."""
+        terms = []
+        for term in self.terms:
+            own: dict[str, Any] = {}
+            for axis in AXES:
+                prefix = f"{term.name}.{axis}."
+                inner = {p.removeprefix(prefix): v for p, v in values.items() if p.startswith(prefix)}
+                own[axis] = replaced(getattr(term, axis), inner) if inner else getattr(term, axis)
+            own["variance"] = values.get(f"{term.name}.variance", term.variance)
+            terms.append(replace(term, **own))
+        return replace(self, terms=tuple(terms), noise=values.get("noise", self.noise))
+
+    def scaled(self, factor: float, *, noise: bool = True) -> Prior:
+        """The prior of the field times sqrt(`factor`): every variance (and the noise) times `factor`."""
+        terms = tuple(replace(t, variance=t.variance * factor) for t in self.terms if t.variance is not None)
+        new_noise = self.noise * factor if noise and self.noise is not None else self.noise
+        return replace(self, terms=terms, noise=new_noise)
+
+    def restricted(self, names: tuple[str, ...]) -> Prior:
+        """The prior of the named terms alone."""
+        return replace(self, terms=tuple(t for t in self.terms if t.name in names))
+
+    @property
+    def is_directional(self) -> bool:
+        """Whether any space factor needs the two directions apart."""
+        return any(is_directional(term.space) for term in self.terms)
+
+
+def build_prior(
+    time_kernel: Kernel | str | None,
+    space_kernel: Kernel | str | None,
+    *,
+    combine: str | None,
+    scales: int,
+    num_times: int,
+    num_sites: int,
+    geometry: str,
+) -> Prior:
+    """The terms that the arguments mean on a lattice of this shape, nothing learned yet.
+
+    Raises
+    ------
+    KernelError
+        When a kernel or combination is unknown or not valid on its axis.
+    """
+    time, space = as_kernel(time_kernel), as_kernel(space_kernel)
+    if has_type(space, Brownian):
+        raise KernelError("brownian is a kernel of time only; for space choose e.g. `space_kernel='matern12'`.")
+    if combine is not None and combine not in COMBINATIONS:
+        raise KernelError(f"Unknown combine={combine!r}. Choose one of {listed(COMBINATIONS)}.")
+    if isinstance(scales, bool) or not isinstance(scales, int) or scales < 1:
+        raise KernelError(f"scales={scales!r}: expected a positive integer, e.g. `scales=2`.")
+    one_sided = isinstance(time, Independent) or isinstance(space, Independent)
+    chosen = combine or ("product" if one_sided or time.is_fixed or space.is_fixed else "anova")
+    time = Constant() if num_times == 1 else time
+    space = Constant() if num_sites == 1 else space
+    terms = {"anova": _anova, "product": _product, "sum": _sum}[chosen](time, space, scales)
+    return Prior(terms=terms, combine=chosen, geometry=geometry)
+
+
+def _anova(time: Kernel, space: Kernel, scales: int) -> tuple[Term, ...]:
+    """Static + common + `scales` products; what the data cannot tell apart is left out."""
+    products = _products(time, space, scales)
+    if isinstance(time, Constant) or isinstance(space, Constant):
+        return products
+    if isinstance(time, Independent) or isinstance(space, Independent):
+        return products
+    static = Term("static", Constant(), _unnumbered(space))
+    common = Term("common", _unnumbered(time), Constant())
+    return (static, common, *products)
+
+
+def _products(time: Kernel, space: Kernel, scales: int) -> tuple[Term, ...]:
+    """Space-time products, slowest first; given numbers belong to the slowest."""
+    names = {1: ("product",), 2: ("slow", "fast")}.get(scales, tuple(f"scale{j + 1}" for j in range(scales)))
+    rest = [Term(name, _unnumbered(time), _unnumbered(space)) for name in names[1:]]
+    return (Term(names[0], time, space), *rest)
+
+
+def _product(time: Kernel, space: Kernel, scales: int) -> tuple[Term, ...]:
+    return (Term("product", time, space),)
+
+
+def _sum(time: Kernel, space: Kernel, scales: int) -> tuple[Term, ...]:
+    """Space + time; an axis of one point has no term."""
+    terms = []
+    if not isinstance(space, Constant):
+        terms.append(Term("space", Constant(), space))
+    if not isinstance(time, Constant):
+        terms.append(Term("time", time, Constant()))
+    return tuple(terms) or (Term("space", Constant(), Constant()),)
+
+
+def _unnumbered(kernel: Kernel) -> Kernel:
+    """The family of a kernel: same types, no numbers given, nothing fixed."""
+    blank: dict[str, Any] = dict.fromkeys(kernel.parameter_units())
+    if hasattr(kernel, "fixed"):
+        blank["fixed"] = False
+    parts = tuple(_unnumbered(part) for part in kernel.parts)
+    if parts:
+        blank["parts"] = parts
+    return replace(kernel, **blank) if blank else kernel
+
+
+def resolve_brownian(prior: Prior, start: float, extent: float) -> Prior:
+    """Give every Brownian kernel its starting day and extent (days)."""
+
+    def resolved(kernel: Kernel) -> Kernel:
+        if isinstance(kernel, Brownian) and kernel.start is None:
+            return replace(kernel, start=start, extent=extent)
+        return kernel.with_parts(tuple(resolved(part) for part in kernel.parts))
+
+    return replace(prior, terms=tuple(replace(t, time=resolved(t.time)) for t in prior.terms))
+
+
+def ordered(prior: Prior) -> Prior:
+    """Products sorted so that the first is the slowest (or, without time, the largest)."""
+    swappable = [t for t in prior.terms if t.name in ("slow", "fast") or t.name.startswith("scale")]
+    if len(swappable) < 2 or any(t.time.is_fixed or t.space.is_fixed for t in swappable):
+        return prior
+    axis = "space" if isinstance(swappable[0].time, (Constant, Independent)) else "time"
+    ranked = sorted(swappable, key=lambda t: -_reach(getattr(t, axis)))
+    renamed = iter(replace(t, name=old.name) for t, old in zip(ranked, swappable, strict=True))
+    return replace(prior, terms=tuple(next(renamed) if t in swappable else t for t in prior.terms))
+
+
+def _reach(kernel: Kernel) -> float:
+    """How far a kernel correlates, in its axis' unit: the longest lengthscale found in it."""
+    reaches = [float(k.lengthscale) for _, k in walk(kernel) if getattr(k, "lengthscale", None) is not None]  # type: ignore[attr-defined]
+    return max(reaches, default=0.0)
+
+
+__all__ = ["Prior", "Sum", "Term", "build_prior", "ordered", "resolve_brownian"]

@@ -1,0 +1,1 @@
+"""Learning hyperparameters: blocks of observations, starts from the data, composite likelihood."""

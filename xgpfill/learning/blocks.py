@@ -1,0 +1,222 @@
+"""Small sets of observations to learn from: compact space-time neighbourhoods and scattered samples.
+
+On lazy data only the chunks under these blocks are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xgpfill.errors import DataError
+from xgpfill.grid.lattice import FloatArray, Lattice, Window
+from xgpfill.grid.points import IntArray, Observations, Points
+
+ASPECTS = (0.25, 1.0, 4.0)
+"""Extent in time steps over extent in cells of a compact block: wide, even, long."""
+ZOOMS = (1.0, 1.0, 2.5, 5.0)
+"""Linear size of compact blocks, relative to the smallest that holds enough; larger ones are thinned."""
+NUM_SCATTERED_WINDOWS = 16
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """How many blocks of how many observations to learn from."""
+
+    compact: int = 12
+    scattered: int = 4
+    size: int = 384
+
+
+def read_window(lattice: Lattice, member: tuple[int, ...], window: Window) -> Observations:
+    """The observed cells of a window of one field; values and squared errors in data units.
+
+    Raises
+    ------
+    DataError
+        When the window holds an infinite value.
+    """
+    values = np.asarray(lattice.window(lattice.values, member, window), dtype=np.float64)
+    if np.isinf(values).any():
+        raise DataError(
+            f"The data hold an infinite value within time steps {int(window[0][0])} to {int(window[0][-1])}. "
+            f"Make them gaps: `da.where(np.isfinite(da))`."
+        )
+    observed = np.isfinite(values)
+    if lattice.valid is not None:
+        observed &= np.asarray(lattice.window(lattice.valid, member, window))
+    t, y, x = np.nonzero(observed)
+    noise = np.ones(t.size)
+    if lattice.errors is not None:
+        errors = np.asarray(lattice.window(lattice.errors, member, window), dtype=np.float64)
+        noise = np.broadcast_to(errors, values.shape)[observed] ** 2
+    _, ny, nx = values.shape
+    sites = lattice.space.coordinates[np.ix_(window[1], window[2])].reshape(ny * nx, -1)
+    points = Points(lattice.time[window[0]], sites, t, y * nx + x)
+    return Observations(points, values[observed], noise)
+
+
+def whole(lattice: Lattice) -> Window:
+    """The window that is the whole lattice."""
+    nt, ny, nx = (np.arange(n) for n in lattice.shape)
+    return nt, ny, nx
+
+
+def draw_blocks(lattice: Lattice, plan: BlockPlan, seed: int) -> list[Observations]:
+    """Draw the blocks to learn from; a lattice with few observations is one block of all of them.
+
+    Parameters
+    ----------
+    lattice : Lattice
+    plan : BlockPlan
+    seed : int
+        Same seed, same blocks.
+    """
+    rng = np.random.default_rng(seed)
+    if not lattice.is_lazy and np.prod(lattice.shape) * max(1, int(np.prod(lattice.extra_shape))) <= 2**22:
+        blocks = [b for m in lattice.members() if len(b := read_window(lattice, m, whole(lattice)))]
+        if sum(map(len, blocks)) <= 4 * plan.size:
+            return blocks
+    members = list(lattice.members())
+    drawn = []
+    for i in range(plan.compact):
+        member = members[int(rng.integers(len(members)))]
+        aspect, zoom = ASPECTS[i % len(ASPECTS)], ZOOMS[i // len(ASPECTS) % len(ZOOMS)]
+        drawn.append(_compact(lattice, member, rng, plan.size, aspect, zoom))
+    for _ in range(plan.scattered):
+        member = members[int(rng.integers(len(members)))]
+        drawn.append(_scattered(lattice, member, rng, plan.size))
+    blocks = [block for block in drawn if len(block) > 1]
+    return blocks
+
+
+def _compact(
+    lattice: Lattice, member: tuple[int, ...], rng: np.random.Generator, size: int, aspect: float, zoom: float
+) -> Observations:
+    """About `size` observations around a random cell, from a window grown until it holds enough."""
+    centre = tuple(int(rng.integers(n)) for n in lattice.shape)
+    cells = float(size)
+    while True:
+        window = _window_around(lattice, centre, cells, aspect)
+        found = read_window(lattice, member, window)
+        covered = all(w.size == n for w, n in zip(window, lattice.shape, strict=True))
+        if len(found) >= size or covered:
+            break
+        cells *= max(2.0, min(16.0, 1.3 * size / max(len(found), 1)))
+    if zoom > 1.0 and not covered:
+        found = read_window(lattice, member, _window_around(lattice, centre, cells * zoom**3, aspect))
+    return _thinned(found, rng, size)
+
+
+def _window_around(lattice: Lattice, centre: tuple[int, ...], cells: float, aspect: float) -> Window:
+    """Indices of a box of about `cells` cells around `centre`, `aspect` times longer in time than wide."""
+    nt, ny, nx = lattice.shape
+    flat_axes = [n == 1 for n in (nt, ny, nx)]
+    free = max(1, 3 - sum(flat_axes))
+    width = (cells / (1.0 if nt == 1 else aspect)) ** (1 / free)
+    spans = _fitted((aspect * width, width, width), (nt, ny, nx), cells)
+    t, y, x = (_range(c, s, n) for c, s, n in zip(centre, spans, (nt, ny, nx), strict=True))
+    if not lattice.space.is_grid:
+        flat = lattice.space.coordinates.reshape(lattice.space.size, -1)
+        near = np.argsort(np.linalg.norm(flat - flat[centre[1] * nx + centre[2]], axis=1), kind="stable")
+        chosen = np.sort(near[: max(1, y.size * x.size)])
+        y, x = (chosen, np.zeros(1, np.intp)) if nx == 1 else (np.zeros(1, np.intp), chosen)
+    return t, y, x
+
+
+def _fitted(spans: tuple[float, ...], sizes: tuple[int, ...], cells: float) -> list[int]:
+    """Spans clipped to the lattice; what an axis cannot take, the others get."""
+    wanted = np.array(spans)
+    limits = np.array(sizes, float)
+    for _ in range(3):
+        clipped = np.minimum(wanted, limits)
+        free = wanted < limits
+        if not free.any():
+            break
+        wanted = np.where(free, wanted * (cells / clipped.prod()) ** (1 / free.sum()), limits)
+    return [int(np.clip(round(w), 1, n)) for w, n in zip(wanted, sizes, strict=True)]
+
+
+def _range(centre: int, span: int, size: int) -> IntArray:
+    start = int(np.clip(centre - span // 2, 0, size - span))
+    return np.arange(start, start + span)
+
+
+def _scattered(lattice: Lattice, member: tuple[int, ...], rng: np.random.Generator, size: int) -> Observations:
+    """Observations from all over the domain; on lazy data from a few of its chunks."""
+    pieces = [_thinned(read_window(lattice, member, w), rng, size) for w in _scattered_windows(lattice, rng)]
+    return _thinned(merged([p for p in pieces if len(p)] or pieces[:1]), rng, size)
+
+
+def _scattered_windows(lattice: Lattice, rng: np.random.Generator) -> Iterator[Window]:
+    edges = [_edges(lattice, axis) for axis in range(3)]
+    counts = [len(e) - 1 for e in edges]
+    total = int(np.prod(counts))
+    for flat in rng.choice(total, size=min(total, NUM_SCATTERED_WINDOWS), replace=False):
+        where = np.unravel_index(int(flat), counts)
+        t, y, x = (np.arange(e[i], e[i + 1]) for e, i in zip(edges, where, strict=True))
+        yield t, y, x
+
+
+def _edges(lattice: Lattice, axis: int) -> list[int]:
+    """Where the chunks of a canonical axis begin and end."""
+    if not lattice.is_lazy:
+        return [0, lattice.shape[axis]]
+    return [0, *np.cumsum(lattice.values.chunks[axis - 3]).tolist()]
+
+
+def _thinned(found: Observations, rng: np.random.Generator, size: int) -> Observations:
+    if len(found) <= size:
+        return found
+    return found.take(np.sort(rng.choice(len(found), size=size, replace=False)))
+
+
+def merged(pieces: list[Observations]) -> Observations:
+    """Several sets of observations as one."""
+    points = Points.scattered(
+        np.concatenate([p.points.time for p in pieces]), np.concatenate([p.points.space for p in pieces])
+    )
+    values: FloatArray = np.concatenate([p.values for p in pieces])
+    return Observations(points, values, np.concatenate([p.noise for p in pieces]))
+
+
+def all_values(blocks: list[Observations]) -> FloatArray:
+    """The values of all blocks, one after another."""
+    return np.concatenate([b.values for b in blocks]) if blocks else np.zeros(0)
+
+
+def draw_sample(lattice: Lattice, size: int, seed: int) -> Observations:
+    """At most `size` observations from all over the domain and all independent fields."""
+    rng = np.random.default_rng(seed)
+    members = list(lattice.members())
+    share = -(-size // len(members))
+    return merged([_scattered(lattice, member, rng, share) for member in members])
+
+
+def observed_share(lattice: Lattice, seed: int) -> float:
+    """Share of cells with an observation; on lazy data estimated from a few chunks."""
+    if not lattice.is_lazy:
+        return float(np.mean(np.isfinite(lattice.values)))
+    rng = np.random.default_rng(seed)
+    member = next(lattice.members())
+    counts = [
+        (len(read_window(lattice, member, w)), float(np.prod([i.size for i in w])))
+        for w in _scattered_windows(lattice, rng)
+    ]
+    seen, cells = map(sum, zip(*counts, strict=True))
+    return seen / cells
+
+
+def nearest_known(errors: Any) -> FloatArray:
+    """Standard errors with each unknown one replaced by the nearest known (in cells)."""
+    from scipy.ndimage import distance_transform_edt
+
+    values = np.asarray(errors, dtype=np.float64)
+    unknown = ~(np.isfinite(values) & (values > 0))
+    if not unknown.any() or unknown.all():
+        return values
+    nearest = distance_transform_edt(unknown, return_distances=False, return_indices=True)
+    return np.asarray(values[tuple(nearest)])

@@ -1,0 +1,191 @@
+"""Where learning starts: hyperparameters guessed from the variogram and the spectrum of the blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xgpfill.grid.lattice import FloatArray, Lattice
+from xgpfill.grid.points import Observations
+from xgpfill.kernels.prior import AXES, Prior, Term
+from xgpfill.kernels.spec import (
+    Brownian,
+    Constant,
+    Independent,
+    Kernel,
+    Periodic,
+    RationalQuadratic,
+    Spectral,
+    Sum,
+    walk,
+)
+
+FIRST_NOISE = 0.02
+"""Share of the variance taken for noise at the start."""
+
+
+@dataclass(frozen=True)
+class AxisSummary:
+    """What one axis looks like before learning, in its unit (days or km).
+
+    Attributes
+    ----------
+    step, extent : float
+    half : float
+        Lag at which the semivariance reaches half of the variance.
+    frequencies : tuple of float
+        Strongest frequencies (cycles per unit), strongest first.
+    """
+
+    step: float
+    extent: float
+    half: float
+    frequencies: tuple[float, ...]
+
+
+def summarise(blocks: list[Observations], lattice: Lattice) -> dict[str, AxisSummary]:
+    """Describe time and space from the blocks (standardised values)."""
+    nt, ny, nx = lattice.shape
+    time_step, time_extent = lattice.time_step, max(lattice.time_extent, lattice.time_step)
+    steps = [s for s in lattice.space.steps if s > 0]
+    space_step = min(steps) if steps else 1.0
+    space_extent = max(lattice.space.extent, space_step)
+    time_half, space_half = _half_lags(blocks, time_step, space_step)
+    return {
+        "time": AxisSummary(
+            time_step, time_extent, _between(time_half, time_step, time_extent), _peaks(blocks, "time", time_step)
+        ),
+        "space": AxisSummary(
+            space_step,
+            space_extent,
+            _between(space_half, space_step, space_extent),
+            _peaks(blocks, "space", space_step),
+        ),
+    }
+
+
+def _between(half: float, step: float, extent: float) -> float:
+    return float(np.clip(half if np.isfinite(half) else extent / 5, step, extent))
+
+
+def _half_lags(blocks: list[Observations], time_step: float, space_step: float) -> tuple[float, float]:
+    """Lags in time (at about one place) and in space (at about one time) of half the variance."""
+    lags: dict[str, list[FloatArray]] = {"time": [], "space": []}
+    halves: dict[str, list[FloatArray]] = {"time": [], "space": []}
+    for block in blocks:
+        i, j = np.triu_indices(len(block), 1)
+        dt = np.abs(block.points.time[i] - block.points.time[j])
+        ds = np.linalg.norm(block.points.space[i] - block.points.space[j], axis=-1)
+        square = 0.5 * (block.values[i] - block.values[j]) ** 2
+        for axis, lag, near in (("time", dt, ds <= 1.5 * space_step), ("space", ds, dt <= 0.5 * time_step)):
+            chosen = near & (lag > 0)
+            lags[axis].append(lag[chosen])
+            halves[axis].append(square[chosen])
+    variance = float(np.var(np.concatenate([b.values for b in blocks])))
+    time, space = (_half_lag(np.concatenate(lags[a]), np.concatenate(halves[a]), variance) for a in AXES)
+    return time, space
+
+
+def _half_lag(lag: FloatArray, semivariance: FloatArray, variance: float) -> float:
+    """First lag at which the binned semivariance passes half the variance; infinite when it never does."""
+    if lag.size < 30:
+        return float("inf")
+    edges = np.unique(np.quantile(lag, np.linspace(0, 1, 25)))
+    bins = np.clip(np.searchsorted(edges, lag, side="right") - 1, 0, max(edges.size - 2, 0))
+    counts = np.maximum(np.bincount(bins), 1)
+    means = np.bincount(bins, semivariance) / counts
+    above = np.flatnonzero(means >= 0.5 * variance)
+    return float((np.bincount(bins, lag) / counts)[above[0]]) if above.size else float("inf")
+
+
+def _peaks(blocks: list[Observations], axis: str, step: float, count: int = 8) -> tuple[float, ...]:
+    """Strongest frequencies of the scattered values along an axis (Lomb-Scargle), strongest first."""
+    from scipy.signal import lombscargle
+
+    pooled: FloatArray | float = 0.0
+    longest = max(blocks, key=lambda b: float(np.ptp(getattr(b.points, axis), axis=0).max()))
+    coordinates = getattr(longest.points, axis).reshape(len(longest), -1)
+    extent = float(np.ptp(coordinates, axis=0).max())
+    if extent < 4 * step or len(longest) < 8:
+        return ()
+    frequencies = np.arange(1, int(min(400.0, extent / step)) + 1) * 0.5 / extent
+    for column in coordinates.T:
+        if np.ptp(column) > 0.2 * extent:
+            pooled = pooled + lombscargle(column, longest.values - longest.values.mean(), 2 * np.pi * frequencies)
+    power = np.asarray(pooled)
+    if power.ndim == 0:
+        return ()
+    inner = np.r_[power[0] > power[1], (power[1:-1] >= power[:-2]) & (power[1:-1] > power[2:]), False]
+    peaks = np.flatnonzero(inner)
+    return tuple(frequencies[peaks[np.argsort(-power[peaks])]][:count].tolist())
+
+
+def starting_values(prior: Prior, axes: dict[str, AxisSummary], *, noise_is_scale: bool = False) -> dict[str, Any]:
+    """A number for every hyperparameter that has none yet, by path (standardised units)."""
+    values: dict[str, Any] = {}
+    for term in prior.terms:
+        if term.variance is None:
+            values[f"{term.name}.variance"] = _share(term, prior)
+        for axis in AXES:
+            stretch = _stretch(term, prior)
+            for path, kernel in walk(getattr(term, axis)):
+                found = _kernel_starts(kernel, axes[axis], stretch)
+                values |= {f"{term.name}.{axis}.{path}{n}": v for n, v in found.items() if getattr(kernel, n) is None}
+    if prior.noise is None:
+        values["noise"] = 1.0 if noise_is_scale else FIRST_NOISE
+    return values
+
+
+def _share(term: Term, prior: Prior) -> float:
+    """The share of the variance a term starts with; a term without correlation starts small."""
+    if isinstance(term.time, Independent) and isinstance(term.space, Independent):
+        return FIRST_NOISE
+    return 1.0 / len(prior.terms)
+
+
+def _stretch(term: Term, prior: Prior) -> float:
+    """How the lengthscales of a term compare with the empirical one: slow terms longer, fast ones shorter."""
+    products = [t.name for t in prior.terms if t.name not in ("static", "common", "space", "time")]
+    if term.name not in products or len(products) == 1:
+        return 1.5
+    position = products.index(term.name) / (len(products) - 1)
+    return float(3.0 * (0.6 / 3.0) ** position)
+
+
+def _kernel_starts(kernel: Kernel, axis: AxisSummary, stretch: float) -> dict[str, Any]:
+    lengthscale = float(np.clip(stretch * axis.half, 0.5 * axis.step, 2 * axis.extent))
+    frequencies = axis.frequencies or (2.0 / axis.extent,)
+    if isinstance(kernel, Periodic):
+        return {"period": 1.0 / frequencies[0], "lengthscale": 1.0}
+    if isinstance(kernel, Spectral):
+        q = kernel.num_components
+        spread = tuple(frequencies[i % len(frequencies)] * (1 + i // len(frequencies)) for i in range(q))
+        return {"weights": (1.0,) * q, "frequencies": spread, "bandwidths": (0.5 / axis.extent,) * q}
+    if isinstance(kernel, Brownian):
+        return {"offset": axis.step}
+    if isinstance(kernel, RationalQuadratic):
+        return {"lengthscale": lengthscale, "alpha": 1.0}
+    if isinstance(kernel, Sum):
+        return {"weights": (1.0,) * len(kernel.parts)}
+    if isinstance(kernel, (Constant, Independent)):
+        return {}
+    return dict.fromkeys(kernel.parameter_units(), lengthscale)
+
+
+def bounds_of(path: str, axes: dict[str, AxisSummary]) -> tuple[float, float]:
+    """Smallest and largest value a hyperparameter may take while it is learned (standardised units)."""
+    name = path.rsplit(".", 1)[-1]
+    axis = axes["time" if ".time." in path else "space"]
+    periodic = {"period": (2 * axis.step, 4 * axis.extent), "frequencies": (0.02 / axis.extent, 0.5 / axis.step)}
+    return {
+        "noise": (1e-6, 1e2),
+        "variance": (1e-6, 1e3),
+        "lengthscale": (0.02 * axis.step, 20 * axis.extent),
+        "alpha": (0.05, 50.0),
+        "bandwidths": (0.01 / axis.extent, 1.0 / axis.step),
+        "offset": (1e-3 * axis.step, 100 * axis.extent),
+        "weights": (1e-3, 1e3),
+        **periodic,
+    }[name]

@@ -1,0 +1,51 @@
+"""Dense factorisations that say what happened when they fail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from xgpfill.errors import NumericalError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+JITTERS = (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4)
+"""Relative additions to the diagonal, tried in order until a Cholesky factor exists."""
+
+
+def cholesky(matrix: Tensor, *, what: str = "covariance") -> Tensor:
+    """Lower Cholesky factor of a positive semi-definite matrix, with the least jitter that works.
+
+    Raises
+    ------
+    NumericalError
+        When the matrix holds NaN, or is not positive definite even with the largest jitter.
+    """
+    if not matrix.numel():
+        return matrix
+    scale = matrix.diagonal().mean()
+    if not torch.isfinite(scale):
+        raise NumericalError(
+            f"The {what} matrix holds NaN or infinite values. Check the hyperparameters: print `model.hyperparameters`."
+        )
+    floor = 0.0 if matrix.dtype == torch.float64 else 1e-7
+    for jitter in JITTERS:
+        shifted = matrix if jitter + floor == 0.0 else matrix.clone()
+        if jitter + floor:
+            shifted.diagonal().add_((jitter + floor) * scale)
+        factor, info = torch.linalg.cholesky_ex(shifted)
+        if not info.any():
+            return factor
+    raise NumericalError(
+        f"The {what} matrix ({matrix.shape[0]} × {matrix.shape[0]}) is not positive definite even after adding "
+        f"{JITTERS[-1]:g} of its diagonal. Use `dtype='float64'`, a larger `noise=`, or a rougher kernel (matern32)."
+    )
+
+
+def solve_lower(factor: Tensor, right: Tensor) -> Tensor:
+    """L⁻¹ times a matrix (n, m) or vector (n,)."""
+    if right.ndim == 1:
+        return torch.linalg.solve_triangular(factor, right[:, None], upper=False)[:, 0]
+    return torch.linalg.solve_triangular(factor, right, upper=False)

@@ -1,0 +1,203 @@
+"""Coherent draws of the prior on a lattice, from a seed, evaluated on any window of it.
+
+A separable term is drawn as (factor of the time matrix) · (draws in space). Space is drawn by a dense Cholesky
+factor up to `DENSE_SITES` cells; beyond, by random Fourier features (Rahimi & Recht 2007) with fresh frequencies
+for every draw, so that the covariance over draws is exact in expectation.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from xgpfill.errors import KernelError
+from xgpfill.grid.metric import EARTH_RADIUS_KM
+from xgpfill.kernels.evaluate import Lags, correlation
+from xgpfill.kernels.prior import Prior, Term
+from xgpfill.kernels.spec import (
+    RBF,
+    Constant,
+    Independent,
+    Kernel,
+    Matern,
+    Periodic,
+    Product,
+    RationalQuadratic,
+    Spectral,
+    Sum,
+    is_directional,
+)
+from xgpfill.linalg.dense import cholesky
+
+if TYPE_CHECKING:
+    from xgpfill.grid.lattice import FloatArray, Lattice, Window
+
+DENSE_SITES = 4000
+DENSE_TIMES = 4000
+NUM_FEATURES = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class PriorDraws:
+    """Draws of the zero-mean prior and of unit noise on a lattice; same seed, same draws, whatever the window.
+
+    Attributes
+    ----------
+    frame : Lattice
+        Times and space; its values are not used.
+    prior : Prior
+    seed : int
+    """
+
+    frame: Lattice
+    prior: Prior
+    seed: int
+
+    def field(self, draw: int, member: int, window: Window) -> FloatArray:
+        """One draw of the field on a window, (time, y, x)."""
+        t, y, x = window
+        _, nx = self.frame.space.shape
+        sites = (y[:, None] * nx + x).ravel()
+        total = np.zeros((t.size, sites.size))
+        for number, term in enumerate(self.prior.terms):
+            rng = np.random.default_rng([self.seed, draw, member, number])
+            assert term.variance is not None
+            total += math.sqrt(float(term.variance)) * self._term(term, rng, t, sites)
+        return total.reshape(t.size, y.size, x.size)
+
+    def noise(self, draw: int, member: int, window: Window) -> FloatArray:
+        """Unit white noise on a window, (time, y, x): one stream for each time step."""
+        t, y, x = window
+        frames = [self._frame_noise(draw, member, int(i))[np.ix_(y, x)] for i in t]
+        return np.stack(frames)
+
+    def _frame_noise(self, draw: int, member: int, step: int) -> FloatArray:
+        stream = np.random.Generator(np.random.Philox(key=self.seed, counter=[draw, member, step, 2**32]))
+        return stream.standard_normal(self.frame.space.shape)
+
+    def _term(self, term: Term, rng: np.random.Generator, t: np.ndarray, sites: np.ndarray) -> FloatArray:  # type: ignore[type-arg]
+        """A draw of a term of unit variance, (times, sites)."""
+        num_times, num_sites = self.frame.time.size, self.frame.space.size
+        if num_times > DENSE_TIMES and not isinstance(term.time, (Constant, Independent)):
+            if num_sites > DENSE_SITES:
+                return self._joint_features(term, rng, t, sites)
+            white = rng.standard_normal((2, NUM_FEATURES, num_sites))
+            phase = self.frame.time[t, None] @ _frequencies(term.time, rng, 1).T
+            in_time = (np.cos(phase) @ white[0] + np.sin(phase) @ white[1]) / math.sqrt(NUM_FEATURES)
+            return np.asarray(in_time @ self._space_factor(term.space)[sites].T)
+        factor = self._time_factor(term.time)
+        if num_sites <= DENSE_SITES or isinstance(term.space, (Constant, Independent)):
+            white = rng.standard_normal((factor.shape[1], self._space_rank(term.space)))
+            spread = factor[t] @ white
+            return self._spread(spread, term.space, sites)
+        places = self._places(term.space)
+        phase = places[sites] @ _frequencies(term.space, rng, places.shape[1]).T
+        white = rng.standard_normal((2, factor.shape[1], NUM_FEATURES))
+        mixed = factor[t] @ white[0] @ np.cos(phase).T + factor[t] @ white[1] @ np.sin(phase).T
+        return np.asarray(mixed / math.sqrt(NUM_FEATURES))
+
+    def _joint_features(self, term: Term, rng: np.random.Generator, t: np.ndarray, sites: np.ndarray) -> FloatArray:  # type: ignore[type-arg]
+        """Features of time and space together, for lattices long in both."""
+        places = self._places(term.space)
+        in_time = self.frame.time[t, None] @ _frequencies(term.time, rng, 1).T
+        in_space = places[sites] @ _frequencies(term.space, rng, places.shape[1]).T
+        a, b = rng.standard_normal((2, NUM_FEATURES))
+        cosine, sine = np.cos(in_time), np.sin(in_time)
+        mixed = (cosine * a + sine * b) @ np.cos(in_space).T + (cosine * b - sine * a) @ np.sin(in_space).T
+        return np.asarray(mixed / math.sqrt(NUM_FEATURES))
+
+    def _space_rank(self, kernel: Kernel) -> int:
+        return 1 if isinstance(kernel, Constant) else self.frame.space.size
+
+    def _spread(self, white: FloatArray, kernel: Kernel, sites: np.ndarray) -> FloatArray:  # type: ignore[type-arg]
+        if isinstance(kernel, Constant):
+            return np.repeat(white, sites.size, axis=1)
+        if isinstance(kernel, Independent):
+            return white[:, sites]
+        return np.asarray(white @ self._space_factor(kernel)[sites].T)
+
+    def _time_factor(self, kernel: Kernel) -> FloatArray:
+        """L (time, rank) with LLᵀ the time matrix."""
+        if isinstance(kernel, Constant):
+            return np.ones((self.frame.time.size, 1))
+        return self._factor(kernel, self.frame.time[:, None], "time")
+
+    def _space_factor(self, kernel: Kernel) -> FloatArray:
+        if isinstance(kernel, Constant):
+            return np.ones((self.frame.space.size, 1))
+        return self._factor(
+            kernel, self.frame.space.coordinates.reshape(self.frame.space.size, -1), self.prior.geometry
+        )
+
+    def _factor(self, kernel: Kernel, coordinates: FloatArray, geometry: str) -> FloatArray:
+        if (kernel, geometry) not in self._factors:
+            x = torch.as_tensor(np.ascontiguousarray(coordinates))
+            factor = cholesky(correlation(kernel, Lags.matrix(x, x, geometry)), what="prior")
+            self._factors[kernel, geometry] = factor.numpy()
+        return self._factors[kernel, geometry]
+
+    @cached_property
+    def _factors(self) -> dict[tuple[Kernel, str], FloatArray]:
+        return {}
+
+    def _places(self, kernel: Kernel) -> FloatArray:
+        """Coordinates in which the kernel is stationary, (sites, d)."""
+        flat = self.frame.space.coordinates.reshape(self.frame.space.size, -1)
+        if self.prior.geometry == "cylinder" and is_directional(kernel):
+            return np.stack([EARTH_RADIUS_KM * np.arctan2(flat[:, 1], flat[:, 0]), flat[:, 2]], axis=1)
+        return flat
+
+    def __getstate__(self) -> dict[str, object]:
+        """Travel without factors; they are made where they are needed."""
+        return {"frame": self.frame, "prior": self.prior, "seed": self.seed}
+
+
+def _frequencies(kernel: Kernel, rng: np.random.Generator, size: int) -> FloatArray:
+    """Angular frequencies (NUM_FEATURES, size) drawn from the kernel's spectral density (Bochner)."""
+    n = NUM_FEATURES
+    normal = rng.standard_normal((n, size))
+    if isinstance(kernel, Matern):
+        ratio = rng.chisquare(2 * kernel.nu, (n, 1)) / (2 * kernel.nu)
+        return np.asarray(normal / np.sqrt(ratio) / _known(kernel.lengthscale))
+    if isinstance(kernel, RBF):
+        return np.asarray(normal / _known(kernel.lengthscale))
+    if isinstance(kernel, RationalQuadratic):
+        alpha = _known(kernel.alpha)
+        return np.asarray(normal * np.sqrt(rng.gamma(alpha, 1 / alpha, (n, 1))) / _known(kernel.lengthscale))
+    if isinstance(kernel, Periodic):
+        from scipy.special import ive
+
+        orders = np.arange(-60, 61)
+        share = ive(np.abs(orders), _known(kernel.lengthscale) ** -2)
+        drawn = rng.choice(orders, size=(n, size), p=share / share.sum())
+        return np.asarray(2 * np.pi * drawn / _known(kernel.period))
+    if isinstance(kernel, Spectral):
+        assert kernel.weights and kernel.frequencies and kernel.bandwidths
+        weights = np.array(kernel.weights, dtype=float)
+        chosen = rng.choice(weights.size, size=(n, size), p=weights / weights.sum())
+        sign = rng.choice((-1.0, 1.0), size=(n, size))
+        centre, width = np.array(kernel.frequencies)[chosen], np.array(kernel.bandwidths)[chosen]
+        return np.asarray(2 * np.pi * (sign * centre + width * normal))
+    if isinstance(kernel, Constant):
+        return np.zeros((n, size))
+    if isinstance(kernel, Product):
+        return np.sum([_frequencies(part, rng, size) for part in kernel.parts], axis=0)
+    if isinstance(kernel, Sum):
+        weights = np.array(kernel.weights or (1.0,) * len(kernel.parts), dtype=float)
+        chosen = rng.choice(weights.size, size=n, p=weights / weights.sum())
+        parts = np.stack([_frequencies(part, rng, size) for part in kernel.parts])
+        return np.asarray(parts[chosen, np.arange(n)])
+    raise KernelError(
+        f"{type(kernel).__name__} has no spectral density to draw from on more than {DENSE_TIMES} times. "
+        f"Sample fewer times, or choose another `time_kernel`."
+    )
+
+
+def _known(value: object) -> float:
+    assert value is not None
+    return float(value)  # type: ignore[arg-type]

@@ -1,0 +1,426 @@
+"""The fitted model: a learned covariance and its observations; reconstruct, predict, sample, save."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xgpfill import hyperparameters as tables
+from xgpfill.engines.select import tile_capacity
+from xgpfill.engines.settings import Settings
+from xgpfill.errors import DataError, NoiseError, NotFittedError
+from xgpfill.grid.encode import Layout, encode
+from xgpfill.grid.lattice import Lattice, Space
+from xgpfill.grid.scaling import Scaling
+from xgpfill.kernels.prior import Prior
+from xgpfill.kernels.spec import Kernel
+from xgpfill.learning.blocks import nearest_known, observed_share
+from xgpfill.options import checked_seed, progress_bar, resolve_device, show_progress
+from xgpfill.results import Context, Reconstruction, decode
+from xgpfill.tiling.assemble import lazy_member, member_trend, over_members, run_member, tile_moments
+from xgpfill.tiling.messages import choose_features
+from xgpfill.tiling.plan import message_terms, plan_tiles
+from xgpfill.tiling.solve import TileSolver
+
+KernelLike = Kernel | str | None
+Tile = str | Mapping[str, int]
+Halo = str | int | Mapping[str, int]
+SMALLEST_NOISE = 1e-8
+"""Noise below this share of the variance of the data is raised to it, for the sake of rounding."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """How learning went.
+
+    Attributes
+    ----------
+    seconds : float
+    evaluations : int
+        Of the likelihood; 0 when nothing was learned.
+    log_likelihood : float
+        Composite, per observation; NaN when nothing was learned.
+    choice : str
+        The engine and why it was chosen.
+    """
+
+    seconds: float = 0.0
+    evaluations: int = 0
+    log_likelihood: float = float("nan")
+    choice: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class FittedModel:
+    """A covariance that was learned and the observations it is conditioned on. Immutable; what ``fit`` returns.
+
+    Attributes
+    ----------
+    prior : Prior
+        The terms, in data units², days and km.
+    settings : Exact or Variational
+        The engine.
+    record : Record
+        How learning went.
+    """
+
+    prior: Prior
+    scaling: Scaling
+    settings: Settings
+    lattice: Lattice
+    layout: Layout
+    options: dict[str, Any]
+    record: Record
+    valid: xr.DataArray | None = None
+    errors: xr.DataArray | None = None
+    has_data: bool = True
+
+    # What was learned
+
+    @property
+    def hyperparameters(self) -> xr.Dataset:
+        """All hyperparameters in physical units; ``fit(hyperparameters=...)`` takes them back."""
+        return tables.to_dataset(self.prior, self.lattice, self._units, noise_is_scale=self.errors is not None)
+
+    @property
+    def _units(self) -> str:
+        return str(self.layout.template.attrs.get("units", ""))
+
+    @property
+    def _table(self) -> list[tuple[str, str, str, str]]:
+        return tables.rows(self.prior, self.lattice, self._units, noise_is_scale=self.errors is not None)
+
+    def _heading(self) -> str:
+        name, sizes = self.layout.template.name, dict(self.layout.template.sizes)
+        engine = type(self.settings).__name__.lower()
+        return f"xgpfill.FittedModel of {name!r} {sizes}, {engine} engine, {self.lattice.space.geometry}"
+
+    def _notes(self) -> list[str]:
+        loose = tables.unidentified(self.prior, self.lattice)
+        notes = [] if self.has_data else ["Loaded without data: `condition` it on observations first."]
+        if loose:
+            notes.append(
+                f"Lengthscale beyond half the extent: variance and lengthscale not separately identified ({', '.join(loose)})."
+            )
+        return notes
+
+    def __repr__(self) -> str:
+        return "\n".join([self._heading(), tables.as_text(self._table), *self._notes()])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self._notes())
+        return f"<div><b>{escape(self._heading())}</b>{tables.as_html(self._table)}{notes}</div>"
+
+    # Other observations
+
+    def condition(
+        self, da: xr.DataArray, *, noise: xr.DataArray | None = None, valid: xr.DataArray | bool | None = None
+    ) -> FittedModel:
+        """The same covariance conditioned on other observations; nothing is learned.
+
+        Parameters
+        ----------
+        da : DataArray
+            On the fitted dimensions; other times, places and masks are welcome.
+        noise : DataArray, optional
+            Standard errors, needed when the model was fitted with them.
+        valid : bool DataArray or True, optional
+            Where the field exists; by default as in ``fit``, where it still lies on the same grid.
+
+        Returns
+        -------
+        FittedModel
+
+        Examples
+        --------
+        >>> import xgpfill, xarray as xr
+        >>> ds = xgpfill.datasets.synthetic_sst(days=8, nlat=8, nlon=8)
+        >>> model = ds.sst.gpfill.fit(valid=ds.valid, method="exact")
+        >>> later = model.condition(ds.sst.isel(time=slice(4, 8)))
+        """
+        if not isinstance(da, xr.DataArray):
+            raise DataError(
+                f"`condition` got a {type(da).__name__}; expected a DataArray, e.g. `model.condition(ds['sst'])`."
+            )
+        if (noise is None) != (self.errors is None):
+            raise NoiseError(
+                "The model was fitted with standard errors; give those of the new data: `condition(da, noise=errors)`."
+                if noise is None
+                else "The model was fitted with one noise variance; leave `noise=` out."
+            )
+        kept = self.valid if valid is None and self.valid is not None and _same_grid(self.valid, da) else valid
+        lattice, layout = encode(da, valid=kept, errors=noise, like=self.layout)
+        return replace(
+            self, lattice=within_valid(lattice), layout=layout, errors=noise, has_data=True,
+            valid=kept if isinstance(kept, xr.DataArray) else None,
+        )  # fmt: skip
+
+    # The field
+
+    def reconstruct(
+        self,
+        *,
+        include_noise: bool = False,
+        variance: bool = True,
+        tile: Tile | None = None,
+        halo: Halo | None = None,
+        progress: bool | None = None,
+    ) -> Reconstruction:
+        """Posterior mean and variance on every cell of the grid.
+
+        Lazy when the data are lazy: nothing is computed until asked, output chunks equal input chunks, and mean
+        and variance of a tile come from one task.
+
+        Parameters
+        ----------
+        include_noise : bool
+            False: the variance of the field itself (latent). True: of a new observation of it (observed).
+        variance : bool
+            Whether the variance is wanted.
+        tile, halo : optional
+            Override those of ``fit``.
+        progress : bool, optional
+            Show a bar over tiles; by default in an interactive terminal or notebook.
+
+        Returns
+        -------
+        Reconstruction
+            Unpacks as ``mean, variance``, in data units and units².
+        """
+        self._require_data()
+        solver = self._solver(tile, halo)
+        kind = "observed" if include_noise else "latent"
+        field = self._field(solver, show_progress(progress))
+        mean_data, noise = field[0], self._noise_variance()
+        mean = self._decoded(mean_data)
+        spread = None
+        if variance:
+            latent = field[1] ** 2
+            extra = 0.0 if not include_noise else (noise if isinstance(noise, float) else self.layout.canonical(noise))
+            spread = self._decoded(latent + extra, kind="variance", note=kind)
+        return Reconstruction(mean, spread, Context(self.layout.template, noise, kind))
+
+    def _field(self, solver: TileSolver, show: bool) -> Any:
+        """Mean and standard deviation (2, extra..., time, y, x)."""
+        lattice = self.lattice
+        if lattice.is_lazy:
+            import dask
+
+            node = dask.delayed(solver, traverse=False)
+            return over_members(
+                lattice,
+                lambda m: lazy_member(
+                    node, solver, lattice.values[m], self._member_errors(m), work=tile_moments, leading=2
+                ),
+            )
+        total = len(solver.plan) * max(1, int(np.prod(lattice.extra_shape)))
+        with progress_bar("Reconstructing", show and total > 1, total=total) as step:
+            return over_members(
+                lattice, lambda m: run_member(solver, lattice.values[m], self._member_errors(m), step=step)
+            )
+
+    def _member_errors(self, member: tuple[int, ...]) -> Any:
+        errors = self.lattice.errors
+        if errors is None:
+            return None
+        return errors[tuple(0 if n == 1 else m for n, m in zip(errors.shape, member, strict=False))]
+
+    def _decoded(self, data: Any, **kwargs: Any) -> xr.DataArray:
+        da = decode(self.layout, data, **kwargs)
+        if self.valid is None:
+            return da
+        return da.where(self.valid).transpose(*da.dims).assign_attrs(da.attrs)
+
+    def _noise_variance(self) -> Any:
+        """Noise variance in data units²: a number, or a DataArray when there are standard errors."""
+        assert self.prior.noise is not None
+        if self.errors is None:
+            return float(self.prior.noise)
+        known = xr.apply_ufunc(nearest_known, self.errors, keep_attrs=False, dask="allowed")
+        return (known**2 * float(self.prior.noise)).broadcast_like(self.layout.template)
+
+    @property
+    def filled(self) -> xr.DataArray:
+        """The observed values with the gaps filled by the mean."""
+        return self.reconstruct().filled  # type: ignore[no-any-return]
+
+    @property
+    def trend(self) -> xr.Dataset:
+        """The constant mean with its standard error (data units), for each independent field."""
+        self._require_data()
+        solver = self._solver(None, None)
+        found = [
+            member_trend(solver, np.asarray(self.lattice.values[m]), self._member_errors(m))
+            for m in self.lattice.members()
+        ]
+        table = np.array(found).reshape(*self.lattice.extra_shape, 2)
+        dims = self.layout.roles.extra
+        coords = {d: self.layout.template.coords[d] for d in dims if d in self.layout.template.coords}
+        attrs = {"units": self._units} if self._units else {}
+        return xr.Dataset(
+            {
+                "mean": (dims, self.scaling.physical(table[..., 0]), attrs),
+                "mean_standard_error": (dims, table[..., 1] * self.scaling.scale, attrs),
+            },
+            coords=coords,
+        )
+
+    def predict(self, target: Any, *, include_noise: bool = False, covariance: bool = False) -> Any:
+        """Posterior at other places and times.
+
+        Parameters
+        ----------
+        target : Dataset, DataArray, or mapping of coordinate names to values
+            Coordinates named as those of the data. Coordinates on their own dimensions give a grid; coordinates that
+            share a dimension give points. What is left out is as in the data.
+        include_noise : bool
+            Add the noise variance.
+        covariance : bool
+            Return the mean and the joint covariance matrix instead, for up to 5,000 targets.
+
+        Returns
+        -------
+        Reconstruction, or (mean, covariance) DataArrays
+        """
+        from xgpfill.prediction import predict
+
+        self._require_data()
+        return predict(self, target, include_noise=include_noise, covariance=covariance)
+
+    def sample(
+        self, n: int = 1, *, seed: int = 0, include_noise: bool = False, progress: bool | None = None
+    ) -> xr.DataArray:
+        """Coherent draws of the field given the data, by Matheron's rule (Wilson et al. 2021, eq. 9).
+
+        Parameters
+        ----------
+        n : int
+            Number of draws.
+        seed : int
+            Same seed, same draws, whatever the tiles.
+        include_noise : bool
+            Add noise to each draw.
+
+        Returns
+        -------
+        DataArray (sample, ...)
+            Data units; lazy when the data are lazy.
+        """
+        from xgpfill.prediction import sample
+
+        self._require_data()
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+            raise DataError(f"n={n!r}: expected a positive number of samples, e.g. `model.sample(8, seed=1)`.")
+        return sample(self, int(n), checked_seed(seed), include_noise=include_noise, show=show_progress(progress))
+
+    def save(self, path: str | Path, *, data: bool = True) -> None:
+        """Write the model to ``.nc`` or ``.zarr``; read it with :func:`xgpfill.load`. See :func:`xgpfill.io.save`."""
+        from xgpfill.io import save
+
+        save(self, path, data=data)
+
+    # Inside
+
+    def _require_data(self) -> None:
+        if not self.has_data:
+            raise NotFittedError(
+                "This model was loaded without data. Give it observations: `model.condition(da)`, then call this on the result."
+            )
+
+    def _solver(self, tile: Tile | None, halo: Halo | None) -> TileSolver:
+        """What each tile needs, with the tiles planned for this lattice."""
+        tile = self.options["tile"] if tile is None else tile
+        halo = self.options["halo"] if halo is None else halo
+        key = repr((tile, halo))
+        if key not in self._solvers:
+            self._solvers[key] = self._planned(tile, halo)
+        return self._solvers[key]
+
+    @cached_property
+    def _solvers(self) -> dict[str, TileSolver]:
+        return {}
+
+    @cached_property
+    def _share(self) -> float:
+        return observed_share(self.lattice, self.options["seed"])
+
+    def _planned(self, tile: Tile, halo: Halo) -> TileSolver:
+        prior = self.prior.scaled(1 / self.scaling.scale**2)
+        prior = replace(prior, noise=self._floored_noise(prior))
+        plan = plan_tiles(
+            self.lattice,
+            prior,
+            tile=tile,
+            halo=halo,
+            max_observations=tile_capacity(self.settings),
+            observed_share=self._share,
+        )
+        features = None
+        if len(plan) > 1:
+            names = message_terms(self.lattice, prior, plan.shape)
+            features = choose_features(self.lattice, prior, names, self.options["seed"])
+        frame = replace(self.lattice, values=None, valid=None, errors=None)
+        return TileSolver(
+            frame, prior, self.scaling, self.settings, plan, features, self.options["device"], self.options["dtype"]
+        )
+
+    def _floored_noise(self, prior: Prior) -> float:
+        assert prior.noise is not None
+        return float(prior.noise) if self.errors is not None else max(float(prior.noise), SMALLEST_NOISE)
+
+
+def restored(
+    template: xr.DataArray,
+    arrays: dict[str, xr.DataArray],
+    settings: Settings,
+    *,
+    prior: Prior,
+    scaling: Scaling,
+    roles: Any,
+    metric: Any,
+    clock: Any,
+    has_data: bool,
+    options: dict[str, Any],
+) -> FittedModel:
+    """A model from what was saved of it."""
+    layout = Layout(template, roles, metric, clock)
+    valid, errors = arrays.get("valid"), arrays.get("errors")
+    if valid is not None:
+        valid = valid.astype(bool)
+    options = {**options, "device": resolve_device("auto")}
+    common: dict[str, Any] = {"prior": prior, "scaling": scaling, "settings": settings, "options": options}
+    common |= {"record": Record(choice="loaded"), "valid": valid, "errors": errors}
+    if has_data:
+        lattice, layout = encode(template, valid=True if valid is None else valid, errors=errors, like=layout)
+        return FittedModel(**common, lattice=within_valid(lattice), layout=layout)
+    space = Space(np.zeros((0, 0, 2)), metric.geometry, metric.unit)
+    lattice = Lattice(values=None, time=np.zeros(0), space=space)
+    return FittedModel(**common, lattice=lattice, layout=layout, has_data=False)
+
+
+def within_valid(lattice: Lattice) -> Lattice:
+    """Values outside `valid` are gaps."""
+    if lattice.valid is None:
+        return lattice
+    values, valid = lattice.values, lattice.valid
+    if lattice.is_lazy:
+        import dask.array as da
+
+        return replace(lattice, values=da.where(valid, values, np.nan).rechunk(values.chunks))
+    return replace(lattice, values=np.where(valid, values, np.nan))
+
+
+def _same_grid(valid: xr.DataArray, da: xr.DataArray) -> bool:
+    try:
+        xr.align(valid, da, join="exact", copy=False)
+    except ValueError:
+        return False
+    return set(valid.dims) <= set(da.dims)

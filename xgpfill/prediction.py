@@ -1,0 +1,342 @@
+"""The posterior elsewhere (other times, places, points), and coherent samples on the grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooManyPointsError, listed
+from xgpfill.grid.dims import require_numeric
+from xgpfill.grid.points import Points
+from xgpfill.results import Context, Reconstruction, sample_array, suffixed, variance_attrs
+from xgpfill.tiling.assemble import (
+    blended_points,
+    cut,
+    lazy_member,
+    lazy_points,
+    member_messages,
+    over_members,
+    run_member,
+    tile_means,
+)
+
+if TYPE_CHECKING:
+    from xgpfill.grid.encode import Layout
+    from xgpfill.grid.lattice import FloatArray, Window
+    from xgpfill.linalg.draws import PriorDraws
+    from xgpfill.model import FittedModel
+
+MAX_JOINT_TARGETS = 5000
+FRESH = 2**20
+"""Offset of the streams of noise that are added to samples, not taken from the data."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to predict: points in canonical order, and the shape and coordinates of the answer.
+
+    Attributes
+    ----------
+    points : Points
+    cells : int array (n, 3)
+        Nearest lattice cell (time, y, x) of each, which decides how tiles are blended there.
+    dims : tuple of names
+    shape : tuple of int
+    coords : dict
+    """
+
+    points: Points
+    cells: np.ndarray[Any, np.dtype[np.intp]]
+    dims: tuple[Hashable, ...]
+    shape: tuple[int, ...]
+    coords: dict[Hashable, Any]
+
+
+def read_target(model: FittedModel, target: Any) -> Target:
+    """Read coordinates named as those of the data; what is missing is as in the data.
+
+    Raises
+    ------
+    AlignmentError
+        When the target holds nothing that was fitted, or only one of the two coordinates of space.
+    """
+    layout = model.layout
+    roles = layout.roles
+    given = {
+        name: _coordinate(target, name)
+        for name in (roles.time, roles.y or roles.y_dim, roles.x or roles.x_dim)
+        if name is not None
+    }
+    if not any(c is not None for c in given.values()):
+        raise AlignmentError(
+            f"The target has none of the coordinates {listed(given)}. Give e.g. "
+            f"`model.predict({{{', '.join(f'{str(n)!r}: [...]' for n in given)}}})`."
+        )
+    own = {name: c if c is not None else _own_coordinate(layout, name) for name, c in given.items()}
+    _check_space_pair(given, own, roles)
+    arrays = xr.broadcast(*own.values())
+    by_name = dict(zip(own, arrays, strict=True))
+    shape, dims = arrays[0].shape, arrays[0].dims
+    days, places = _embedded(layout, by_name, own)
+    points = Points.scattered(days, places)
+    coords: dict[Hashable, Any] = {}
+    for c in own.values():
+        coords.update(c.coords)
+        if c.name is not None:
+            coords[c.name] = c
+    return Target(points, _nearest_cells(model, days, places), dims, shape, coords)
+
+
+def _coordinate(target: Any, name: Hashable) -> xr.DataArray | None:
+    """One coordinate of the target as a DataArray; plain arrays get a dimension of their own."""
+    if isinstance(target, Mapping) and not isinstance(target, xr.Dataset):
+        value = target.get(name)
+    elif isinstance(target, (xr.Dataset, xr.DataArray)):
+        variables = target.variables if isinstance(target, xr.Dataset) else target.coords
+        value = target[name] if name in variables else None
+    else:
+        raise AlignmentError(
+            f"The target is a {type(target).__name__}; expected a Dataset, DataArray or mapping of coordinates, e.g. "
+            f"`model.predict({{'lat': [40.5], 'lon': [3.2]}})`."
+        )
+    if value is None or isinstance(value, xr.DataArray):
+        return None if value is None else value.rename(name)
+    array = np.asarray(value)
+    dims = () if array.ndim == 0 else (name,)
+    if array.ndim > 1:
+        raise AlignmentError(
+            f"Target coordinate {name!r} has {array.ndim} dimensions; give a DataArray that names them."
+        )
+    return xr.DataArray(array, dims=dims, coords={name: (dims, array)}, name=name)
+
+
+def _own_coordinate(layout: Layout, name: Hashable) -> xr.DataArray:
+    template = layout.template
+    if name in template.coords:
+        return template.coords[name].drop_attrs()
+    return xr.DataArray(np.arange(template.sizes[name], dtype=float), dims=(name,), name=name)
+
+
+def _check_space_pair(given: Any, own: Any, roles: Any) -> None:
+    """Latitude without longitude is meaningless when they share dimensions."""
+    y, x = roles.y or roles.y_dim, roles.x or roles.x_dim
+    if y is None or x is None or (given[y] is None) == (given[x] is None):
+        return
+    missing = y if given[y] is None else x
+    if own[missing].ndim != 1 or own[missing].dims != (missing,):
+        raise AlignmentError(f"The target lacks the coordinate {missing!r}; give both {y!r} and {x!r}.")
+
+
+def _embedded(
+    layout: Layout, by_name: dict[Hashable, xr.DataArray], own: dict[Hashable, xr.DataArray]
+) -> tuple[FloatArray, FloatArray]:
+    """Days (n,) and embedded km (n, d) of every target."""
+    roles = layout.roles
+    size = next(iter(by_name.values())).size
+    days = np.zeros(size)
+    if roles.time is not None:
+        assert layout.clock is not None
+        units = str(own[roles.time].attrs.get("units", layout.template[roles.time].attrs.get("units", "")))
+        values = by_name[roles.time].values.ravel()
+        if values.dtype.kind in "iuf":
+            require_numeric(values, roles.time)
+        days = layout.clock.days(values, units)
+    flat = []
+    for name in (roles.y or roles.y_dim, roles.x or roles.x_dim):
+        if name is None:
+            flat.append(np.zeros(size))
+            continue
+        values = by_name[name].values.ravel()
+        require_numeric(values, name)
+        flat.append(np.asarray(values, float))
+    if roles.degrees and roles.y is not None and (np.abs(flat[0]) > 90 + 1e-6).any():
+        raise CoordinateError(f"Target latitude {float(flat[0][np.abs(flat[0]) > 90][0])!r} is outside −90…90 degrees.")
+    return days, layout.metric.embed(flat[0], flat[1])
+
+
+def _nearest_cells(model: FittedModel, days: FloatArray, places: FloatArray) -> Any:
+    from scipy.spatial import KDTree
+
+    space = model.lattice.space
+    flat = space.coordinates.reshape(space.size, -1)
+    y, x = np.unravel_index(KDTree(flat).query(places)[1], space.shape)
+    t = KDTree(model.lattice.time[:, None]).query(days[:, None])[1]
+    return np.stack([t, y, x], axis=1)
+
+
+def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance: bool) -> Any:
+    """See :meth:`FittedModel.predict`."""
+    where = read_target(model, target)
+    solver = model._solver(None, None)
+    if covariance:
+        return _joint(model, where, include_noise=include_noise)
+    lattice = model.lattice
+    if lattice.is_lazy:
+        import dask
+
+        node = dask.delayed(solver, traverse=False)
+        field = over_points(
+            model,
+            lambda m: lazy_points(node, solver, lattice.values[m], model._member_errors(m), where.points, where.cells),
+        )
+    else:
+        field = over_points(
+            model,
+            lambda m: blended_points(solver, lattice.values[m], model._member_errors(m), where.points, where.cells),
+        )
+    noise = _target_noise(model)
+    mean = _answer(model, where, model.scaling.physical(field[0]))
+    latent = (field[1] * model.scaling.scale) ** 2
+    kind = "observed" if include_noise else "latent"
+    variance = _answer(model, where, latent + (noise if include_noise else 0.0))
+    variance.name = suffixed(mean.name, "variance")
+    variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field"))
+    nothing = xr.full_like(mean, np.nan) if not lattice.is_lazy else mean * np.nan
+    return Reconstruction(mean, variance, Context(nothing, noise, kind))
+
+
+def over_points(model: FittedModel, each: Any) -> Any:
+    """Answers (2, n) of all members as (2, extra..., n)."""
+    fields = [each(m) for m in model.lattice.members()]
+    if model.lattice.is_lazy:
+        import dask.array as da
+
+        stacked = da.stack(fields, axis=1)
+    else:
+        stacked = np.stack(fields, axis=1)
+    return stacked.reshape(2, *model.lattice.extra_shape, stacked.shape[-1])
+
+
+def _target_noise(model: FittedModel) -> float:
+    """Noise variance of a new observation, data units²; with standard errors, that of a typical one."""
+    assert model.prior.noise is not None
+    if model.errors is None:
+        return float(model.prior.noise)
+    return float(model.prior.noise) * float((model.errors**2).median())
+
+
+def _answer(model: FittedModel, where: Target, data: Any) -> xr.DataArray:
+    template, extra = model.layout.template, model.layout.roles.extra
+    shaped = data.reshape(*model.lattice.extra_shape, *where.shape)
+    coords = {d: template.coords[d] for d in extra if d in template.coords}
+    dtype = template.dtype if template.dtype.kind == "f" else np.dtype(np.float64)
+    out = xr.DataArray(
+        shaped.astype(dtype), dims=(*extra, *where.dims), coords={**coords, **where.coords}, name=template.name
+    )
+    out.attrs = dict(template.attrs)
+    return out
+
+
+def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[xr.DataArray, xr.DataArray]:
+    """Mean and joint covariance of up to 5,000 targets that one tile holds."""
+    n = len(where.points)
+    if n > MAX_JOINT_TARGETS:
+        raise TooManyPointsError(
+            f"covariance=True was asked for {n} targets; at most {MAX_JOINT_TARGETS} are allowed "
+            f"({n * n * 8 / 2**30:.1f} GiB). Use fewer targets, or `model.sample(...)`."
+        )
+    if model.lattice.extra_shape:
+        raise MethodError("covariance=True needs one field; select along the extra dimensions before fitting.")
+    solver = model._solver(None, None)
+    weights = {tile: solver.plan.weights_at(tile, where.cells) for tile in solver.plan.tiles()}
+    tiles = [tile for tile, w in weights.items() if (w > 0).all()]
+    if not tiles:
+        raise MethodError(
+            f"covariance=True needs targets within one tile, and these lie in several of {len(solver.plan)}. Choose targets "
+            f"closer together, larger tiles in `fit(tile=...)`, or `model.sample(...)`."
+        )
+    best = max(tiles, key=lambda tile: float(weights[tile].min()))
+    values, errors = np.asarray(model.lattice.values), model._member_errors(())
+    told = member_messages(solver, values, errors)(best)
+    window = solver.plan.observed(best)
+    posterior = solver.posterior(window, cut(values, window), cut(errors, window), told)
+    matrix = posterior.covariance(where.points) * model.scaling.scale**2
+    mean = _answer(model, where, model.scaling.physical(posterior.moments(where.points).mean))
+    if include_noise:
+        matrix[np.diag_indices(n)] += _target_noise(model)
+    joint = xr.DataArray(matrix, dims=("target", "target_other"), name=suffixed(mean.name, "covariance"))
+    joint.attrs = variance_attrs(mean.attrs, "observed" if include_noise else "latent", str(mean.name or "field"))
+    joint.attrs["long_name"] = joint.attrs["long_name"].replace("variance", "covariance")
+    return mean, joint
+
+
+# Samples
+
+
+def sample(model: FittedModel, n: int, seed: int, *, include_noise: bool, show: bool) -> xr.DataArray:
+    """See :meth:`FittedModel.sample`."""
+    from xgpfill.linalg.draws import PriorDraws
+
+    solver = model._solver(None, None)
+    draws = PriorDraws(solver.frame, solver.prior, seed)
+    lattice = model.lattice
+    members = {m: i for i, m in enumerate(lattice.members())}
+    scale = model.scaling.scale
+    noise = model._noise_variance()
+    noise_sd = math.sqrt(noise) if isinstance(noise, float) else np.sqrt(model.layout.canonical(noise))
+
+    def one(member: tuple[int, ...]) -> Any:
+        errors = model._member_errors(member)
+        sd = noise_sd if isinstance(noise_sd, float) else noise_sd[member]
+        values = lattice.values[member]
+        if lattice.is_lazy:
+            return _lazy_sample(solver, draws, values, errors, sd, (n, members[member], scale, include_noise))
+        prior = prior_fields(draws, n, members[member], _everything(lattice.shape)) * scale
+        noisy = noise_fields(draws, n, members[member], _everything(lattice.shape)) * sd
+        found = run_member(solver, values - prior - noisy, errors, work=tile_means) + prior
+        if not include_noise:
+            return found
+        return found + noise_fields(draws, n, members[member] + FRESH, _everything(lattice.shape)) * sd
+
+    data = over_members(lattice, one)
+    out = sample_array(model.layout, data)
+    if model.valid is not None:
+        out = out.where(model.valid).transpose(*out.dims).assign_attrs(out.attrs)
+    return out
+
+
+def _everything(shape: tuple[int, int, int]) -> Window:
+    t, y, x = (np.arange(k) for k in shape)
+    return t, y, x
+
+
+def prior_fields(draws: PriorDraws, n: int, member: int, window: Window) -> FloatArray:
+    """`n` draws of the prior field, (n, time, y, x), standardised."""
+    return np.stack([draws.field(i, member, window) for i in range(n)])
+
+
+def noise_fields(draws: PriorDraws, n: int, member: int, window: Window) -> FloatArray:
+    """`n` draws of unit noise, (n, time, y, x)."""
+    return np.stack([draws.noise(i, member, window) for i in range(n)])
+
+
+def _lazy_sample(
+    solver: Any, draws: PriorDraws, values: Any, errors: Any, sd: Any, how: tuple[int, int, float, bool]
+) -> Any:
+    """The same on lazy data: draws are made chunk by chunk from the seed."""
+    import dask
+    import dask.array as da
+
+    n, member, scale, include_noise = how
+    node, source = dask.delayed(solver, traverse=False), dask.delayed(draws, traverse=False)
+
+    def field(make: Any, number: int) -> Any:
+        blocks = np.empty(values.numblocks, dtype=object)
+        for where in np.ndindex(blocks.shape):
+            ends = [np.cumsum((0, *c)) for c in values.chunks]
+            window = tuple(np.arange(e[i], e[i + 1]) for e, i in zip(ends, where, strict=True))
+            shape = (n, *(w.size for w in window))
+            blocks[where] = da.from_delayed(
+                dask.delayed(make)(source, n, number, window), shape=shape, dtype=np.float64
+            )
+        return da.block(blocks.tolist())
+
+    prior = field(prior_fields, member) * scale
+    residual = values - prior - field(noise_fields, member) * sd
+    found = lazy_member(node, solver, residual, errors, work=tile_means, leading=n) + prior
+    return found + field(noise_fields, member + FRESH) * sd if include_noise else found

@@ -1,0 +1,330 @@
+"""Where tiles begin and end, how far they overlap and see, and the smooth weights that blend them.
+
+A tile *evaluates* its core and a ramp beyond each inner border, where its weight falls smoothly to zero; it is
+*conditioned* on what it evaluates plus a halo. Along an axis that wraps, all of this wraps too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xgpfill.errors import DimensionError, listed
+from xgpfill.kernels.prior import AXES, Prior
+from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, Periodic, Spectral, walk
+
+if TYPE_CHECKING:
+    from xgpfill.grid.lattice import FloatArray, Lattice, Window
+    from xgpfill.grid.points import IntArray
+
+HALO_LENGTHSCALES = 3.0
+MIN_HALO = 2
+SPLITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512, 1024)
+
+
+@dataclass(frozen=True)
+class AxisTiles:
+    """The tiles along one axis.
+
+    Attributes
+    ----------
+    size : int
+        Cells.
+    count : int
+        Tiles.
+    halo : int
+        Cells seen beyond what is evaluated.
+    wraps : bool
+    """
+
+    size: int
+    count: int = 1
+    halo: int = 0
+    wraps: bool = False
+
+    @cached_property
+    def edges(self) -> IntArray:
+        """Borders of the cores, (count + 1,)."""
+        return np.round(np.linspace(0, self.size, self.count + 1)).astype(np.intp)
+
+    @cached_property
+    def ramp(self) -> int:
+        """Half-width of the blend across a border, at most a quarter of the smallest core."""
+        if self.count == 1:
+            return 0
+        return max(1, min(self.halo // 2, int(np.diff(self.edges).min()) // 4))
+
+    def evaluated(self, tile: int) -> IntArray:
+        """Indices that a tile evaluates."""
+        return self._around(tile, self.ramp)
+
+    def observed(self, tile: int) -> IntArray:
+        """Indices that a tile is conditioned on."""
+        return self._around(tile, self.ramp + self.halo)
+
+    def _around(self, tile: int, margin: int) -> IntArray:
+        if self.count == 1:
+            return np.arange(self.size)
+        start, stop = int(self.edges[tile]) - margin, int(self.edges[tile + 1]) + margin
+        if not self.wraps:
+            return np.arange(max(0, start), min(self.size, stop))
+        if stop - start >= self.size:
+            return np.arange(self.size)
+        return np.arange(start, stop) % self.size
+
+    def weights(self, tile: int) -> FloatArray:
+        """Weight of the tile at each index it evaluates; over all tiles they sum to one at every cell."""
+        return self.weight_of_every_cell(tile)[self.evaluated(tile)]
+
+    def weight_of_every_cell(self, tile: int) -> FloatArray:
+        """Weight of the tile at every cell of the axis; zero where it does not evaluate."""
+        return np.ones(self.size) if self.count == 1 else self._weights_of_all[tile]
+
+    @cached_property
+    def _weights_of_all(self) -> FloatArray:
+        """Weights (tile, cell): the difference of smooth steps at the two borders of each tile."""
+        cells = np.arange(self.size) + 0.5
+        steps = [_smootherstep((cells - edge) / (2 * self.ramp) + 0.5) for edge in self.edges]
+        if not self.wraps:
+            steps[0], steps[-1] = np.ones(self.size), np.zeros(self.size)
+            return np.array([steps[k] - steps[k + 1] for k in range(self.count)])
+        laps = (-self.size, 0, self.size)
+        return np.array([sum(self._bump(cells + lap, k) for lap in laps) for k in range(self.count)])
+
+    def _bump(self, cells: FloatArray, tile: int) -> FloatArray:
+        low, high = (_smootherstep((cells - edge) / (2 * self.ramp) + 0.5) for edge in self.edges[tile : tile + 2])
+        return low - high
+
+    def segments(self) -> list[IntArray]:
+        """Cells cut at every border of what tiles observe: each observed range is a union of segments."""
+        if self.count == 1:
+            return [np.arange(self.size)]
+        seen = np.zeros((self.count, self.size), bool)
+        for tile in range(self.count):
+            seen[tile, self.observed(tile)] = True
+        core = np.searchsorted(self.edges, np.arange(self.size), side="right")
+        change = np.flatnonzero((seen[:, 1:] != seen[:, :-1]).any(axis=0) | (np.diff(core) != 0)) + 1
+        return [piece for piece in np.split(np.arange(self.size), change) if piece.size]
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """Tiles of a lattice: the product of the tiles along (time, y, x)."""
+
+    time: AxisTiles
+    y: AxisTiles
+    x: AxisTiles
+
+    @property
+    def axes(self) -> tuple[AxisTiles, AxisTiles, AxisTiles]:
+        """The axes in canonical order."""
+        return self.time, self.y, self.x
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of tiles along each axis."""
+        return self.time.count, self.y.count, self.x.count
+
+    def __len__(self) -> int:
+        return int(np.prod(self.shape))
+
+    def tiles(self) -> Iterator[tuple[int, int, int]]:
+        """Every tile as its position along each axis."""
+        yield from product(*(range(n) for n in self.shape))
+
+    def evaluated(self, tile: tuple[int, int, int]) -> Window:
+        """The window of cells that a tile evaluates."""
+        t, y, x = (axis.evaluated(k) for axis, k in zip(self.axes, tile, strict=True))
+        return t, y, x
+
+    def observed(self, tile: tuple[int, int, int]) -> Window:
+        """The window of cells that a tile is conditioned on."""
+        t, y, x = (axis.observed(k) for axis, k in zip(self.axes, tile, strict=True))
+        return t, y, x
+
+    def weights(self, tile: tuple[int, int, int]) -> FloatArray:
+        """Blending weights on the evaluated window, (time, y, x)."""
+        t, y, x = (axis.weights(k) for axis, k in zip(self.axes, tile, strict=True))
+        return np.asarray(t[:, None, None] * y[:, None] * x)
+
+    def weights_at(self, tile: tuple[int, int, int], cells: IntArray) -> FloatArray:
+        """Blending weights at given cells (n, 3)."""
+        weights = np.ones(cells.shape[0])
+        for axis, k, index in zip(self.axes, tile, cells.T, strict=True):
+            weights *= axis.weight_of_every_cell(k)[index]
+        return weights
+
+    @cached_property
+    def segments(self) -> list[Window]:
+        """Disjoint windows that cover the lattice; what a tile observes is a union of them."""
+        return [(t, y, x) for t, y, x in product(*(axis.segments() for axis in self.axes))]
+
+    def segments_within(self, tile: tuple[int, int, int]) -> list[int]:
+        """Which segments a tile observes."""
+        inside = [set(w.tolist()) for w in self.observed(tile)]
+        return [
+            i
+            for i, segment in enumerate(self.segments)
+            if all(int(part[0]) in seen for part, seen in zip(segment, inside, strict=True))
+        ]
+
+
+def _smootherstep(x: FloatArray) -> FloatArray:
+    """Rises from 0 to 1 over the unit interval with two continuous derivatives: 6x⁵ − 15x⁴ + 10x³."""
+    x = np.clip(x, 0.0, 1.0)
+    return x**3 * (10 + x * (6 * x - 15))
+
+
+def reach(kernel: Kernel) -> float:
+    """How far a kernel correlates, in its axis' unit; infinite for one that never decays."""
+    if isinstance(kernel, (Constant, Periodic, Brownian)):
+        return float("inf")
+    if isinstance(kernel, Independent):
+        return 0.0
+    if isinstance(kernel, Spectral):
+        assert kernel.bandwidths is not None
+        narrowest = min(float(b) for b in kernel.bandwidths)
+        return 1 / (2 * np.pi * narrowest) if narrowest > 0 else float("inf")
+    if kernel.parts:
+        reaches = [reach(part) for part in kernel.parts]
+        return min(reaches) if type(kernel).__name__ == "Product" else max(reaches)
+    return max((float(k.lengthscale) for _, k in walk(kernel)), default=0.0)  # type: ignore[attr-defined]
+
+
+def plan_tiles(
+    lattice: Lattice,
+    prior: Prior,
+    *,
+    tile: str | Mapping[str, int],
+    halo: str | int | Mapping[str, int],
+    max_observations: int | None,
+    observed_share: float,
+) -> TilePlan:
+    """Choose the tiles: one whenever it fits, else the split with the least repeated work.
+
+    Parameters
+    ----------
+    lattice : Lattice
+    prior : Prior
+        Learned; its lengthscales set the halo.
+    tile : "auto" or mapping
+        Core sizes in cells along 'time', 'y' and 'x'; an axis that is not named is not split.
+    halo : "auto", int or mapping
+        Cells seen beyond what a tile evaluates.
+    max_observations : int or None
+        Observations (tile and halo) that the engine takes in one tile; None for no limit.
+    observed_share : float
+        Share of cells with an observation.
+    """
+    if tile == "auto":
+        counts = _auto_counts(lattice, prior, halo, max_observations, observed_share)
+    else:
+        sizes = _named(tile, "tile", lattice)
+        counts = [
+            max(1, round(n / max(1, sizes.get(k, n)))) for k, n in zip(("time", "y", "x"), lattice.shape, strict=True)
+        ]
+    return _plan(lattice, prior, counts, halo)
+
+
+def _plan(lattice: Lattice, prior: Prior, counts: list[int], halo: str | int | Mapping[str, int]) -> TilePlan:
+    names = ("time", "y", "x")
+    if halo == "auto":
+        halos = [_auto_halo(lattice, prior, counts, axis) for axis in range(3)]
+    elif isinstance(halo, Mapping):
+        given = _named(halo, "halo", lattice, smallest=0)
+        halos = [given.get(n, _auto_halo(lattice, prior, counts, i)) for i, n in enumerate(names)]
+    else:
+        if isinstance(halo, (bool, str)) or halo < 0:
+            raise DimensionError(f"halo={halo!r}: expected 'auto', a number of cells, or e.g. `halo={{'time': 5}}`.")
+        halos = [int(halo)] * 3
+    wraps = (False, False, lattice.space.wraps)
+    axes = [
+        AxisTiles(n, min(c, n), min(h, n) if c > 1 else 0, w)
+        for n, c, h, w in zip(lattice.shape, counts, halos, wraps, strict=True)
+    ]
+    return TilePlan(*axes)
+
+
+def _named(sizes: str | Mapping[str, int], what: str, lattice: Lattice, smallest: int = 1) -> dict[str, int]:
+    """Sizes by canonical axis; larger than the array is folded to it."""
+    if not isinstance(sizes, Mapping):
+        raise DimensionError(
+            f"{what}={sizes!r}: expected 'auto' or a mapping, e.g. `{what}={{'time': 20, 'y': 50, 'x': 50}}`."
+        )
+    aliases = {"time": "time", "y": "y", "lat": "y", "latitude": "y", "x": "x", "lon": "x", "longitude": "x"}
+    found = {}
+    for name, size in sizes.items():
+        if name not in aliases:
+            raise DimensionError(f"Unknown axis {name!r} in {what}=. Axes are {listed(('time', 'y', 'x'))}.")
+        if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < smallest:
+            raise DimensionError(f"{what}={{{name!r}: {size!r}}}: expected an integer of at least {smallest}.")
+        found[aliases[name]] = int(size)
+    if not lattice.space.is_grid and any(
+        found.get(k, n) < n for k, n in zip(("y", "x"), lattice.space.shape, strict=True)
+    ):
+        raise DimensionError(f"{what}= cannot split a list of sites, whose order is not space; split time only.")
+    return found
+
+
+def _steps(lattice: Lattice) -> tuple[float, float, float]:
+    return (lattice.time_step, *lattice.space.steps)
+
+
+def message_terms(lattice: Lattice, prior: Prior, counts: tuple[int, ...] | list[int]) -> tuple[str, ...]:
+    """Terms that a halo would truncate: constant along a tiled axis, or of a lengthscale above half a tile."""
+    names = []
+    for term in prior.terms:
+        for axis, (count, n, step) in enumerate(zip(counts, lattice.shape, _steps(lattice), strict=True)):
+            kernel = term.time if axis == 0 else term.space
+            if count > 1 and reach(kernel) > 0.5 * (n / count) * step:
+                names.append(term.name)
+                break
+    return tuple(names)
+
+
+def _auto_halo(lattice: Lattice, prior: Prior, counts: list[int], axis: int) -> int:
+    """Three lengthscales of the longest term that is truncated; at least those of the shortest term."""
+    if counts[axis] == 1:
+        return 0
+    told = message_terms(lattice, prior, counts)
+    attribute = AXES[0] if axis == 0 else AXES[1]
+    reaches = {t.name: reach(getattr(t, attribute)) for t in prior.terms}
+    local = [r for name, r in reaches.items() if name not in told] or [min(reaches.values())]
+    step = _steps(lattice)[axis]
+    if not np.isfinite(max(local)) or step == 0:
+        return lattice.shape[axis]
+    return int(min(max(np.ceil(HALO_LENGTHSCALES * max(local) / step), MIN_HALO), lattice.shape[axis]))
+
+
+def _auto_counts(
+    lattice: Lattice, prior: Prior, halo: str | int | Mapping[str, int], max_observations: int | None, share: float
+) -> list[int]:
+    """The split that keeps every tile within the limit at the least work."""
+    if max_observations is None or np.prod(lattice.shape) * share <= max_observations:
+        return [1, 1, 1]
+    splits = [[c for c in SPLITS if c == 1 or c <= n // 2] for n in lattice.shape]
+    if not lattice.space.is_grid:
+        splits[1] = splits[2] = [1]
+    best, best_work = [1, 1, 1], np.inf
+    for counts in product(*splits):
+        plan = _plan(lattice, prior, list(counts), halo)
+        work = _work(plan, max_observations, share)
+        if work < best_work * (1 - 1e-9):
+            best, best_work = list(counts), work
+    return best
+
+
+def _work(plan: TilePlan, max_observations: int, share: float) -> float:
+    """Operations of all tiles, with a penalty for tiles above the limit."""
+    middle = tuple(axis.count // 2 for axis in plan.axes)
+    seen = float(np.prod([axis.observed(k).size for axis, k in zip(plan.axes, middle, strict=True)]))
+    evaluated = float(np.prod([axis.evaluated(k).size for axis, k in zip(plan.axes, middle, strict=True)]))
+    load = seen * share
+    rank = max_observations / 2
+    excess = max(1.0, load / max_observations)
+    return len(plan) * (rank**3 + (load + 2 * evaluated) * rank**2) * excess**4

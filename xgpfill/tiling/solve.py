@@ -1,0 +1,132 @@
+"""One tile: its observations, what it says to others, and its posterior. Plain data that travels to workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from xgpfill.engines.select import build_engine
+from xgpfill.engines.settings import Exact, Settings
+from xgpfill.grid.lattice import FloatArray, Lattice, Window
+from xgpfill.grid.points import Observations, Points
+from xgpfill.kernels.covariance import Covariance
+from xgpfill.learning.blocks import read_window
+from xgpfill.tiling.messages import Information, SlowFeatures, ToldLaw
+
+if TYPE_CHECKING:
+    from xgpfill.engines.base import Engine, Posterior
+    from xgpfill.grid.scaling import Scaling
+    from xgpfill.kernels.prior import Prior
+    from xgpfill.tiling.plan import TilePlan
+
+Tile = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class TileSolver:
+    """Everything about a fitted model that a tile needs, but the data.
+
+    Attributes
+    ----------
+    frame : Lattice
+        The lattice without values: times, space.
+    prior : Prior
+        Standardised units.
+    scaling : Scaling
+    settings : Exact or Variational
+    plan : TilePlan
+    features : SlowFeatures or None
+        None when there is one tile.
+    device, dtype : str
+    """
+
+    frame: Lattice
+    prior: Prior
+    scaling: Scaling
+    settings: Settings
+    plan: TilePlan
+    features: SlowFeatures | None
+    device: str
+    dtype: str
+
+    @cached_property
+    def covariance(self) -> Covariance:
+        """The prior covariance on this process's device."""
+        return Covariance(self.prior, self.device, getattr(torch, self.dtype))
+
+    @property
+    def size(self) -> int:
+        """Number of features and the constant mean."""
+        return 1 if self.features is None else len(self.features.anchors) + 1
+
+    def points(self, window: Window) -> Points:
+        """All cells of a window."""
+        t, y, x = window
+        sites = self.frame.space.coordinates[np.ix_(y, x)]
+        return Points.grid(self.frame.time[t], sites.reshape(-1, sites.shape[-1]))
+
+    def observations(self, window: Window, values: Any, errors: Any) -> Observations:
+        """The observed cells of a window, standardised; `values` may have a leading axis of draws, gaps alike."""
+        first = values if values.ndim == 3 else values[0]
+        local: Window = tuple(np.arange(n) for n in first.shape)  # type: ignore[assignment]
+        t, y, x = window
+        space = replace(self.frame.space, coordinates=self.frame.space.coordinates[np.ix_(y, x)])
+        small = Lattice(values=first, time=self.frame.time[t], space=space, errors=errors)
+        found = read_window(small, (), local)
+        noise = found.noise * float(self.prior.noise) if self.prior.noise is not None else found.noise
+        data = found.values
+        if values.ndim == 4:
+            data = np.asarray(values, dtype=np.float64)[:, np.isfinite(np.asarray(first, dtype=np.float64))].T
+        return Observations(found.points, self.scaling.standardised(data), noise)
+
+    def information(self, window: Window, values: Any, errors: Any) -> Information:
+        """What the observations of a segment say of the slow features and the mean."""
+        draws = 1 if values.ndim == 3 else values.shape[0]
+        found = self.observations(window, values, errors)
+        if not len(found) or self.features is None:
+            return Information.none(self.size, draws)
+        law = ToldLaw(self.covariance, self.features)
+        basis = law.basis(found.points).T.double().cpu().numpy()
+        posterior = self._engine(found).condition(law, found, trend=False)
+        both = posterior.gram(basis, np.concatenate([basis, found.columns], axis=1))
+        return Information(both[:, : self.size], both[:, self.size :], len(found))
+
+    def posterior(self, window: Window, values: Any, errors: Any, told: Information | None) -> Posterior:
+        """Condition on a window's observations and, if `told`, on what the rest of the domain says."""
+        found = self.observations(window, values, errors)
+        engine = self._engine(found)
+        if told is None or told.count == 0 or self.features is None:
+            return engine.condition(self.covariance, found, trend=len(found) > 0)
+        return engine.condition(ToldLaw(self.covariance, self.features, told), found, trend=False)
+
+    def moments(self, tile: Tile, values: Any, errors: Any, told: Information | None) -> FloatArray:
+        """Mean and latent standard deviation on the cells a tile evaluates, (2, time, y, x), in data units."""
+        window = self.plan.evaluated(tile)
+        found = self.posterior(self.plan.observed(tile), values, errors, told).moments(self.points(window))
+        shape = tuple(w.size for w in window)
+        mean = self.scaling.physical(found.mean).reshape(shape)
+        sd = np.sqrt(found.variance).reshape(shape) * self.scaling.scale
+        return np.stack([mean, sd])
+
+    def means(self, tile: Tile, values: Any, errors: Any, told: Information | None) -> FloatArray:
+        """Posterior mean of each draw of the data, (draws, time, y, x), in data units."""
+        window = self.plan.evaluated(tile)
+        found = self.posterior(self.plan.observed(tile), values, errors, told).means(self.points(window))
+        return np.asarray(self.scaling.physical(found.T).reshape(-1, *(w.size for w in window)))
+
+    def trend(self, information: Information) -> tuple[float, float]:
+        """Estimate and standard error of the constant mean from all that the domain says."""
+        assert self.features is not None
+        law = ToldLaw(self.covariance, self.features, information)
+        return float(law.coefficients[-1, 0]), float(law.mean_variance) ** 0.5
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel as plain data: what was made on a device stays there."""
+        return {name: value for name, value in self.__dict__.items() if name != "covariance"}
+
+    def _engine(self, found: Observations) -> Engine:
+        return build_engine(self.settings if len(found) else Exact())
