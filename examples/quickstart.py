@@ -9,16 +9,18 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 import xgpfill  # noqa: F401  (registers the accessor .gpfill)
 from xgpfill.datasets import synthetic_sst
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
 
 TRUTH, VALID = "truth", "valid"
 

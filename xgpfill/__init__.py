@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from xgpfill.engines.select import select_method as select_method
     from xgpfill.engines.settings import Exact as Exact
     from xgpfill.engines.settings import Variational as Variational
-    from xgpfill.io import load as load
     from xgpfill.kernels.spec import RBF as RBF
     from xgpfill.kernels.spec import Brownian as Brownian
     from xgpfill.kernels.spec import Constant as Constant
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from xgpfill.kernels.spec import RationalQuadratic as RationalQuadratic
     from xgpfill.kernels.spec import Spectral as Spectral
     from xgpfill.model import FittedModel as FittedModel
+    from xgpfill.model import load as load
     from xgpfill.results import Reconstruction as Reconstruction
 
 __version__ = "0.1.0"
@@ -37,7 +37,7 @@ _HOMES = {
     "select_method": "engines.select",
     "Exact": "engines.settings",
     "Variational": "engines.settings",
-    "load": "io",
+    "load": "model",
     "RBF": "kernels.spec",
     "Brownian": "kernels.spec",
     "Constant": "kernels.spec",

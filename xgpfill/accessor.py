@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -10,6 +9,8 @@ import xarray as xr
 from xgpfill.errors import NotFittedError
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping
+
     from xgpfill.dataset import FittedDataset
     from xgpfill.engines.settings import Settings
     from xgpfill.kernels.spec import Kernel
@@ -30,8 +31,8 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
             hyperparameters.
         time_kernel, space_kernel : str, Kernel or None
             "matern12", "matern32", "matern52", "rbf", "rational_quadratic", "periodic", "spectral", "brownian" (time),
-            "constant", or an object such as ``xgpfill.Matern(1.5, lengthscale=30.0)``; they compose with ``+`` and ``*``.
-            Lengthscales are in days and km. None: no correlation along that axis.
+            "constant", or an object such as ``xgpfill.Matern(1.5, lengthscale=30.0)``; they compose with ``+`` and
+            ``*``. Lengthscales are in days and km. None: no correlation along that axis.
         combine : {{"anova", "product", "sum"}}, optional
             "anova" (default): a static space term, a common time term and `scales` space-time products. A fixed kernel,
             or None on one side, implies "product".
@@ -89,8 +90,8 @@ class _Accessor:
     def _last(self, call: str) -> Any:
         if self._model is None:
             raise NotFittedError(
-                f"Nothing was fitted through this object, so `{call}` has no model; `ds['x']` makes a new object each time. "
-                f"Keep the model: `model = da.gpfill.fit(...)`, then `model.{call}`."
+                f"Nothing was fitted through this object, so `{call}` has no model; `ds['x']` makes a new object each "
+                f"time. Keep the model: `model = da.gpfill.fit(...)`, then `model.{call}`."
             )
         return self._model
 
@@ -146,6 +147,7 @@ class DataArrayAccessor(_Accessor):
         seed: int = 0,
         progress: bool | None = None,
     ) -> FittedModel:
+        """Learn the covariance of the field; the full text is made below."""
         from xgpfill.fitting import fit  # torch loads here, once
 
         self._model = fit(
@@ -204,6 +206,7 @@ class DatasetAccessor(_Accessor):
         seed: int = 0,
         progress: bool | None = None,
     ) -> FittedModel | FittedDataset:
+        """Learn the covariance of the field; the full text is made below."""
         from xgpfill.dataset import fit_dataset  # torch loads here, once
 
         self._model = fit_dataset(

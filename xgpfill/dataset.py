@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from xgpfill.errors import VariableError, XgpfillError, listed
 from xgpfill.fitting import fit
-from xgpfill.model import FittedModel
 from xgpfill.results import Context, Reconstruction, suffixed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from xgpfill.model import FittedModel
 
 
 def fit_dataset(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -> FittedModel | FittedDataset:
@@ -28,7 +31,7 @@ def fit_dataset(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -
             raise VariableError(f"variable={variable!r} names nothing. The Dataset has {listed(ds.data_vars)}.")
         per_variable = {name: _own_arguments(arguments, name) for name in variable}
         return FittedDataset({name: fit(_named(ds, name), dims=dims, **per_variable[name]) for name in variable})
-    return fit(_named(ds, variable) if variable is not None else _only(ds, dims, arguments), dims=dims, **arguments)
+    return fit(_named(ds, variable) if variable is not None else _only(ds, dims), dims=dims, **arguments)
 
 
 def _own_arguments(arguments: dict[str, Any], name: Hashable) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def _named(ds: xr.Dataset, name: Hashable) -> xr.DataArray:
     return ds[name]
 
 
-def _only(ds: xr.Dataset, dims: Any, arguments: dict[str, Any]) -> xr.DataArray:
+def _only(ds: xr.Dataset, dims: Any) -> xr.DataArray:
     """The one variable that can be meant."""
     if dims is None:
         wanted: set[Hashable] = set()
@@ -64,8 +67,8 @@ def _only(ds: xr.Dataset, dims: Any, arguments: dict[str, Any]) -> xr.DataArray:
         return ds[found[0]]
     if not found:
         raise VariableError(
-            f"No numeric variable of the Dataset has the dimensions {listed(sorted(map(str, wanted)))}; its variables are "
-            f"{listed(ds.data_vars)} on {listed(ds.dims)}."
+            f"No numeric variable of the Dataset has the dimensions {listed(sorted(map(str, wanted)))}; its variables "
+            f"are {listed(ds.data_vars)} on {listed(ds.dims)}."
         )
     raise VariableError(
         f"The Dataset has several variables on these dimensions: {listed(found)}. Name one, e.g. "
@@ -123,7 +126,7 @@ class FittedDataset:
         """Observed values with the gaps filled by the means."""
         return self.reconstruct().filled  # type: ignore[no-any-return]
 
-    def save(self, path: str | Path, *, data: bool = True) -> None:
+    def save(self, path: str | Path) -> None:
         """Refuse: each variable's model has its own file."""
         raise XgpfillError(
             f"Save each model in its own file, e.g. `model[{next(iter(self.models))!r}].save({str(path)!r})`."

@@ -54,7 +54,11 @@ def fit(
     """Learn the covariance of a gappy field and condition on it; see :meth:`xgpfill.accessor.DataArrayAccessor.fit`."""
     began = clock_time.perf_counter()
     settings = as_settings(method)
-    options = {"device": resolve_device(device), "dtype": checked_dtype(dtype), "seed": checked_seed(seed)}
+    options: dict[str, Any] = {
+        "device": resolve_device(device),
+        "dtype": checked_dtype(dtype),
+        "seed": checked_seed(seed),
+    }
     options |= {"tile": plain_sizes(tile), "halo": plain_sizes(halo)}
     directional = is_directional(as_kernel(space_kernel))
     errors = noise if isinstance(noise, xr.DataArray) else None
@@ -165,5 +169,7 @@ def _per_member(lattice: Lattice, sampled: int) -> int:
 
 def _scan(da: xr.DataArray) -> None:
     """Look for infinities in all of lazy data, chunk by chunk."""
-    if da.dtype.kind == "f" and bool(np.isinf(da).any().compute()):
+    if da.dtype.kind == "f" and bool(
+        xr.apply_ufunc(np.isinf, da, dask="parallelized", output_dtypes=[bool]).any().compute()
+    ):
         raise DataError("The data hold infinite values. Make them gaps: `da.where(np.isfinite(da))`.")

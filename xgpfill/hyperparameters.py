@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from xgpfill.errors import KernelError, listed
-from xgpfill.grid.lattice import Lattice
-from xgpfill.kernels.prior import Prior
 from xgpfill.kernels.spec import AXIS_FREQUENCY, AXIS_UNIT, Constant, Independent, Kernel, Matern
 from xgpfill.results import squared
+
+if TYPE_CHECKING:
+    from xgpfill.grid.lattice import Lattice
+    from xgpfill.kernels.prior import Prior
 
 
 def to_dataset(prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool) -> xr.Dataset:
@@ -74,8 +76,8 @@ def from_dataset(prior: Prior, ds: xr.Dataset) -> Prior:
     found = [str(t) for t in ds["term"].values]
     if found != terms:
         raise KernelError(
-            f"`hyperparameters` has the terms {listed(found)}, but these arguments build {listed(terms)}. Use the kernels, "
-            f"`combine=` and `scales=` it was learned with."
+            f"`hyperparameters` has the terms {listed(found)}, but these arguments build {listed(terms)}. Use the "
+            f"kernels, `combine=` and `scales=` it was learned with."
         )
     values: dict[str, Any] = {}
     for path, _, _, _ in prior.items():

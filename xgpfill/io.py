@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from xgpfill.engines.settings import METHODS, Settings
+from xgpfill.engines.settings import METHODS
 from xgpfill.errors import FileFormatError, XgpfillError
+from xgpfill.files import written_whole
 from xgpfill.grid.dims import Roles
 from xgpfill.grid.metric import Clock, Metric
 from xgpfill.grid.scaling import Scaling
@@ -33,22 +29,6 @@ _PLAIN: dict[str, type] = {
     **TYPES,
     **{cls.__name__: cls for cls in (Prior, Term, Roles, Metric, Clock, Scaling, *METHODS.values())},
 }
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary neighbour of `path` that takes its place only when writing has succeeded."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{path.suffix}")
-    try:
-        yield temporary
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
 
 
 def to_plain(value: Any) -> Any:
@@ -103,7 +83,6 @@ def save(model: FittedModel, path: str | Path, *, data: bool = True) -> None:
     observed = template if data else template.isel({d: slice(0, 0) for d in template.dims})
     parts: dict[str, xr.Dataset] = {
         "/": xr.Dataset(attrs={"xgpfill": json.dumps(state), "title": "xgpfill fitted model"}),
-        "/hyperparameters": model.hyperparameters,
         "/observed": observed.to_dataset(name=_NAME).assign_attrs(original_name=json.dumps(template.name)),
     }
     if data and model.errors is not None:
@@ -113,7 +92,7 @@ def save(model: FittedModel, path: str | Path, *, data: bool = True) -> None:
     tree = xr.DataTree.from_dict({name: _storable(ds) for name, ds in parts.items()})
     with written_whole(path) as temporary:
         if kind == "zarr":
-            tree.to_zarr(temporary)
+            tree.to_zarr(temporary, zarr_format=3, consolidated=False)
         else:
             tree.to_netcdf(temporary)
 
@@ -133,28 +112,25 @@ def _storable(ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
-def load(path: str | Path) -> FittedModel:
-    """Read a saved model.
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """What a file holds of a model: its plain parts, and the arrays."""
 
-    Parameters
-    ----------
-    path : path
-        What :meth:`FittedModel.save` wrote.
+    template: xr.DataArray
+    arrays: dict[str, xr.DataArray]
+    parts: dict[str, Any]
+    options: dict[str, Any]
+    has_data: bool
+
+
+def read(path: str | Path) -> Stored:
+    """Read what :func:`save` wrote.
 
     Raises
     ------
     FileFormatError
         When it is no such file, or of a newer format.
-
-    Examples
-    --------
-    >>> import xgpfill
-    >>> xgpfill.load("no-such-file.nc")
-    Traceback (most recent call last):
-    xgpfill.errors.FileFormatError: There is no file 'no-such-file.nc'. Give the path that `model.save(path)` wrote.
     """
-    from xgpfill.model import restored
-
     path = Path(path)
     if not path.exists():
         raise FileFormatError(f"There is no file {str(path)!r}. Give the path that `model.save(path)` wrote.")
@@ -174,9 +150,8 @@ def load(path: str | Path) -> FittedModel:
     observed = tree["observed"].to_dataset()
     arrays = {name: tree[name].to_dataset()[_NAME] for name in ("errors", "valid") if name in tree.children}
     template = observed[_NAME].rename(json.loads(observed.attrs["original_name"]))
-    settings: Settings = from_plain(state["settings"])
-    plain = {k: from_plain(state[k]) for k in ("prior", "scaling", "roles", "metric", "clock")}
-    return restored(template, arrays, settings, has_data=state["data"], options=state["options"], **plain)
+    parts = {k: from_plain(state[k]) for k in ("prior", "scaling", "settings", "roles", "metric", "clock")}
+    return Stored(template, arrays, parts, state["options"], state["data"])
 
 
 def _kind(path: Path) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-Dim = Hashable | Sequence[Hashable] | None
+Dim = str | Collection[Hashable] | None
 
 
 def _erf(x: xr.DataArray) -> xr.DataArray:
     from scipy.special import erf
 
-    return xr.apply_ufunc(erf, x, dask="parallelized", output_dtypes=[float])
+    found: xr.DataArray = xr.apply_ufunc(erf, x, dask="parallelized", output_dtypes=[float])
+    return found
 
 
 def normal_quantile(level: float) -> float:
@@ -56,7 +58,7 @@ def score_gaussian(mean: xr.DataArray, std: xr.DataArray, truth: xr.DataArray, d
     z = error / std
     half = normal_quantile(0.95)
     nlpd = 0.5 * z**2 + np.log(std) + 0.5 * math.log(2 * math.pi)
-    scores = {
+    scores: dict[str, Any] = {
         "rmse": np.sqrt((error**2).mean(dim)),
         "mae": abs(error).mean(dim),
         "bias": error.mean(dim),

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from xgpfill import hyperparameters as tables
 from xgpfill.engines.select import tile_capacity
-from xgpfill.engines.settings import Settings
 from xgpfill.errors import DataError, NoiseError, NotFittedError
 from xgpfill.grid.encode import Layout, encode
 from xgpfill.grid.lattice import Lattice, Space
-from xgpfill.grid.scaling import Scaling
-from xgpfill.kernels.prior import Prior
 from xgpfill.kernels.spec import Kernel
 from xgpfill.learning.blocks import nearest_known, observed_share
 from xgpfill.options import checked_seed, progress_bar, resolve_device, show_progress
@@ -27,6 +23,13 @@ from xgpfill.tiling.assemble import lazy_member, member_trend, over_members, run
 from xgpfill.tiling.messages import choose_features
 from xgpfill.tiling.plan import message_terms, plan_tiles
 from xgpfill.tiling.solve import TileSolver
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from xgpfill.engines.settings import Settings
+    from xgpfill.grid.scaling import Scaling
+    from xgpfill.kernels.prior import Prior
 
 KernelLike = Kernel | str | None
 Tile = str | Mapping[str, int]
@@ -106,7 +109,8 @@ class FittedModel:
         notes = [] if self.has_data else ["Loaded without data: `condition` it on observations first."]
         if loose:
             notes.append(
-                f"Lengthscale beyond half the extent: variance and lengthscale not separately identified ({', '.join(loose)})."
+                f"Lengthscale beyond half the extent: variance and lengthscale not separately identified "
+                f"({', '.join(loose)})."
             )
         return notes
 
@@ -332,7 +336,8 @@ class FittedModel:
     def _require_data(self) -> None:
         if not self.has_data:
             raise NotFittedError(
-                "This model was loaded without data. Give it observations: `model.condition(da)`, then call this on the result."
+                "This model was loaded without data. Give it observations: `model.condition(da)`, then call this on "
+                "the result."
             )
 
     def _solver(self, tile: Tile | None, halo: Halo | None) -> TileSolver:
@@ -377,33 +382,50 @@ class FittedModel:
         return float(prior.noise) if self.errors is not None else max(float(prior.noise), SMALLEST_NOISE)
 
 
-def restored(
-    template: xr.DataArray,
-    arrays: dict[str, xr.DataArray],
-    settings: Settings,
-    *,
-    prior: Prior,
-    scaling: Scaling,
-    roles: Any,
-    metric: Any,
-    clock: Any,
-    has_data: bool,
-    options: dict[str, Any],
-) -> FittedModel:
-    """A model from what was saved of it."""
-    layout = Layout(template, roles, metric, clock)
-    valid, errors = arrays.get("valid"), arrays.get("errors")
-    if valid is not None:
-        valid = valid.astype(bool)
-    options = {**options, "device": resolve_device("auto")}
-    common: dict[str, Any] = {"prior": prior, "scaling": scaling, "settings": settings, "options": options}
-    common |= {"record": Record(choice="loaded"), "valid": valid, "errors": errors}
-    if has_data:
-        lattice, layout = encode(template, valid=True if valid is None else valid, errors=errors, like=layout)
-        return FittedModel(**common, lattice=within_valid(lattice), layout=layout)
-    space = Space(np.zeros((0, 0, 2)), metric.geometry, metric.unit)
-    lattice = Lattice(values=None, time=np.zeros(0), space=space)
-    return FittedModel(**common, lattice=lattice, layout=layout, has_data=False)
+def load(path: str | Path) -> FittedModel:
+    """Read a saved model.
+
+    Parameters
+    ----------
+    path : path
+        What :meth:`FittedModel.save` wrote.
+
+    Returns
+    -------
+    FittedModel
+        One saved without data can only ``condition``.
+
+    Raises
+    ------
+    FileFormatError
+        When it is no such file, or of a newer format.
+
+    Examples
+    --------
+    >>> import xgpfill
+    >>> xgpfill.load("no-such-file.nc")
+    Traceback (most recent call last):
+    xgpfill.errors.FileFormatError: There is no file 'no-such-file.nc'. Give the path that `model.save(path)` wrote.
+    """
+    from xgpfill.io import read
+
+    stored = read(path)
+    parts = stored.parts
+    layout = Layout(stored.template, parts["roles"], parts["metric"], parts["clock"])
+    valid, errors = stored.arrays.get("valid"), stored.arrays.get("errors")
+    valid = None if valid is None else valid.astype(bool)
+    if stored.has_data:
+        everywhere = True if valid is None else valid
+        lattice, layout = encode(stored.template, valid=everywhere, errors=errors, like=layout)
+        lattice = within_valid(lattice)
+    else:
+        space = Space(np.zeros((0, 0, 2)), layout.metric.geometry, layout.metric.unit)
+        lattice = Lattice(values=None, time=np.zeros(0), space=space)
+    return FittedModel(
+        prior=parts["prior"], scaling=parts["scaling"], settings=parts["settings"], lattice=lattice, layout=layout,
+        options={**stored.options, "device": resolve_device("auto")}, record=Record(choice="loaded"), valid=valid,
+        errors=errors, has_data=stored.has_data,
+    )  # fmt: skip
 
 
 def within_valid(lattice: Lattice) -> Lattice:

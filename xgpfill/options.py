@@ -35,18 +35,21 @@ def resolve_device(device: str) -> str:
 
 
 def checked_dtype(dtype: str) -> str:
+    """A dtype that computation knows."""
     if dtype not in ("float64", "float32"):
         raise MethodError(f"dtype={dtype!r}: choose 'float64' or 'float32'.")
     return dtype
 
 
 def checked_seed(seed: Any) -> int:
+    """A seed as a plain integer."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise DataError(f"seed={seed!r}: expected an integer of at least zero.")
     return int(seed)
 
 
 def plain_sizes(sizes: Any) -> Any:
+    """Tile or halo sizes as a plain dict that can be saved."""
     return {str(k): v for k, v in sizes.items()} if isinstance(sizes, Mapping) else sizes
 
 

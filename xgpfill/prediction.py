@@ -13,6 +13,7 @@ import xarray as xr
 from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooManyPointsError, listed
 from xgpfill.grid.dims import require_numeric
 from xgpfill.grid.points import Points
+from xgpfill.options import progress_bar
 from xgpfill.results import Context, Reconstruction, sample_array, suffixed, variance_attrs
 from xgpfill.tiling.assemble import (
     blended_points,
@@ -118,7 +119,8 @@ def _coordinate(target: Any, name: Hashable) -> xr.DataArray | None:
 def _own_coordinate(layout: Layout, name: Hashable) -> xr.DataArray:
     template = layout.template
     if name in template.coords:
-        return template.coords[name].drop_attrs()
+        own: xr.DataArray = template.coords[name].drop_attrs()
+        return own
     return xr.DataArray(np.arange(template.sizes[name], dtype=float), dims=(name,), name=name)
 
 
@@ -182,7 +184,7 @@ def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance:
         node = dask.delayed(solver, traverse=False)
         field = over_points(
             model,
-            lambda m: lazy_points(node, solver, lattice.values[m], model._member_errors(m), where.points, where.cells),
+            lambda m: lazy_points(node, lattice.values[m], model._member_errors(m), where.points, where.cells),
         )
     else:
         field = over_points(
@@ -247,8 +249,8 @@ def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[x
     tiles = [tile for tile, w in weights.items() if (w > 0).all()]
     if not tiles:
         raise MethodError(
-            f"covariance=True needs targets within one tile, and these lie in several of {len(solver.plan)}. Choose targets "
-            f"closer together, larger tiles in `fit(tile=...)`, or `model.sample(...)`."
+            f"covariance=True needs targets within one tile, and these lie in several of {len(solver.plan)}. Choose "
+            f"targets closer together, larger tiles in `fit(tile=...)`, or `model.sample(...)`."
         )
     best = max(tiles, key=lambda tile: float(weights[tile].min()))
     values, errors = np.asarray(model.lattice.values), model._member_errors(())
@@ -288,12 +290,14 @@ def sample(model: FittedModel, n: int, seed: int, *, include_noise: bool, show: 
             return _lazy_sample(solver, draws, values, errors, sd, (n, members[member], scale, include_noise))
         prior = prior_fields(draws, n, members[member], _everything(lattice.shape)) * scale
         noisy = noise_fields(draws, n, members[member], _everything(lattice.shape)) * sd
-        found = run_member(solver, values - prior - noisy, errors, work=tile_means) + prior
+        found = run_member(solver, values - prior - noisy, errors, work=tile_means, step=step) + prior
         if not include_noise:
             return found
         return found + noise_fields(draws, n, members[member] + FRESH, _everything(lattice.shape)) * sd
 
-    data = over_members(lattice, one)
+    total = len(solver.plan) * len(members)
+    with progress_bar("Sampling", show and not lattice.is_lazy and total > 1, total=total) as step:
+        data = over_members(lattice, one)
     out = sample_array(model.layout, data)
     if model.valid is not None:
         out = out.where(model.valid).transpose(*out.dims).assign_attrs(out.attrs)

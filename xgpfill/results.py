@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import xarray as xr
 
 from xgpfill.errors import AlignmentError, VariableError, XgpfillError
+from xgpfill.files import written_whole
 from xgpfill.metrics import Dim, normal_quantile, score_gaussian
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from xgpfill.grid.encode import Layout
 
 Field = Any
@@ -109,7 +111,7 @@ class Reconstruction(tuple[Any, Any]):
 
     _context: Context
 
-    def __new__(cls, mean: Field, variance: Field, context: Context) -> Reconstruction:
+    def __new__(cls, mean: Field, variance: Field, context: Context) -> Self:
         """Pair the two fields."""
         self = super().__new__(cls, (mean, variance))
         self._context = context
@@ -170,7 +172,7 @@ class Reconstruction(tuple[Any, Any]):
 
         def one(name: Hashable | None) -> xr.DataArray:
             mean, variance, _, _ = self._parts(name)
-            std = np.sqrt(variance)
+            std: xr.DataArray = np.sqrt(variance)  # type: ignore[assignment]
             std.name = suffixed(mean.name, "std")
             std.attrs = {"long_name": f"standard deviation of {mean.attrs.get('long_name', mean.name or 'field')}"}
             std.attrs["variance_kind"] = self._context.variance_kind
@@ -191,7 +193,7 @@ class Reconstruction(tuple[Any, Any]):
         _, variance, noise, _ = self._parts(name)
         extra = 0.0 if self._context.variance_kind == "observed" else noise
         with xr.set_options(keep_attrs=False):
-            return np.sqrt(variance.astype(float) + extra)  # type: ignore[no-any-return]
+            return (variance.astype(float) + extra) ** 0.5
 
     @property
     def filled(self) -> Field:
@@ -201,7 +203,7 @@ class Reconstruction(tuple[Any, Any]):
             mean, observed = (
                 (self.mean, self._context.observed) if name is None else (self.mean[name], self._context.observed[name])
             )
-            filled = observed.astype(mean.dtype).where(observed.notnull() & mean.notnull(), mean)
+            filled: xr.DataArray = observed.astype(mean.dtype).where(observed.notnull() & mean.notnull(), mean)
             filled.attrs, filled.name = dict(mean.attrs), mean.name
             return filled
 
@@ -249,7 +251,8 @@ class Reconstruction(tuple[Any, Any]):
             )
         if isinstance(truth, xr.Dataset):
             raise VariableError(
-                f"`truth` is a Dataset; expected a DataArray like {self.mean.name!r}. Type `score(truth[{str(self.mean.name)!r}])`."
+                f"`truth` is a Dataset; expected a DataArray like {self.mean.name!r}. Type "
+                f"`score(truth[{str(self.mean.name)!r}])`."
             )
         return self._score_one(None, truth, dim)
 
@@ -285,17 +288,13 @@ class Reconstruction(tuple[Any, Any]):
 
     def to_netcdf(self, path: str | Path, **kwargs: Any) -> None:
         """Write :meth:`to_dataset` to netCDF, whole or not at all."""
-        from xgpfill.io import written_whole
-
         with written_whole(Path(path)) as temporary:
             self.to_dataset().to_netcdf(temporary, **kwargs)
 
     def to_zarr(self, path: str | Path, **kwargs: Any) -> None:
         """Write :meth:`to_dataset` to a Zarr store, each tile evaluated once, whole or not at all."""
-        from xgpfill.io import written_whole
-
         with written_whole(Path(path)) as temporary:
-            self.to_dataset().to_zarr(temporary, **kwargs)
+            self.to_dataset().to_zarr(temporary, **{"zarr_format": 3, "consolidated": False, **kwargs})
 
 
 def sample_array(layout: Layout, data: Any) -> xr.DataArray:

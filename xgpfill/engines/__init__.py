@@ -1,0 +1,1 @@
+"""Engines: ways to condition a Gaussian prior on observations."""

@@ -125,7 +125,7 @@ class WhitenedPosterior:
         mean = torch.empty(len(targets), self._coefficients.shape[1], dtype=self._law.dtype)
         for block in self._law.blocks(self._whitener.support, targets):
             mean[block.index] = self._mean(self._whitener.targets(block.columns)[0], block).cpu()
-        return mean.double().numpy()
+        return np.asarray(mean.double().numpy())
 
     def _mean(self, a: Tensor, block: Block) -> Tensor:
         mean = a.T @ self._coefficients
@@ -139,14 +139,14 @@ class WhitenedPosterior:
         if self._ones is not None:
             r = 1.0 - self._basis.T @ a
             joint = joint + r.T @ torch.linalg.solve(self._precision, r)
-        found = joint.double().cpu().numpy()
+        found = np.asarray(joint.double().cpu().numpy())
         np.fill_diagonal(found, np.maximum(found.diagonal(), 0.0))
         return 0.5 * (found + found.T)
 
     def gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
         """leftᵀ A⁻¹ right."""
         found = self._whitener.gram(self._tensor(left), self._tensor(right))
-        return found.double().cpu().numpy()
+        return np.asarray(found.double().cpu().numpy())
 
     @property
     def trend(self) -> tuple[float, float] | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xgpfill.engines.base import Engine
 
 FEW_OBSERVATIONS = 4000
-OBSERVATIONS_PER_INDUCING = 2
+OBSERVATIONS_PER_INDUCING = 3
 """Observations that a tile may hold for each of its inducing points before it is made smaller."""
 
 
@@ -37,7 +37,7 @@ def select_settings(num_observations: int) -> Choice:
     Exact(max_observations=12000)
     """
     if num_observations <= FEW_OBSERVATIONS:
-        why = f"about {num_observations} observations in a field; a dense factor of at most {FEW_OBSERVATIONS} is fast and exact"
+        why = f"about {num_observations} observations in a field; dense up to {FEW_OBSERVATIONS}, fast and exact"
         return Choice(Exact(), why)
     why = f"about {num_observations} observations in a field, more than the {FEW_OBSERVATIONS} of a dense factor"
     return Choice(Variational(), why)

@@ -1,0 +1,1 @@
+"""The grid layer: dimensions, metric, scaling, lattice. No torch here."""

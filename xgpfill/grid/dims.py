@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from xgpfill.errors import CoordinateError, DimensionError, listed
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _TIME_NAMES = frozenset({"time", "t", "date", "day", "days", "month", "year", "valid_time", "datetime", "times"})
 _Y_NAMES = frozenset(
@@ -75,10 +77,7 @@ def find_roles(da: xr.DataArray, dims: Iterable[Hashable] | Mapping[str, Hashabl
     >>> find_roles(xr.DataArray(np.zeros((4, 5, 3)), dims=("y", "x", "channel")), ("x", "y")).extra
     ('channel',)
     """
-    if isinstance(dims, Mapping):
-        by_role = _from_mapping(da, dims)
-    else:
-        by_role = _inferred(da, _names(da, dims))
+    by_role = _from_mapping(da, dims) if isinstance(dims, Mapping) else _inferred(da, _names(da, dims))
     chosen = set(by_role.values())
     extra = tuple(d for d in da.dims if d not in chosen)
     return _with_coordinates(da, by_role, extra)

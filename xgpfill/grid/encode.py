@@ -172,7 +172,7 @@ def _check_axes(da: xr.DataArray, roles: Roles) -> None:
             require_numeric(values, dim)
         _check_order(values, dim)
     for name in {roles.y, roles.x} - set(roles.fitted) - {None}:
-        require_numeric(da.coords[name].values, name)  # type: ignore[index]
+        require_numeric(da.coords[name].values, name)
 
 
 def _check_order(values: np.ndarray[Any, Any], dim: Hashable) -> None:
@@ -258,7 +258,8 @@ def _time_values(ds: Any, name: Hashable) -> tuple[np.ndarray[Any, Any], str]:
 
 
 def _days(da: xr.DataArray, roles: Roles, clock: Clock | None) -> FloatArray:
-    assert clock is not None and roles.time is not None
+    assert clock is not None
+    assert roles.time is not None
     return clock.days(*_time_values(da, roles.time))
 
 
@@ -313,8 +314,8 @@ def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool |
     if values.dtype.kind == "f" and np.isinf(values).any():
         where = tuple(int(i[0]) for i in np.nonzero(np.isinf(values)))
         raise DataError(
-            f"The data hold {int(np.isinf(values).sum())} infinite value(s), the first at {layout.canonical_dims} index "
-            f"{where[-len(layout.canonical_dims) :]}. Make them gaps: `da.where(np.isfinite(da))`."
+            f"The data hold {int(np.isinf(values).sum())} infinite value(s), the first at {layout.canonical_dims} "
+            f"index {where[-len(layout.canonical_dims) :]}. Make them gaps: `da.where(np.isfinite(da))`."
         )
     if lattice.errors is not None:
         check_errors(values, lattice.errors)
@@ -341,6 +342,6 @@ def check_errors(values: Any, errors: Any) -> None:
     bad = observed & ~(np.isfinite(known) & (known > 0))
     if bad.any():
         raise NoiseError(
-            f"`noise` (standard errors) is missing, zero or negative at {int(bad.sum())} observed cell(s). Give a positive "
-            f"one for every observation, or hide these: `da.where(noise > 0)`."
+            f"`noise` (standard errors) is missing, zero or negative at {int(bad.sum())} observed cell(s). Give a "
+            f"positive one for every observation, or hide these: `da.where(noise > 0)`."
         )

@@ -177,9 +177,10 @@ class Clock:
                 f"Convert one of them, e.g. `da.convert_calendar('standard')` or `xr.decode_cf(ds)`."
             )
         if self.kind == "datetime64":
-            return np.asarray((times - np.datetime64(self.epoch, "ns")) / np.timedelta64(1, "ns") / 86400e9, float)
+            elapsed = times.astype("datetime64[ns]") - np.datetime64(str(self.epoch), "ns")
+            return np.asarray(elapsed / np.timedelta64(1, "ns") / 86400e9, np.float64)
         if self.kind == "timedelta64":
-            return np.asarray(times / np.timedelta64(1, "ns") / 86400e9, float)
+            return np.asarray(times.astype("timedelta64[ns]") / np.timedelta64(1, "ns") / 86400e9, np.float64)
         if self.kind == "cftime":
             import cftime
 

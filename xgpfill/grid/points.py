@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xgpfill.grid.lattice import FloatArray
+if TYPE_CHECKING:
+    from xgpfill.grid.lattice import FloatArray
 
 IntArray = NDArray[np.intp]
 

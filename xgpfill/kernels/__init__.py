@@ -1,0 +1,1 @@
+"""Kernels and priors: as frozen data, and evaluated."""

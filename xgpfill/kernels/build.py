@@ -41,7 +41,7 @@ class PriorKernel(gpytorch.kernels.Kernel):  # type: ignore[misc]
         """The prior at the present hyperparameters."""
         return self._prior_at(self.logs)
 
-    def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: Any) -> Tensor:
+    def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **_: Any) -> Tensor:
         """Covariance matrix (…, n, m), or its diagonal (…, n)."""
         make = Lags if diag else Lags.matrix
         time = make(x1[..., :1], x2[..., :1], "time")

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
-from xgpfill.grid.points import IntArray, Points
 from xgpfill.kernels.evaluate import Lags, correlation
 from xgpfill.kernels.spec import Constant, Kernel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.points import IntArray, Points
     from xgpfill.kernels.prior import Prior, Term
 
-CHUNK_ELEMENTS = 2**21
+CHUNK_ELEMENTS = 2**20
 """Elements of one block of columns: a few such arrays stay near the processor's caches."""
 
 
@@ -51,8 +52,13 @@ class Block:
 class PriorLaw(Protocol):
     """The Gaussian law of the field before its observations are seen."""
 
-    dtype: torch.dtype
-    device: str
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
 
     @property
     def base(self) -> Covariance:
@@ -96,8 +102,11 @@ class Covariance:
         time = _Axis(self, a.times, a.time_index, b.times, b.time_index, "time")
         space = _Axis(self, a.sites, a.site_index, b.sites, b.site_index, self.prior.geometry)
         total = torch.zeros(len(a), len(b), dtype=self.dtype, device=self.device)
-        for term in self.prior.terms:
-            _add(total, _variance(term), time.factor(term.time), space.factor(term.space))
+        width = max(1, CHUNK_ELEMENTS // max(1, len(a)))
+        for start in range(0, len(b), width):
+            part = slice(start, min(start + width, len(b)))
+            for term in self.prior.terms:
+                _add(total[:, part], _variance(term), time.factor(term.time, part), space.factor(term.space, part))
         return total
 
     def diagonal(self, a: Points) -> Tensor:
@@ -116,7 +125,7 @@ class Covariance:
         """The covariance without any message: itself."""
         return self
 
-    def mean(self, a: Points) -> None:
+    def mean(self, a: Points) -> None:  # noqa: ARG002
         """None: the mean is zero."""
         return
 
@@ -153,14 +162,26 @@ def _add(total: Tensor, variance: float, time_factor: Tensor | None, space_facto
     """Add one term to a matrix in place; a factor of None is one everywhere."""
     if time_factor is not None and space_factor is not None:
         total.addcmul_(time_factor, space_factor, value=variance)
-    elif time_factor is None and space_factor is None:
-        total.add_(variance)
+    elif space_factor is not None:
+        total.add_(space_factor, alpha=variance)
+    elif time_factor is not None:
+        total.add_(time_factor, alpha=variance)
     else:
-        total.add_(time_factor if space_factor is None else space_factor, alpha=variance)
+        total.add_(variance)
 
 
 class _Axis:
-    """One axis of two sets of points: lags once, a table per kernel, spread to the points."""
+    """One axis of two sets of points: lags once, a table per kernel where axes are shared, spread to the points.
+
+    Parameters
+    ----------
+    covariance : Covariance
+    a, b : array
+        The axes.
+    ia, ib : int array (n,), (m,)
+        The points' places on them.
+    geometry : str
+    """
 
     def __init__(
         self, covariance: Covariance, a: FloatArray, ia: IntArray, b: FloatArray, ib: IntArray, geometry: str
@@ -168,19 +189,30 @@ class _Axis:
         self._tabulated = a.shape[0] * b.shape[0] <= TABLE_SHARE * ia.size * ib.size
         if not self._tabulated:
             a, b = a[ia], b[ib]
-        first, second = (covariance.tensor(x if x.ndim == 2 else x[:, None]) for x in (a, b))
-        self._lags = Lags.matrix(first, second, geometry)
+        self._first, self._second = (covariance.tensor(x if x.ndim == 2 else x[:, None]) for x in (a, b))
         self._ia, self._ib = (_selection(i, n, covariance.device) for i, n in ((ia, len(a)), (ib, len(b))))
+        self._geometry = geometry
+        self._lags: dict[tuple[int, int], Lags] = {}
+        self._rows: dict[Kernel, Tensor] = {}
 
-    def factor(self, kernel: Kernel) -> Tensor | None:
-        """The correlation of every pair of points, or None where it is one everywhere."""
+    def factor(self, kernel: Kernel, part: slice = slice(None)) -> Tensor | None:
+        """The correlation of every point of the first set with part of the second; None where it is one."""
         if isinstance(kernel, Constant):
             return None
-        table = correlation(kernel, self._lags)
         if not self._tabulated:
-            return table
-        table = table if self._ia is None else table.index_select(0, self._ia)
-        return table if self._ib is None else table.index_select(1, self._ib)
+            return correlation(kernel, self._lags_of(part))
+        if kernel not in self._rows:
+            table = correlation(kernel, self._lags_of(slice(None)))
+            self._rows[kernel] = table if self._ia is None else table.index_select(0, self._ia)
+        rows = self._rows[kernel]
+        return rows[:, part] if self._ib is None else rows.index_select(1, self._ib[part])
+
+    def _lags_of(self, part: slice) -> Lags:
+        """Lags to part of the second set; the last ones are kept, since all kernels need them."""
+        key = (part.start or 0, -1 if part.stop is None else part.stop)
+        if key not in self._lags:
+            self._lags = {key: Lags.matrix(self._first, self._second[part], self._geometry)}
+        return self._lags[key]
 
 
 def _selection(index: IntArray, size: int, device: str) -> Tensor | None:

@@ -96,7 +96,7 @@ class _MaternCorrelation(torch.autograd.Function):
     """Matérn correlation with its closed-form derivative in log lengthscale: one exponential for both."""
 
     @staticmethod
-    def forward(ctx, distance: Tensor, lengthscale: Tensor, nu: float) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def forward(ctx, distance: Tensor, lengthscale: Tensor, nu: float) -> Tensor:  # type: ignore[no-untyped-def]
         a = distance * (math.sqrt(2 * nu) / lengthscale)
         e = torch.exp(-a)
         if nu == 0.5:
@@ -109,17 +109,19 @@ class _MaternCorrelation(torch.autograd.Function):
         return value
 
     @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def, override]
+    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
         slope, lengthscale = ctx.saved_tensors
         return None, (grad * slope).sum() / lengthscale, None
 
 
 def _matern(kernel: Matern, lags: Lags) -> Tensor:
     if isinstance(kernel.lengthscale, torch.Tensor) and not lags.distance.requires_grad:
-        return _MaternCorrelation.apply(lags.distance, kernel.lengthscale, kernel.nu)  # type: ignore[no-any-return, no-untyped-call]
+        value: Tensor = _MaternCorrelation.apply(lags.distance, kernel.lengthscale, kernel.nu)  # type: ignore[no-untyped-call]
+        return value
     a = lags.distance * (math.sqrt(2 * kernel.nu) / _number(kernel.lengthscale))
-    polynomial = {0.5: lambda: 1.0, 1.5: lambda: 1 + a, 2.5: lambda: 1 + a + a * a / 3}[kernel.nu]()
-    return polynomial * torch.exp(-a)
+    if kernel.nu == 0.5:
+        return torch.exp(-a)
+    return (1 + a if kernel.nu == 1.5 else 1 + a + a * a / 3) * torch.exp(-a)
 
 
 def _rbf(kernel: RBF, lags: Lags) -> Tensor:
@@ -134,14 +136,15 @@ def _rational_quadratic(kernel: RationalQuadratic, lags: Lags) -> Tensor:
 
 def _periodic(kernel: Periodic, lags: Lags) -> Tensor:
     period, lengthscale = _number(kernel.period), _number(kernel.lengthscale)
-    phase = sum(torch.sin(math.pi * lag / period).square() for lag in lags.components)
-    return torch.exp(-2 * phase / lengthscale**2)  # type: ignore[operator]
+    phase = torch.stack([torch.sin(math.pi * lag / period).square() for lag in lags.components]).sum(0)
+    return torch.exp(-2 * phase / lengthscale**2)
 
 
 def _spectral(kernel: Spectral, lags: Lags) -> Tensor:
     weights = _weights(kernel.weights, kernel.num_components)
     frequencies, bandwidths = kernel.frequencies, kernel.bandwidths
-    assert frequencies is not None and bandwidths is not None  # resolved before evaluation
+    assert frequencies is not None  # resolved before evaluation
+    assert bandwidths is not None
 
     def mixture(lag: Tensor) -> Tensor:
         parts = (
@@ -150,7 +153,7 @@ def _spectral(kernel: Spectral, lags: Lags) -> Tensor:
         )
         return sum(parts)  # type: ignore[return-value]
 
-    return math.prod(map(mixture, lags.components))  # type: ignore[arg-type, return-value]
+    return math.prod(map(mixture, lags.components))  # type: ignore[return-value]
 
 
 def _brownian(kernel: Brownian, lags: Lags) -> Tensor:
@@ -160,11 +163,11 @@ def _brownian(kernel: Brownian, lags: Lags) -> Tensor:
     return (_number(kernel.offset) + elapsed.clamp_min(0.0)) / kernel.extent
 
 
-def _constant(kernel: Constant, lags: Lags) -> Tensor:
+def _constant(_: Constant, lags: Lags) -> Tensor:
     return lags.distance.new_ones(()).expand(lags.distance.shape)
 
 
-def _independent(kernel: Independent, lags: Lags) -> Tensor:
+def _independent(_: Independent, lags: Lags) -> Tensor:
     return (lags.distance == 0).to(lags.distance.dtype)
 
 
@@ -175,7 +178,7 @@ def _sum(kernel: Sum, lags: Lags) -> Tensor:
 
 
 def _product(kernel: Product, lags: Lags) -> Tensor:
-    return math.prod(correlation(part, lags) for part in kernel.parts)  # type: ignore[arg-type, return-value]
+    return math.prod(correlation(part, lags) for part in kernel.parts)  # type: ignore[return-value]
 
 
 _EVALUATORS: dict[type[Kernel], Callable[..., Tensor]] = {

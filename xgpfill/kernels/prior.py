@@ -7,7 +7,6 @@ Variances and noise are in data units², lengthscales in days and km. How terms 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,8 @@ from xgpfill.kernels.spec import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from xgpfill.kernels.spec import Number
 
 COMBINATIONS = ("anova", "product", "sum")
@@ -152,11 +153,11 @@ def _products(time: Kernel, space: Kernel, scales: int) -> tuple[Term, ...]:
     return (Term(names[0], time, space), *rest)
 
 
-def _product(time: Kernel, space: Kernel, scales: int) -> tuple[Term, ...]:
+def _product(time: Kernel, space: Kernel, _: int) -> tuple[Term, ...]:
     return (Term("product", time, space),)
 
 
-def _sum(time: Kernel, space: Kernel, scales: int) -> tuple[Term, ...]:
+def _sum(time: Kernel, space: Kernel, _: int) -> tuple[Term, ...]:
     """Space + time; an axis of one point has no term."""
     terms = []
     if not isinstance(space, Constant):

@@ -7,13 +7,14 @@ diagonal is not constant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from xgpfill.errors import KernelError, listed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     Number = float | Tensor
@@ -63,7 +64,8 @@ class Kernel:
 
     def with_parts(self, parts: tuple[Kernel, ...]) -> Self:
         """The same composition of other kernels."""
-        return replace(self, parts=parts) if parts else self
+        changed: dict[str, Any] = {"parts": parts} if parts else {}
+        return replace(self, **changed)
 
     def __post_init__(self) -> None:
         """Check that given numbers are positive and that what is fixed is given."""
@@ -205,7 +207,7 @@ class Independent(Kernel):
 class Sum(Kernel):
     """A weighted mean of kernels, Σ wᵢ kᵢ with Σ wᵢ = 1, so that it stays a correlation function."""
 
-    parts: tuple[Kernel, ...] = ()  # type: ignore[assignment]
+    parts: tuple[Kernel, ...] = ()
     weights: tuple[Number, ...] | None = field(default=None, metadata={"unit": DIMENSIONLESS})
 
     def __post_init__(self) -> None:
@@ -217,7 +219,7 @@ class Sum(Kernel):
 class Product(Kernel):
     """A product of kernels of one axis."""
 
-    parts: tuple[Kernel, ...] = ()  # type: ignore[assignment]
+    parts: tuple[Kernel, ...] = ()
 
 
 KERNELS: dict[str, Kernel] = {

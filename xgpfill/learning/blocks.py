@@ -5,15 +5,18 @@ On lazy data only the chunks under these blocks are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xgpfill.errors import DataError
-from xgpfill.grid.lattice import FloatArray, Lattice, Window
 from xgpfill.grid.points import IntArray, Observations, Points
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xgpfill.grid.lattice import FloatArray, Lattice, Window
 
 ASPECTS = (0.25, 1.0, 4.0)
 """Extent in time steps over extent in cells of a compact block: wide, even, long."""
@@ -89,8 +92,7 @@ def draw_blocks(lattice: Lattice, plan: BlockPlan, seed: int) -> list[Observatio
     for _ in range(plan.scattered):
         member = members[int(rng.integers(len(members)))]
         drawn.append(_scattered(lattice, member, rng, plan.size))
-    blocks = [block for block in drawn if len(block) > 1]
-    return blocks
+    return [block for block in drawn if len(block) > 1]
 
 
 def _compact(

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from xgpfill.errors import NumericalError, XgpfillWarning
-from xgpfill.grid.lattice import FloatArray
-from xgpfill.grid.points import Observations
 from xgpfill.kernels.evaluate import Lags, correlation
-from xgpfill.kernels.prior import Prior
 from xgpfill.kernels.spec import Constant
 from xgpfill.learning.starts import AxisSummary, bounds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.points import Observations
+    from xgpfill.kernels.prior import Prior
 
 PRIOR_SD = 2.5
 """Standard deviation of the weak prior on the log of each hyperparameter around its start."""
@@ -170,6 +173,7 @@ class _Problem:
         value = 0.0
         for block in self.blocks:
             prior = self.packing.prior.with_values(self.packing.values(numbers))
+            assert prior.noise is not None
             noise = prior.noise * block.noise
             K = block.covariance(prior) + torch.diag(noise)
             result = _half_deviance(K.detach(), block.values - leaf[-1].detach())
@@ -208,7 +212,7 @@ def _warn_at_bounds(packing: Packing, theta: FloatArray) -> None:
     at = 0
     for path, size in packing.sizes.items():
         for i in range(at, at + size):
-            low, high = packing.bounds[i]
+            low = packing.bounds[i][0]
             if path.endswith("lengthscale") and theta[i] <= low + 1e-6:
                 warnings.warn(
                     f"Learning ended at the lower bound of {path}: the data show no correlation at that scale. Drop a "
@@ -221,8 +225,8 @@ def _warn_at_bounds(packing: Packing, theta: FloatArray) -> None:
     variances = sum(float(v) for path, v in numbers.items() if path.endswith(".variance"))
     if "noise" in numbers and numbers["noise"] >= NOISY_SHARE * (variances + numbers["noise"]) and variances > 0:
         warnings.warn(
-            f"{NOISY_SHARE:.0%} or more of the variance was taken for noise: the field will be smoothed to its mean. Check "
-            f"the units of `noise=`, try a rougher kernel, e.g. `space_kernel='matern12'`, or fix `noise=`.",
+            f"{NOISY_SHARE:.0%} or more of the variance was taken for noise: the field will be smoothed to its mean. "
+            f"Check the units of `noise=`, try a rougher kernel, e.g. `space_kernel='matern12'`, or fix `noise=`.",
             XgpfillWarning,
             stacklevel=6,
         )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gpytorch
@@ -25,6 +24,8 @@ from xgpfill.linalg.inducing import choose_inducing
 from xgpfill.linalg.titsias import collapsed_bound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from xgpfill.engines.settings import Variational
@@ -92,7 +93,7 @@ def learn_elbo(
         kernel = PriorKernel(prior.geometry, _prior_at(packing), torch.as_tensor(packing.start[:-1]))
         start = torch.as_tensor(_inputs(anchors))
         model = _Model(kernel, start, learn_inducing=settings.learn_inducing).double().to(device)
-        steps, best = _train(model, data, kept, held, packing, settings, callback)
+        steps, best = _train(model, data, kept, held, settings, callback)
     model.load_state_dict(best)
     theta = np.append(model.covar_module.logs.detach().cpu().numpy(), float(model.mean_module.constant.detach()))
     learned = packing.prior_at(theta)
@@ -108,7 +109,7 @@ def _inputs(points: Points) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def _split(size: int, validation: float, seed: int) -> tuple[Any, Any]:
     order = np.random.default_rng(seed).permutation(size)
-    held = int(round(validation * size))
+    held = round(validation * size)
     return np.sort(order[held:]), np.sort(order[:held])
 
 
@@ -127,7 +128,6 @@ def _train(
     data: list[Tensor],
     kept: Any,
     held: Any,
-    packing: Packing,
     settings: Variational,
     callback: Callable[[int, float], None] | None,
 ) -> tuple[int, dict[str, Any]]:
@@ -136,10 +136,10 @@ def _train(
     best_score, best, steps = math.inf, copy.deepcopy(model.state_dict()), 0
     for epoch in range(settings.epochs):
         model.train()
-        for batch in torch.as_tensor(kept)[torch.randperm(len(kept))].split(settings.batch_size):
+        for batch in torch.split(torch.as_tensor(kept)[torch.randperm(len(kept))], settings.batch_size):
             optimiser.zero_grad()
             loss = _negative_elbo(model, [d[batch] for d in data], len(kept))
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             steps += 1
         score = _held_out(model, [d[torch.as_tensor(held if len(held) else kept)] for d in data], settings.batch_size)
@@ -156,7 +156,8 @@ def _negative_elbo(model: _Model, batch: list[Tensor], total: int) -> Tensor:
     law = model(x)
     noise = _noise_of(model) * unit_noise
     expected = 0.5 * (torch.log(2 * math.pi * noise) + ((y - law.mean).square() + law.variance) / noise)
-    return expected.mean() + model.variational_strategy.kl_divergence() / total
+    loss: Tensor = expected.mean() + model.variational_strategy.kl_divergence() / total
+    return loss
 
 
 def _noise_of(model: _Model) -> Any:
@@ -168,7 +169,7 @@ def _held_out(model: _Model, data: list[Tensor], batch_size: int) -> float:
     """Mean negative log density of held-out observations."""
     model.eval()
     total = 0.0
-    for x, y, unit_noise in zip(*(d.split(batch_size) for d in data), strict=True):
+    for x, y, unit_noise in zip(*(torch.split(d, batch_size) for d in data), strict=True):
         law = model(x)
         spread = law.variance + _noise_of(model) * unit_noise
         total += float((0.5 * (torch.log(2 * math.pi * spread) + (y - law.mean).square() / spread)).sum())

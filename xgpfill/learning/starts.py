@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xgpfill.grid.lattice import FloatArray, Lattice
-from xgpfill.grid.points import Observations
 from xgpfill.kernels.prior import AXES, Prior, Term
 from xgpfill.kernels.spec import (
     Brownian,
@@ -21,6 +19,10 @@ from xgpfill.kernels.spec import (
     Sum,
     walk,
 )
+
+if TYPE_CHECKING:
+    from xgpfill.grid.lattice import FloatArray, Lattice
+    from xgpfill.grid.points import Observations
 
 FIRST_NOISE = 0.02
 """Share of the variance taken for noise at the start."""
@@ -47,7 +49,6 @@ class AxisSummary:
 
 def summarise(blocks: list[Observations], lattice: Lattice) -> dict[str, AxisSummary]:
     """Describe time and space from the blocks (standardised values)."""
-    nt, ny, nx = lattice.shape
     time_step, time_extent = lattice.time_step, max(lattice.time_extent, lattice.time_step)
     steps = [s for s in lattice.space.steps if s > 0]
     space_step = min(steps) if steps else 1.0

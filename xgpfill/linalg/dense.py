@@ -37,7 +37,8 @@ def cholesky(matrix: Tensor, *, what: str = "covariance") -> Tensor:
             shifted.diagonal().add_((jitter + floor) * scale)
         factor, info = torch.linalg.cholesky_ex(shifted)
         if not info.any():
-            return factor
+            found: Tensor = factor
+            return found
     raise NumericalError(
         f"The {what} matrix ({matrix.shape[0]} × {matrix.shape[0]}) is not positive definite even after adding "
         f"{JITTERS[-1]:g} of its diagonal. Use `dtype='float64'`, a larger `noise=`, or a rougher kernel (matern32)."
@@ -46,6 +47,5 @@ def cholesky(matrix: Tensor, *, what: str = "covariance") -> Tensor:
 
 def solve_lower(factor: Tensor, right: Tensor) -> Tensor:
     """L⁻¹ times a matrix (n, m) or vector (n,)."""
-    if right.ndim == 1:
-        return torch.linalg.solve_triangular(factor, right[:, None], upper=False)[:, 0]
-    return torch.linalg.solve_triangular(factor, right, upper=False)
+    solved: Tensor = torch.linalg.solve_triangular(factor, right if right.ndim == 2 else right[:, None], upper=False)
+    return solved if right.ndim == 2 else solved[:, 0]

@@ -18,7 +18,6 @@ import torch
 from xgpfill.errors import KernelError
 from xgpfill.grid.metric import EARTH_RADIUS_KM
 from xgpfill.kernels.evaluate import Lags, correlation
-from xgpfill.kernels.prior import Prior, Term
 from xgpfill.kernels.spec import (
     RBF,
     Constant,
@@ -36,6 +35,8 @@ from xgpfill.linalg.dense import cholesky
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
+    from xgpfill.grid.points import IntArray
+    from xgpfill.kernels.prior import Prior, Term
 
 DENSE_SITES = 4000
 DENSE_TIMES = 4000
@@ -80,7 +81,7 @@ class PriorDraws:
         stream = np.random.Generator(np.random.Philox(key=self.seed, counter=[draw, member, step, 2**32]))
         return stream.standard_normal(self.frame.space.shape)
 
-    def _term(self, term: Term, rng: np.random.Generator, t: np.ndarray, sites: np.ndarray) -> FloatArray:  # type: ignore[type-arg]
+    def _term(self, term: Term, rng: np.random.Generator, t: IntArray, sites: IntArray) -> FloatArray:
         """A draw of a term of unit variance, (times, sites)."""
         num_times, num_sites = self.frame.time.size, self.frame.space.size
         if num_times > DENSE_TIMES and not isinstance(term.time, (Constant, Independent)):
@@ -101,7 +102,7 @@ class PriorDraws:
         mixed = factor[t] @ white[0] @ np.cos(phase).T + factor[t] @ white[1] @ np.sin(phase).T
         return np.asarray(mixed / math.sqrt(NUM_FEATURES))
 
-    def _joint_features(self, term: Term, rng: np.random.Generator, t: np.ndarray, sites: np.ndarray) -> FloatArray:  # type: ignore[type-arg]
+    def _joint_features(self, term: Term, rng: np.random.Generator, t: IntArray, sites: IntArray) -> FloatArray:
         """Features of time and space together, for lattices long in both."""
         places = self._places(term.space)
         in_time = self.frame.time[t, None] @ _frequencies(term.time, rng, 1).T
@@ -114,7 +115,7 @@ class PriorDraws:
     def _space_rank(self, kernel: Kernel) -> int:
         return 1 if isinstance(kernel, Constant) else self.frame.space.size
 
-    def _spread(self, white: FloatArray, kernel: Kernel, sites: np.ndarray) -> FloatArray:  # type: ignore[type-arg]
+    def _spread(self, white: FloatArray, kernel: Kernel, sites: IntArray) -> FloatArray:
         if isinstance(kernel, Constant):
             return np.repeat(white, sites.size, axis=1)
         if isinstance(kernel, Independent):
@@ -177,7 +178,9 @@ def _frequencies(kernel: Kernel, rng: np.random.Generator, size: int) -> FloatAr
         drawn = rng.choice(orders, size=(n, size), p=share / share.sum())
         return np.asarray(2 * np.pi * drawn / _known(kernel.period))
     if isinstance(kernel, Spectral):
-        assert kernel.weights and kernel.frequencies and kernel.bandwidths
+        assert kernel.weights
+        assert kernel.frequencies
+        assert kernel.bandwidths
         weights = np.array(kernel.weights, dtype=float)
         chosen = rng.choice(weights.size, size=(n, size), p=weights / weights.sum())
         sign = rng.choice((-1.0, 1.0), size=(n, size))
@@ -186,7 +189,7 @@ def _frequencies(kernel: Kernel, rng: np.random.Generator, size: int) -> FloatAr
     if isinstance(kernel, Constant):
         return np.zeros((n, size))
     if isinstance(kernel, Product):
-        return np.sum([_frequencies(part, rng, size) for part in kernel.parts], axis=0)
+        return np.asarray(np.sum([_frequencies(part, rng, size) for part in kernel.parts], axis=0))
     if isinstance(kernel, Sum):
         weights = np.array(kernel.weights or (1.0,) * len(kernel.parts), dtype=float)
         chosen = rng.choice(weights.size, size=n, p=weights / weights.sum())

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
 from xgpfill.errors import AlignmentError, DimensionError
 from xgpfill.grid.dims import Roles, find_roles
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    import xarray as xr
 
 Array: TypeAlias = npt.NDArray[Any]
 

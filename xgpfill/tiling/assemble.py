@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.grid.lattice import take
-from xgpfill.tiling.messages import Information
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
     from xgpfill.grid.points import IntArray, Points
+    from xgpfill.tiling.messages import Information
     from xgpfill.tiling.solve import Tile, TileSolver
 
 Member = tuple[int, ...]
@@ -104,7 +104,7 @@ def run_member(
         seen, window = plan.observed(tile), plan.evaluated(tile)
         result = work(solver, tile, cut(values, seen), cut(errors, seen), messages(tile)) * plan.weights(tile)
         field = np.zeros((result.shape[0], *solver.frame.shape)) if field is None else field
-        field[(slice(None), *np.ix_(*window))] += result
+        field[np.ix_(np.arange(len(field)), *window)] += result
         step()
     assert field is not None
     return field
@@ -114,7 +114,7 @@ def member_messages(solver: TileSolver, values: Any, errors: Any) -> Callable[[T
     """What each tile of a field in memory is told; nothing when there is one tile."""
     plan = solver.plan
     if len(plan) == 1:
-        return lambda tile: None
+        return lambda _: None
     parts = [segment_information(solver, s, cut(values, s), cut(errors, s)) for s in plan.segments]
     total = summed(parts)
     return lambda tile: without(total, [parts[i] for i in plan.segments_within(tile)])
@@ -213,7 +213,7 @@ def blended_points(solver: TileSolver, values: Any, errors: Any, points: Points,
     return total
 
 
-def lazy_points(node: Any, solver: TileSolver, values: Any, errors: Any, points: Points, cells: IntArray) -> Any:
+def lazy_points(node: Any, values: Any, errors: Any, points: Points, cells: IntArray) -> Any:
     """The same as one lazy array of a single chunk."""
     import dask
     import dask.array as da

@@ -14,7 +14,6 @@ What the features do not hold of g stays in K − ΦΦᵀ, so nothing of the pri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -29,6 +28,8 @@ from xgpfill.linalg.dense import cholesky, solve_lower
 from xgpfill.linalg.inducing import choose_inducing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from torch import Tensor
 
     from xgpfill.grid.lattice import FloatArray, Lattice
@@ -147,6 +148,7 @@ class ToldLaw:
             L = cholesky(0.5 * (precision + precision.T), what="message")
             change = torch.cholesky_inverse(L) - torch.diag(known)
             coefficients = torch.cholesky_solve(torch.as_tensor(self.information.vector), L)
+        self._basis: WeakKeyDictionary[Points, Tensor] = WeakKeyDictionary()
         self._change = change.to(self.device, self.dtype)
         self.coefficients = coefficients.to(self.device, self.dtype)
 
@@ -157,7 +159,9 @@ class ToldLaw:
 
     def basis(self, points: Points) -> Tensor:
         """G at points, transposed, (r+1, n)."""
-        return self._with_one(self._slow.matrix(self.features.anchors, points))
+        if points not in self._basis:
+            self._basis[points] = self._with_one(self._slow.matrix(self.features.anchors, points))
+        return self._basis[points]
 
     def _with_one(self, slow_columns: Tensor) -> Tensor:
         features = solve_lower(self._L, slow_columns)

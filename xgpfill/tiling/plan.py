@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 HALO_LENGTHSCALES = 3.0
 MIN_HALO = 2
+SMALLEST_CORE = 1.5
+"""Cells of a core over cells of its halo: below, a tile would mostly repeat its neighbours' work."""
 SPLITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512, 1024)
 
 
@@ -88,13 +90,13 @@ class AxisTiles:
     @cached_property
     def _weights_of_all(self) -> FloatArray:
         """Weights (tile, cell): the difference of smooth steps at the two borders of each tile."""
-        cells = np.arange(self.size) + 0.5
+        cells: FloatArray = np.arange(self.size) + np.float64(0.5)
         steps = [_smootherstep((cells - edge) / (2 * self.ramp) + 0.5) for edge in self.edges]
         if not self.wraps:
             steps[0], steps[-1] = np.ones(self.size), np.zeros(self.size)
             return np.array([steps[k] - steps[k + 1] for k in range(self.count)])
         laps = (-self.size, 0, self.size)
-        return np.array([sum(self._bump(cells + lap, k) for lap in laps) for k in range(self.count)])
+        return np.array([np.sum([self._bump(cells + lap, k) for lap in laps], axis=0) for k in range(self.count)])
 
     def _bump(self, cells: FloatArray, tile: int) -> FloatArray:
         low, high = (_smootherstep((cells - edge) / (2 * self.ramp) + 0.5) for edge in self.edges[tile : tile + 2])
@@ -313,6 +315,8 @@ def _auto_counts(
     best, best_work = [1, 1, 1], np.inf
     for counts in product(*splits):
         plan = _plan(lattice, prior, list(counts), halo)
+        if any(axis.count > 1 and axis.size / axis.count < SMALLEST_CORE * axis.halo for axis in plan.axes):
+            continue
         work = _work(plan, max_observations, share)
         if work < best_work * (1 - 1e-9):
             best, best_work = list(counts), work
@@ -327,4 +331,4 @@ def _work(plan: TilePlan, max_observations: int, share: float) -> float:
     load = seen * share
     rank = max_observations / 2
     excess = max(1.0, load / max_observations)
-    return len(plan) * (rank**3 + (load + 2 * evaluated) * rank**2) * excess**4
+    return len(plan) * (rank**3 + (load + 2 * evaluated) * rank**2) * excess**2
