@@ -18,6 +18,7 @@ from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels.prior import Prior, build_prior, ordered, resolve_brownian
 from xgpfill.kernels.spec import as_kernel, is_directional
 from xgpfill.learning.blocks import BlockPlan, all_values, draw_blocks, draw_sample, observed_share
+from xgpfill.learning.calibration import leave_one_out_factor
 from xgpfill.learning.starts import starting_values, summarise
 from xgpfill.model import SMALLEST_NOISE, FittedModel, Halo, KernelLike, Record, Tile, within_valid
 from xgpfill.options import checked_dtype, checked_seed, plain_sizes, progress_bar, resolve_device, show_progress
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
     from xgpfill.grid.points import Observations
 
+CALIBRATION = BlockPlan(compact=24, scattered=4)
+"""Blocks, other than those of learning, that settle the scale of the uncertainty."""
 ELBO_OBSERVATIONS = 100_000
 """The most observations that training by evidence lower bound sees."""
 
@@ -128,8 +131,13 @@ def _learned(
             learned = learn_elbo(start, sample, axes, settings, **kwargs)
         else:
             learned = learn(start, standard, axes, callback=lambda *_: step())
-    physical = ordered(learned.prior.scaled(square, noise=not has_errors))
-    return physical, Record(evaluations=learned.evaluations, log_likelihood=learned.log_likelihood)
+    factor = 1.0
+    if not prior.fixed_noise:
+        unseen = draw_blocks(lattice, CALIBRATION, options["seed"] + 1)
+        factor = leave_one_out_factor(learned.prior, [standardised(block) for block in unseen])
+    calibrated = learned.prior.scaled(factor)
+    record = Record(evaluations=learned.evaluations, log_likelihood=learned.log_likelihood, calibration=factor)
+    return ordered(calibrated.scaled(square, noise=not has_errors)), record
 
 
 def _scaled_known(prior: Prior, factor: float, *, noise: bool) -> Prior:

@@ -49,6 +49,8 @@ class Record:
         Of the likelihood; 0 when nothing was learned.
     log_likelihood : float
         Composite, per observation; NaN when nothing was learned.
+    calibration : float
+        What all variances were multiplied with so that left-out observations fall where they should.
     choice : str
         The engine and why it was chosen.
     """
@@ -56,6 +58,7 @@ class Record:
     seconds: float = 0.0
     evaluations: int = 0
     log_likelihood: float = float("nan")
+    calibration: float = 1.0
     choice: str = ""
 
 

@@ -70,7 +70,8 @@ def test_one_site_leaves_terms_of_time_only():
 
 @pytest.mark.parametrize("combine", ["anova", "product", "sum"])
 def test_a_single_cell_still_has_a_term(combine):
-    assert all(pair == (ONE, ONE) for _, *pair in map(tuple, terms(num_times=1, num_sites=1, combine=combine)) for pair in [tuple(pair)])
+    found = terms(num_times=1, num_sites=1, combine=combine)
+    assert found and all((time, space) == (ONE, ONE) for _, time, space in found)
 
 
 @pytest.mark.parametrize("num_times", [1, 20])
@@ -109,13 +110,14 @@ def test_given_numbers_belong_to_the_slow_product_and_the_family_to_every_term()
 
 
 def test_the_family_of_a_mixture_keeps_its_number_of_components():
-    found = dict((name, time) for name, time, _ in terms(time=Spectral(2, (1.0, 1.0), (0.1, 0.2), (0.1, 0.1))))
+    given = Spectral(2, (1.0, 1.0), (0.1, 0.2), (0.1, 0.1))
+    found = {name: time for name, time, _ in terms(time=given)}
     assert found["fast"] == Spectral(2)
 
 
 def test_the_weights_of_a_sum_are_numbers_too():
     weighted = Sum((Matern(0.5, 3.0), RBF(9.0)), (1.0, 2.0))
-    found = dict((name, time) for name, time, _ in terms(time=weighted))
+    found = {name: time for name, time, _ in terms(time=weighted)}
     assert found["slow"] == weighted
     assert found["fast"] == found["common"] == Sum((Matern(0.5), RBF()))
 

@@ -109,7 +109,7 @@ def learn(
     from scipy.optimize import minimize
 
     packing = Packing(prior, axes)
-    problem = _Problem(packing, [_Block(b, prior.geometry) for b in blocks])
+    problem = _Problem(packing, [Block(b, prior.geometry) for b in blocks])
     count = sum(map(len, blocks))
     state = {"evaluations": 0}
 
@@ -138,7 +138,7 @@ def learn(
     return Learned(learned, state["evaluations"], -float(result.fun))
 
 
-class _Block:
+class Block:
     """One block with its lags computed once."""
 
     def __init__(self, block: Observations, geometry: str) -> None:
@@ -163,7 +163,7 @@ class _Block:
 class _Problem:
     """The negative log posterior of the hyperparameters and its gradient."""
 
-    def __init__(self, packing: Packing, blocks: list[_Block]) -> None:
+    def __init__(self, packing: Packing, blocks: list[Block]) -> None:
         self.packing, self.blocks = packing, blocks
 
     def evaluate(self, theta: FloatArray) -> tuple[float, FloatArray]:

@@ -1,0 +1,344 @@
+"""Every engine at its exact limit answers as the dense oracle does. A new engine is one line in ENGINES."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from tests.problems import (
+    SPACE_KERNELS,
+    TIME_KERNELS,
+    anova,
+    gridded,
+    observed,
+    oracle_covariance,
+    oracle_posterior,
+    product,
+    scattered,
+)
+from xgpfill.engines.exact import ExactEngine
+from xgpfill.engines.select import OBSERVATIONS_PER_INDUCING, build_engine, select_settings, tile_capacity
+from xgpfill.engines.settings import Exact, Variational, as_settings
+from xgpfill.engines.variational import VariationalEngine
+from xgpfill.errors import MethodError, TooManyPointsError
+from xgpfill.grid.points import Observations
+from xgpfill.kernels import spec
+from xgpfill.kernels.covariance import Covariance
+
+ENGINES = {
+    "exact": ExactEngine(),
+    "variational, all points inducing": VariationalEngine(Variational(num_inducing=10_000)),
+}
+TIGHT, SMOOTH = 1e-6, 1e-4
+PRIORS = {
+    "matern12": (anova("matern12"), TIGHT),
+    "matern32": (anova("matern32"), TIGHT),
+    "matern32 on a cylinder": (anova("matern32", "cylinder"), TIGHT),
+    "matern52": (anova("matern52", "plane"), SMOOTH),
+    "rbf": (anova("rbf"), SMOOTH),
+    "brownian": (product(TIME_KERNELS["brownian"], SPACE_KERNELS["matern12"], "sphere", 2.0), TIGHT),
+    "each frame on its own": (product(spec.Independent(), SPACE_KERNELS["matern32"], "sphere"), TIGHT),
+    "a composition": (product(TIME_KERNELS["a product"], SPACE_KERNELS["a weighted sum"], "sphere"), SMOOTH),
+}
+
+engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+trends = pytest.mark.parametrize("trend", [False, True], ids=["zero mean", "unknown mean"])
+noises = pytest.mark.parametrize("unequal", [False, True], ids=["one noise", "unequal noise"])
+
+
+def distinct(points):
+    """Only one of points at the same place and time: as inducing points they would be singular."""
+    together = np.column_stack([points.time, points.space])
+    return points.take(np.sort(np.unique(together, axis=0, return_index=True)[1]))
+
+
+def problem(prior, *, unequal=False, seed=0, n=70):
+    """Observations, and targets: new points, and a grid of which the engine makes blocks."""
+    rng = np.random.default_rng(seed)
+    points = distinct(scattered(rng, n, prior.geometry))
+    observations = observed(rng, prior, points, unequal=unequal)
+    observations = observations.with_values(observations.values + 0.7)
+    return observations, scattered(rng, 25, prior.geometry), gridded(rng, 4, 6, prior.geometry)
+
+
+# The table
+
+
+@trends
+@noises
+@pytest.mark.parametrize("name", PRIORS)
+@engines
+def test_moments_equal_the_oracle(engine, name, unequal, trend):
+    prior, tolerance = PRIORS[name]
+    observations, *targets = problem(prior, unequal=unequal)
+    posterior = engine.condition(Covariance(prior), observations, trend=trend)
+    for points in (*targets, observations.points):
+        expected = oracle_posterior(prior, observations, points, trend=trend)
+        found = posterior.moments(points)
+        assert_allclose(found.mean, expected.mean, rtol=tolerance, atol=tolerance)
+        assert_allclose(found.variance, expected.variance, rtol=tolerance)
+
+
+@trends
+@noises
+@engines
+def test_the_joint_covariance_and_the_trend_equal_the_oracle(engine, unequal, trend):
+    prior, tolerance = PRIORS["matern32"]
+    observations, targets, grid = problem(prior, unequal=unequal)
+    posterior = engine.condition(Covariance(prior), observations, trend=trend)
+    for points in (targets, grid):
+        expected = oracle_posterior(prior, observations, points, trend=trend, full=True)
+        found = posterior.covariance(points)
+        assert_allclose(found, expected.covariance, rtol=tolerance, atol=tolerance)
+        assert_allclose(np.diag(found), posterior.moments(points).variance, rtol=1e-9)
+        assert_allclose(found, found.T, rtol=0, atol=0)
+    if not trend:
+        assert posterior.trend is None
+        return
+    estimate, error = posterior.trend
+    assert estimate == pytest.approx(expected.beta[0], rel=tolerance)
+    assert error**2 == pytest.approx(expected.beta_covariance[0, 0], rel=tolerance)
+
+
+@engines
+def test_gram_is_the_inverse_of_the_covariance_of_the_observations(engine):
+    prior, _ = PRIORS["matern32"]
+    observations, *_ = problem(prior, unequal=True)
+    n = len(observations)
+    A = oracle_covariance(prior, observations.points, observations.points) + np.diag(observations.noise)
+    rng = np.random.default_rng(1)
+    left, right = rng.standard_normal((n, 3)), rng.standard_normal((n, 2))
+    posterior = engine.condition(Covariance(prior), observations, trend=False)
+    assert_allclose(posterior.gram(left, right), left.T @ np.linalg.solve(A, right), rtol=1e-7, atol=1e-8)
+
+
+@trends
+@engines
+def test_several_draws_of_the_data_get_the_means_they_would_get_alone(engine, trend):
+    prior, tolerance = PRIORS["matern32"]
+    observations, targets, grid = problem(prior, unequal=True)
+    columns = np.random.default_rng(2).standard_normal((len(observations), 4)) + observations.values[:, None]
+    together = engine.condition(Covariance(prior), observations.with_values(columns), trend=trend)
+    for points in (targets, grid):
+        found = together.means(points)
+        assert found.shape == (len(points), 4)
+        for i in range(4):
+            alone = observations.with_values(columns[:, i])
+            expected = oracle_posterior(prior, alone, points, trend=trend)
+            assert_allclose(found[:, i], expected.mean, rtol=tolerance, atol=tolerance)
+        assert_allclose(together.moments(points).mean, found[:, 0], rtol=1e-12)
+    single = engine.condition(Covariance(prior), observations, trend=trend)
+    assert_allclose(single.means(targets), single.moments(targets).mean[:, None], rtol=1e-12)
+
+
+@engines
+def test_without_observations_the_posterior_is_the_prior(engine):
+    prior, _ = PRIORS["matern32"]
+    observations, targets, _ = problem(prior)
+    nothing = observations.take(np.arange(0))
+    posterior = engine.condition(Covariance(prior), nothing, trend=False)
+    found = posterior.moments(targets)
+    K = oracle_covariance(prior, targets, targets)
+    assert_allclose(found.mean, 0.0, atol=0)
+    assert_allclose(found.variance, np.diag(K), rtol=1e-12)
+    assert_allclose(posterior.covariance(targets), K, rtol=1e-10, atol=1e-13)
+    assert posterior.means(targets).shape == (len(targets), 1)
+    assert_allclose(posterior.gram(np.zeros((0, 2)), np.zeros((0, 3))), np.zeros((2, 3)))
+
+
+@trends
+@engines
+def test_one_observation_is_enough(engine, trend):
+    prior, tolerance = PRIORS["matern32"]
+    observations, targets, _ = problem(prior)
+    one = observations.take(np.array([3]))
+    expected = oracle_posterior(prior, one, targets, trend=trend)
+    found = engine.condition(Covariance(prior), one, trend=trend).moments(targets)
+    assert_allclose(found.mean, expected.mean, rtol=tolerance)
+    assert_allclose(found.variance, expected.variance, rtol=tolerance)
+
+
+@engines
+def test_repeated_points_are_repeated_measurements(engine):
+    prior, _ = PRIORS["matern12"]
+    observations, targets, _ = problem(prior)
+    n = len(observations)
+    twice = observations.take(np.r_[0:n, 0:n])
+    halved = Observations(observations.points, observations.values, observations.noise / 2)
+    expected = oracle_posterior(prior, halved, targets, trend=True)
+    found = engine.condition(Covariance(prior), twice, trend=True).moments(targets)
+    assert_allclose(found.mean, expected.mean, atol=1e-5)
+    assert_allclose(found.variance, expected.variance, rtol=1e-5)
+
+
+@trends
+@engines
+def test_float32_answers_to_its_precision(engine, trend):
+    prior, _ = PRIORS["matern12"]
+    observations, targets, _ = problem(prior)
+    expected = oracle_posterior(prior, observations, targets, trend=trend)
+    found = engine.condition(Covariance(prior, dtype=torch.float32), observations, trend=trend).moments(targets)
+    assert found.mean.dtype == found.variance.dtype == np.float64
+    assert_allclose(found.mean, expected.mean, atol=1e-3)
+    assert_allclose(found.variance, expected.variance, atol=1e-3)
+
+
+@engines
+def test_targets_of_no_point_give_empty_answers(engine):
+    prior, _ = PRIORS["matern12"]
+    observations, targets, _ = problem(prior)
+    nowhere = targets.take(np.arange(0))
+    posterior = engine.condition(Covariance(prior), observations)
+    assert posterior.moments(nowhere).mean.shape == posterior.moments(nowhere).variance.shape == (0,)
+    assert posterior.means(nowhere).shape == (0, 1)
+
+
+# Properties
+
+
+@engines
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    name=st.sampled_from(sorted(PRIORS)),
+    n=st.integers(1, 40),
+    noise=st.floats(-8, 1).map(lambda power: 10.0**power),
+)
+def test_the_posterior_variance_lies_between_zero_and_the_prior(engine, seed, name, n, noise):
+    prior, _ = PRIORS[name]
+    rng = np.random.default_rng(seed)
+    points = scattered(rng, n, prior.geometry)
+    observations = Observations(points, rng.standard_normal(n), np.full(n, noise))
+    targets = scattered(rng, 15, prior.geometry)
+    law = Covariance(prior)
+    posterior = engine.condition(law, observations, trend=False)
+    for where in (targets, points):
+        variance, prior_variance = posterior.moments(where).variance, law.diagonal(where).numpy()
+        assert (variance >= 0).all()
+        assert (variance <= prior_variance * (1 + 1e-9)).all()
+        assert (np.diag(posterior.covariance(where)) >= 0).all()
+
+
+@engines
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), name=st.sampled_from(["matern12", "matern32", "brownian"]), trend=st.booleans())
+def test_the_order_of_observations_is_irrelevant(engine, seed, name, trend):
+    prior, tolerance = PRIORS[name]
+    observations, targets, _ = problem(prior, unequal=True, seed=seed, n=40)
+    assume(len(observations) > 1)
+    order = np.random.default_rng(seed).permutation(len(observations))
+    law = Covariance(prior)
+    one, other = (engine.condition(law, o, trend=trend).moments(targets) for o in (observations, observations.take(order)))
+    assert_allclose(one.mean, other.mean, rtol=tolerance, atol=tolerance)
+    assert_allclose(one.variance, other.variance, rtol=tolerance)
+
+
+@engines
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), shift=st.floats(-50, 50), scale=st.floats(0.1, 20))
+def test_the_mean_is_linear_in_the_data_and_a_shift_goes_to_the_trend(engine, seed, shift, scale):
+    prior, _ = PRIORS["matern32"]
+    observations, targets, _ = problem(prior, seed=seed, n=30)
+    law = Covariance(prior)
+    plain = engine.condition(law, observations)
+    moved = engine.condition(law, observations.with_values(scale * observations.values + shift))
+    size = abs(scale) + abs(shift)
+    assert_allclose(moved.moments(targets).mean, scale * plain.moments(targets).mean + shift, atol=1e-8 * size)
+    assert_allclose(moved.moments(targets).variance, plain.moments(targets).variance, rtol=1e-9)
+    assert moved.trend[0] == pytest.approx(scale * plain.trend[0] + shift, abs=1e-8 * size)
+
+
+# What is special to one
+
+
+def test_the_exact_engine_refuses_too_many_points_with_their_memory_and_three_ways_out():
+    prior, _ = PRIORS["matern12"]
+    observations, *_ = problem(prior)
+    n = len(observations)
+    few = ExactEngine(Exact(max_observations=n - 1))
+    with pytest.raises(
+        TooManyPointsError,
+        match=rf"factor a {n} × {n} matrix: 0\.0 GiB.*max_observations={n - 1}\. "
+        rf"Type `method='variational'`, smaller tiles.*xgpfill\.Exact\(max_observations={n}\)",
+    ):
+        few.condition(Covariance(prior), observations)
+    ExactEngine(Exact(max_observations=n)).condition(Covariance(prior), observations)
+
+
+def test_the_memory_in_the_message_is_that_of_three_matrices():
+    prior, _ = PRIORS["matern12"]
+    observations, *_ = problem(prior)
+    many = observations.take(np.zeros(20_000, dtype=np.intp))
+    with pytest.raises(TooManyPointsError, match=r"20000 × 20000 matrix: 8\.9 GiB"):
+        ExactEngine().condition(Covariance(prior), many)
+
+
+def test_fewer_inducing_points_never_claim_more_than_the_prior_and_come_close():
+    prior, _ = PRIORS["matern32"]
+    observations, targets, _ = problem(prior, n=120)
+    law = Covariance(prior)
+    exact = ExactEngine().condition(law, observations).moments(targets)
+    errors = []
+    for count in (20, 60, 100):
+        found = VariationalEngine(Variational(num_inducing=count)).condition(law, observations).moments(targets)
+        errors.append(np.sqrt(np.mean((found.mean - exact.mean) ** 2 / exact.variance)))
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 0.1
+
+
+# Which engine
+
+
+@pytest.mark.parametrize(
+    ("method", "settings_"),
+    [
+        ("auto", None),
+        ("exact", Exact()),
+        ("variational", Variational()),
+        (Exact(7), Exact(7)),
+        (Variational(num_inducing=5), Variational(num_inducing=5)),
+    ],
+)
+def test_a_method_is_a_name_or_settings(method, settings_):
+    assert as_settings(method) == settings_
+
+
+@pytest.mark.parametrize("method", ["kriging", None, 3, Exact])
+def test_an_unknown_method_lists_those_there_are(method):
+    with pytest.raises(MethodError, match=r"Unknown method.*'auto', 'exact', 'variational', or settings such as"):
+        as_settings(method)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Exact(0), r"Exact\(max_observations=0\): expected a positive integer"),
+        (lambda: Exact(2.0), r"Exact\(max_observations=2\.0\): expected a positive integer"),
+        (lambda: Variational(num_inducing=-1), r"Variational\(num_inducing=-1\): expected a positive integer"),
+        (lambda: Variational(batch_size=True), r"Variational\(batch_size=True\): expected a positive integer"),
+        (lambda: Variational(epochs="9"), r"Variational\(epochs='9'\): expected a positive integer"),
+        (lambda: Variational(validation=1.0), r"Variational\(validation=1\.0\): expected a share of at least 0, below 1"),
+        (lambda: Variational(validation=-0.1), r"expected a share of at least 0, below 1"),
+        (lambda: Variational(train="adam"), r"Variational\(train='adam'\): choose 'composite' or 'elbo'"),
+    ],
+)
+def test_settings_out_of_range_say_what_was_expected(make, message):
+    with pytest.raises(MethodError, match=message):
+        make()
+
+
+def test_auto_is_exact_for_few_observations_and_variational_for_many_and_says_why():
+    few, many = select_settings(4000), select_settings(4001)
+    assert (few.settings, many.settings) == (Exact(), Variational())
+    assert "4000 observations" in str(few) and "4001 observations" in str(many)
+
+
+def test_settings_build_their_engine_and_say_how_much_a_tile_holds():
+    assert build_engine(Exact(7)) == ExactEngine(Exact(7))
+    assert build_engine(Variational(9)) == VariationalEngine(Variational(9))
+    assert tile_capacity(Exact()) is None
+    assert tile_capacity(Variational(num_inducing=100)) == OBSERVATIONS_PER_INDUCING * 100

@@ -1,0 +1,21 @@
+"""Bars on real cases: other arguments default, hidden cells, observed 95 % intervals."""
+
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+import xgpfill  # noqa: F401  (registers .gpfill)
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not DATA.is_dir(), reason="the folder of real cases is absent")]
+
+
+@pytest.mark.parametrize(("case", "rmse"), [("tas_dynamic90", 1.7), ("alboran_clouds", 0.36)])
+def test_the_variational_engine_clears_its_bars_on_hidden_cells(case, rmse):
+    ds = xr.open_dataset(DATA / f"{case}.nc").load()
+    model = ds["obs"].gpfill.fit(dims=("time", "lat", "lon"), method="variational", valid=ds["valid"])
+    score = model.reconstruct().score(ds["truth"])
+    assert float(score["rmse"]) <= rmse
+    assert 0.92 <= float(score["coverage95"]) <= 0.98
