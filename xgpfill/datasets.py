@@ -69,7 +69,7 @@ class _Grid:
         return float(self.north[1]), float(self.east[1])
 
 
-def synthetic_sst(*, days: int = 60, nlat: int = 40, nlon: int = 60, seed: int = 0) -> xr.Dataset:
+def synthetic_sst(*, days: int = 45, nlat: int = 36, nlon: int = 48, seed: int = 0) -> xr.Dataset:
     """Make up a daily sea surface temperature, as it is and as a satellite sees it through clouds.
 
     The truth is a meridional gradient, the warming of spring, some tens of eddies (radii 40-100 km) that
@@ -106,7 +106,7 @@ def synthetic_sst(*, days: int = 60, nlat: int = 40, nlon: int = 60, seed: int =
     >>> from xgpfill.datasets import synthetic_sst
     >>> cube = synthetic_sst(days=20)
     >>> dict(cube.sizes)
-    {'time': 20, 'lat': 40, 'lon': 60}
+    {'time': 20, 'lat': 36, 'lon': 48}
     >>> hidden = cube.sst.isnull() & cube.valid
     >>> round(float(hidden.sum() / (cube.valid.sum() * cube.sizes["time"])), 2)
     0.6
@@ -128,7 +128,7 @@ def _check_sizes(*, days: int, nlat: int, nlon: int) -> None:
         if found < least:
             raise DimensionError(
                 f"`{name}={found}` is too small for a synthetic field: at least {least} is needed. "
-                f"Type e.g. `synthetic_sst(days=60, nlat=40, nlon=60)`."
+                f"Type e.g. `synthetic_sst(days=45, nlat=36, nlon=48)`."
             )
 
 
