@@ -18,7 +18,7 @@ def cube() -> xr.Dataset:
 
 
 def test_the_default_cube_has_the_promised_shape_and_types(cube: xr.Dataset) -> None:
-    assert dict(cube.sizes) == {"time": 60, "lat": 40, "lon": 60}
+    assert dict(cube.sizes) == {"time": 45, "lat": 36, "lon": 48}
     assert cube.sst.dims == cube.truth.dims == ("time", "lat", "lon")
     assert cube.valid.dims == ("lat", "lon")
     assert (cube.sst.dtype, cube.truth.dtype, cube.valid.dtype) == (np.float32, np.float32, bool)

@@ -97,12 +97,6 @@ def test_usual_names_suffice(names: tuple[str, str, str]) -> None:
     assert find_roles(array(*names), None).fitted == names
 
 
-@pytest.mark.parametrize(("y", "x"), [("j", "i"), ("nj", "ni"), ("nlat", "nlon")])
-def test_indices_of_ocean_grids_suffice_when_they_are_coordinates(y: str, x: str) -> None:
-    da = array("time", y, x, **{y: numbers(y, 4), x: numbers(x, 5)})
-    assert find_roles(da, None).fitted == ("time", y, x)
-
-
 def test_latitude_and_longitude_by_name_alone_are_degrees_but_x_and_y_are_not() -> None:
     assert find_roles(array("lat", "lon", lat=numbers("lat", 3), lon=numbers("lon", 4)), None).degrees
     assert not find_roles(array("y", "x", y=numbers("y", 3), x=numbers("x", 4)), None).degrees
@@ -179,6 +173,12 @@ def test_stations_are_one_axis_of_places(dims: Any, labelled: bool) -> None:
     assert (roles.y, roles.x, roles.degrees) == ("lat", "lon", True)
 
 
+@pytest.mark.parametrize("dims", [None, "station", ("station",)])
+def test_stations_at_one_time_are_places_too(dims: Any) -> None:
+    roles = find_roles(array("station", **places("station", shape=(3,))), dims)
+    assert (roles.time, roles.space, roles.y, roles.x) == (None, ("station",), "lat", "lon")
+
+
 def test_a_ship_track_along_x_is_a_list_of_places() -> None:
     roles = find_roles(array("x", **places("x", shape=(3,))), None)
     assert (roles.space, roles.y, roles.x, roles.degrees) == (("x",), "lat", "lon", True)
@@ -206,12 +206,17 @@ def test_two_dimensional_latitude_and_longitude_give_their_dimensions_a_role_whe
     assert (roles.extra, roles.y, roles.x, roles.degrees) == ((), "XLAT", "XLONG", True)
 
 
-def test_two_dimensional_latitude_and_longitude_give_their_dimensions_a_role_unasked() -> None:
-    cells = places("south_north", "west_east", shape=(4, 5), names=("XLAT", "XLONG"))
-    da = array("time", "south_north", "west_east", time=DATES, **cells)
+@pytest.mark.parametrize(("y", "x"), [("south_north", "west_east"), ("j", "i"), ("nj", "ni")])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_two_dimensional_latitude_and_longitude_give_their_dimensions_a_role_unasked(
+    y: str, x: str, labelled: bool
+) -> None:
+    cells = places(y, x, shape=(4, 5), names=("XLAT", "XLONG"))
+    da = array("time", y, x, time=DATES, **cells)
+    da = da.assign_coords({y: np.arange(4), x: np.arange(5)}) if labelled else da
     for field in (da, da.isel(time=0, drop=True), da.expand_dims(member=2)):
         roles = find_roles(field, None)
-        assert set(roles.space) == {"south_north", "west_east"}
+        assert set(roles.space) == {y, x}
         assert (roles.y, roles.x, roles.degrees) == ("XLAT", "XLONG", True)
         assert roles.extra == (("member",) if "member" in field.dims else ())
 

