@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
-from tests import reference as ref
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
+
+from tests import reference as ref
 
 GEOMETRIES = ("sphere", "cylinder", "plane")
 

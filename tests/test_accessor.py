@@ -204,6 +204,18 @@ def test_the_models_of_several_variables_can_be_looked_at_one_by_one(both) -> No
         both["depth"]
 
 
+def test_valid_and_standard_errors_may_be_datasets_with_a_field_for_each_variable(two, ds: xr.Dataset) -> None:
+    errors = xr.full_like(ds.sst, 0.1)
+    fields = {
+        "noise": xr.Dataset({"sst": errors, "anomaly": 0.5 * errors}),
+        "valid": xr.Dataset({"sst": ds.valid, "anomaly": ds.valid}),
+    }
+    models = two.gpfill.fit(variable=("sst", "anomaly"), method="exact", **fields)
+    mean, _ = models.reconstruct(include_noise=True)
+    np.testing.assert_allclose(mean.anomaly, 0.5 * mean.sst - 3.0, rtol=1e-5)
+    xr.testing.assert_identical(models.condition(two, **fields).reconstruct().mean, models.reconstruct().mean)
+
+
 def test_what_several_variables_cannot_do_is_said(both) -> None:
     with pytest.raises(XgpfillError, match=r"covariance=True needs one variable"):
         both.predict({"lat": 40.0}, covariance=True)
@@ -478,6 +490,24 @@ def test_descending_latitude_gives_the_same_answer(ds: xr.Dataset, model: Fitted
         ds.sst.gpfill.fit(valid=True, method="exact").reconstruct().mean,
         atol=0.02,
     )
+
+
+def test_descending_time_learns_the_same_and_gives_the_same_answer(ds: xr.Dataset, model: FittedModel) -> None:
+    backwards = ds.sst.isel(time=slice(None, None, -1))
+    found = backwards.gpfill.fit(valid=ds.valid, method="exact")
+    xr.testing.assert_allclose(found.hyperparameters, model.hyperparameters, rtol=0.02)
+    np.testing.assert_allclose(found.reconstruct().mean.sel(time=ds.time), model.reconstruct().mean, atol=0.02)
+
+
+@pytest.mark.parametrize("kernel", ["matern32", "brownian"])
+def test_descending_time_gives_the_same_answer_given_hyperparameters(ds: xr.Dataset, kernel: str) -> None:
+    arguments = {"valid": ds.valid, "method": "exact", "time_kernel": kernel}
+    forwards = ds.sst.gpfill.fit(**arguments)
+    known = {**arguments, "hyperparameters": forwards.hyperparameters}
+    backwards = ds.sst.isel(time=slice(None, None, -1)).gpfill.fit(**known)
+    for tile, error in (("auto", 1e-6), ({"time": 4}, 0.02)):
+        one, other = (m.reconstruct(tile=tile).mean.sel(time=ds.time) for m in (backwards, forwards))
+        np.testing.assert_allclose(one, other, atol=error)
 
 
 @pytest.mark.parametrize("is_sorted", [True, False])

@@ -220,6 +220,27 @@ def test_condition_remembers_that_every_cell_is_valid(ds: xr.Dataset, masks) -> 
     assert bool(trained.condition(ds.truth.where(masks[1])).filled.notnull().all())
 
 
+@pytest.mark.parametrize("dim", ["time", "lat"])
+def test_a_model_that_saw_one_step_or_row_does_not_blend_several(ds: xr.Dataset, dim: str) -> None:
+    """It learned nothing about that axis: either it says so, or each is a field of its own."""
+    one = ds.sst.isel({dim: [4]}).gpfill.fit(valid=True, method="exact")
+    try:
+        several = one.condition(ds.sst.isel({dim: [3, 4, 5]}), valid=True).reconstruct().mean
+    except XgpfillError as error:
+        assert dim in str(error)  # noqa: PT017
+    else:
+        np.testing.assert_allclose(several.isel({dim: [1]}), one.reconstruct().mean, rtol=1e-6)
+
+
+def test_a_random_walk_stands_still_before_its_first_day(ds: xr.Dataset) -> None:
+    """Its covariance min(t, t') would not be positive definite there."""
+    model = ds.sst.gpfill.fit(valid=ds.valid, method="exact", time_kernel="brownian", combine="product")
+    days = ds.time.values[0] - np.arange(40, 1, -3).astype("timedelta64[D]")
+    mean, joint = model.predict({"time": days, "lat": [38.0, 42.0], "lon": 5.0}, covariance=True)
+    assert np.linalg.eigvalsh(joint.values).min() > -1e-10
+    np.testing.assert_allclose(mean.std("time"), 0.0, atol=1e-8)
+
+
 def test_condition_with_standard_errors_needs_those_of_the_new_data(ds: xr.Dataset) -> None:
     errors = xr.full_like(ds.sst, 0.1)
     model = ds.sst.gpfill.fit(valid=ds.valid, method="exact", noise=errors)
@@ -452,6 +473,26 @@ def test_predict_at_places_gives_their_series_at_the_days_of_the_data(
 def test_predict_accepts_longitudes_of_any_turn(model: FittedModel) -> None:
     here, there = (model.predict({"lat": 40.0, "lon": lon}).mean for lon in (5.0, 365.0))
     np.testing.assert_allclose(here, there, rtol=1e-8)
+
+
+def test_predict_at_one_point_of_one_time_gives_a_number(ds: xr.Dataset, model: FittedModel, field) -> None:
+    point = {"time": ds.time.values[3], "lat": float(ds.lat[4]), "lon": float(ds.lon[5])}
+    mean, variance = model.predict(point)
+    assert mean.dims == variance.dims == ()
+    np.testing.assert_allclose([mean, variance], [field.mean[3, 4, 5], field.variance[3, 4, 5]], rtol=1e-7)
+    assert model.predict(ds.sst.isel(time=3, lat=4, lon=5)).mean.dims == ()
+    frame = ds.sst.isel(time=3, drop=True).gpfill.fit(valid=True, method="exact")
+    assert frame.predict({"lat": 40.0, "lon": 5.0}).mean.dims == ()
+
+
+def test_predict_at_no_point_at_all_gives_an_empty_answer(model: FittedModel) -> None:
+    nowhere = {"lat": xr.DataArray(np.zeros(0), dims="buoy"), "lon": xr.DataArray(np.zeros(0), dims="buoy")}
+    try:
+        mean = model.predict(nowhere).mean
+    except XgpfillError as error:
+        assert "target" in str(error).lower()  # noqa: PT017
+    else:
+        assert mean.sizes == {"time": 8, "buoy": 0}
 
 
 def test_predict_with_noise_adds_it(model: FittedModel) -> None:

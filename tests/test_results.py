@@ -199,6 +199,20 @@ def test_coordinates_of_all_kinds_are_kept(ds: xr.Dataset, model: FittedModel) -
         xr.testing.assert_identical(da.coords.to_dataset(), rich.coords.to_dataset())
 
 
+def test_coordinates_of_valid_and_noise_do_not_enter_the_answer(ds: xr.Dataset) -> None:
+    valid = ds.valid.assign_coords(version=3)
+    errors = xr.full_like(ds.sst, 0.1).assign_coords(source="satellite")
+    model = ds.sst.gpfill.fit(valid=valid, method="exact", noise=errors)
+    found = model.reconstruct(include_noise=True)
+    everything = [
+        *fields(found).values(),
+        *fields(model.reconstruct()).values(),
+        model.sample(1).isel(sample=0, drop=True),
+    ]
+    assert {frozenset(da.coords) for da in everything} == {frozenset(ds.sst.coords)}
+    assert not set(model.reconstruct().score(ds.truth).coords)
+
+
 def test_filled_is_observed_where_observed_and_the_mean_in_the_gaps(ds: xr.Dataset, found) -> None:
     seen = ds.sst.notnull()
     xr.testing.assert_equal(found.filled.where(seen), ds.sst)
@@ -371,6 +385,21 @@ def test_a_write_that_fails_leaves_the_old_file_whole(found, tmp_path: Path, mon
     with pytest.raises(OSError, match="the disk is full"):
         getattr(found, f"to_{kind}")(path, **arguments)
     assert {p.relative_to(tmp_path): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == files
+
+
+@pytest.mark.parametrize("kind", ["netcdf", "zarr"])
+def test_a_delayed_write_is_done_or_refused_but_never_lost(ds, model: FittedModel, tmp_path: Path, kind: str) -> None:
+    path, lazy = tmp_path / f"out.{kind}", model.condition(ds.sst.chunk(time=4)).reconstruct()
+    arguments = {} if kind == "netcdf" else {"consolidated": False}
+    try:
+        delayed = getattr(lazy, f"to_{kind}")(path, compute=False, **arguments)
+    except (XgpfillError, TypeError) as error:
+        assert "compute" in str(error)  # noqa: PT017
+    else:
+        if delayed is not None:
+            delayed.compute()
+        opened = xr.open_dataset(path, engine="netcdf4" if kind == "netcdf" else "zarr", **arguments)
+        np.testing.assert_array_equal(opened.sst, lazy.mean)
 
 
 def test_everything_merges(ds: xr.Dataset, found: xgpfill.Reconstruction) -> None:

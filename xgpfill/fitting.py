@@ -20,7 +20,7 @@ from xgpfill.kernels.spec import as_kernel, is_directional
 from xgpfill.learning.blocks import BlockPlan, all_values, draw_blocks, draw_sample, observed_share
 from xgpfill.learning.calibration import leave_one_out_factor
 from xgpfill.learning.starts import starting_values, summarise
-from xgpfill.model import SMALLEST_NOISE, FittedModel, Halo, KernelLike, Record, Tile, within_valid
+from xgpfill.model import SMALLEST_NOISE, FittedModel, Halo, KernelLike, Record, Tile, in_memory_as, within_valid
 from xgpfill.options import checked_dtype, checked_seed, plain_sizes, progress_bar, resolve_device, show_progress
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def fit(
     }
     options |= {"tile": plain_sizes(tile), "halo": plain_sizes(halo)}
     directional = is_directional(as_kernel(space_kernel))
+    valid, noise = in_memory_as(da, valid), in_memory_as(da, noise)
     errors = noise if isinstance(noise, xr.DataArray) else None
     if check not in ("blocks", "full"):
         raise DataError(
@@ -76,9 +77,9 @@ def fit(
     blocks = draw_blocks(lattice, BlockPlan(), options["seed"])
     observed = all_values(blocks) if lattice.is_lazy else _observed_values(lattice)
     scaling = Scaling.of(observed, repr(da.name) if da.name is not None else "the data")
-    choice = (
-        Choice(settings, "named by `method=`") if settings else select_settings(_per_member(lattice, observed.size))
-    )
+    share = observed_share(lattice, options["seed"])
+    count = round(share * float(np.prod(lattice.shape)))
+    choice = Choice(settings, "named by `method=`") if settings else select_settings(count)
     prior = build_prior(
         time_kernel, space_kernel, combine=combine, scales=scales,
         num_times=lattice.time.size, num_sites=lattice.space.size, geometry=lattice.space.geometry,
@@ -95,7 +96,8 @@ def fit(
         record = replace(record, choice=str(choice), seconds=clock_time.perf_counter() - began)
     return FittedModel(
         prior=prior, scaling=scaling, settings=choice.settings, lattice=lattice, layout=layout, options=options,
-        record=record, valid=valid if isinstance(valid, xr.DataArray) else None, errors=errors,
+        record=record, share=share, valid=valid, errors=errors,
+        typical_error=None if errors is None else float(np.sqrt(np.median(np.concatenate([b.noise for b in blocks])))),
     )  # fmt: skip
 
 
@@ -165,14 +167,6 @@ def _with_noise(prior: Prior, noise: float | xr.DataArray | None, scaling: Scali
 def _observed_values(lattice: Lattice) -> Any:
     values = np.asarray(lattice.values)
     return values[np.isfinite(values)]
-
-
-def _per_member(lattice: Lattice, sampled: int) -> int:
-    """About how many observations one field has."""
-    members = max(1, int(np.prod(lattice.extra_shape)))
-    if lattice.is_lazy:
-        return int(observed_share(lattice, 0) * np.prod(lattice.shape))
-    return sampled // members
 
 
 def _scan(da: xr.DataArray) -> None:

@@ -77,6 +77,7 @@ def save(model: FittedModel, path: str | Path, *, data: bool = True) -> None:
         "metric": to_plain(model.layout.metric),
         "clock": to_plain(model.layout.clock),
         "options": model.options,
+        "share": model.share,
         "data": data,
     }
     template = model.layout.template
@@ -87,7 +88,7 @@ def save(model: FittedModel, path: str | Path, *, data: bool = True) -> None:
     }
     if data and model.errors is not None:
         parts["/errors"] = model.errors.to_dataset(name=_NAME)
-    if data and model.valid is not None:
+    if data and isinstance(model.valid, xr.DataArray):
         parts["/valid"] = model.valid.to_dataset(name=_NAME)
     tree = xr.DataTree.from_dict({name: _storable(ds) for name, ds in parts.items()})
     with written_whole(path) as temporary:
@@ -120,6 +121,7 @@ class Stored:
     arrays: dict[str, xr.DataArray]
     parts: dict[str, Any]
     options: dict[str, Any]
+    share: float
     has_data: bool
 
 
@@ -151,7 +153,7 @@ def read(path: str | Path) -> Stored:
     arrays = {name: tree[name].to_dataset()[_NAME] for name in ("errors", "valid") if name in tree.children}
     template = observed[_NAME].rename(json.loads(observed.attrs["original_name"]))
     parts = {k: from_plain(state[k]) for k in ("prior", "scaling", "settings", "roles", "metric", "clock")}
-    return Stored(template, arrays, parts, state["options"], state["data"])
+    return Stored(template, arrays, parts, state["options"], state["share"], state["data"])
 
 
 def _kind(path: Path) -> str:

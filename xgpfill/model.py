@@ -12,7 +12,7 @@ import xarray as xr
 
 from xgpfill import hyperparameters as tables
 from xgpfill.engines.select import tile_capacity
-from xgpfill.errors import DataError, NoiseError, NotFittedError
+from xgpfill.errors import AlignmentError, DataError, NoiseError, NotFittedError
 from xgpfill.grid.encode import Layout, encode
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.kernels.spec import Kernel
@@ -74,6 +74,14 @@ class FittedModel:
         The engine.
     record : Record
         How learning went.
+    share : float
+        Share of cells with an observation; on lazy data estimated while fitting.
+    valid : bool DataArray, True or None
+        Where the field exists, as it was given.
+    errors : DataArray or None
+        Standard errors of the observations.
+    typical_error : float or None
+        Their median, for places that have none.
     """
 
     prior: Prior
@@ -83,8 +91,10 @@ class FittedModel:
     layout: Layout
     options: dict[str, Any]
     record: Record
-    valid: xr.DataArray | None = None
+    share: float
+    valid: xr.DataArray | bool | None = None
     errors: xr.DataArray | None = None
+    typical_error: float | None = None
     has_data: bool = True
 
     # What was learned
@@ -163,12 +173,24 @@ class FittedModel:
                 if noise is None
                 else "The model was fitted with one noise variance; leave `noise=` out."
             )
-        kept = self.valid if valid is None and self.valid is not None and _same_grid(self.valid, da) else valid
+        kept = self.valid if valid is None and _still_fits(self.valid, da) else valid
+        kept, noise = in_memory_as(da, kept), in_memory_as(da, noise)
         lattice, layout = encode(da, valid=kept, errors=noise, like=self.layout)
+        self._require_learned_axes(lattice)
+        lattice = within_valid(lattice)
         return replace(
-            self, lattice=within_valid(lattice), layout=layout, errors=noise, has_data=True,
-            valid=kept if isinstance(kept, xr.DataArray) else None,
+            self, lattice=lattice, layout=layout, errors=noise, has_data=True,
+            share=self.share if lattice.is_lazy else observed_share(lattice, 0),
+            valid=kept, typical_error=typical(noise, self.typical_error),
         )  # fmt: skip
+
+    def _require_learned_axes(self, lattice: Lattice) -> None:
+        """Refuse several times where learning saw one: nothing is known of how they go together."""
+        if self.has_data and self.lattice.time.size == 1 < lattice.time.size:
+            raise AlignmentError(
+                f"The model was fitted on one step of {self.layout.roles.time!r}, so it knows nothing of how steps go "
+                f"together, and the new data have {lattice.time.size}. Condition on one at a time, or fit on several."
+            )
 
     # The field
 
@@ -241,18 +263,28 @@ class FittedModel:
         return errors[tuple(0 if n == 1 else m for n, m in zip(errors.shape, member, strict=False))]
 
     def _decoded(self, data: Any, **kwargs: Any) -> xr.DataArray:
-        da = decode(self.layout, data, **kwargs)
-        if self.valid is None:
+        return self.within_valid(decode(self.layout, data, **kwargs))
+
+    def within_valid(self, da: xr.DataArray) -> xr.DataArray:
+        """NaN where the field does not exist; dimensions, attributes and chunks as they were."""
+        if not isinstance(self.valid, xr.DataArray):
             return da
-        return da.where(self.valid).transpose(*da.dims).assign_attrs(da.attrs)
+        exists = self.valid.drop_vars([c for c in self.valid.coords if c not in self.valid.dims])
+        masked = da.where(exists).transpose(*da.dims).assign_attrs(da.attrs)
+        masked.encoding = da.encoding
+        return masked if da.chunks is None else masked.chunk(dict(da.chunksizes))
 
     def _noise_variance(self) -> Any:
         """Noise variance in data units²: a number, or a DataArray when there are standard errors."""
         assert self.prior.noise is not None
         if self.errors is None:
             return float(self.prior.noise)
-        known = xr.apply_ufunc(nearest_known, self.errors, keep_attrs=False, dask="allowed")
-        return (known**2 * float(self.prior.noise)).broadcast_like(self.layout.template)
+        errors = self.errors.drop_vars([c for c in self.errors.coords if c not in self.errors.dims])
+        known = xr.apply_ufunc(
+            nearest_known, errors, self.typical_error, keep_attrs=False, dask="parallelized", output_dtypes=[float]
+        )
+        whole = (known**2 * float(self.prior.noise)).broadcast_like(self.layout.template)
+        return whole.transpose(*self.layout.template.dims)
 
     @property
     def filled(self) -> xr.DataArray:
@@ -356,10 +388,6 @@ class FittedModel:
     def _solvers(self) -> dict[str, TileSolver]:
         return {}
 
-    @cached_property
-    def _share(self) -> float:
-        return observed_share(self.lattice, self.options["seed"])
-
     def _planned(self, tile: Tile, halo: Halo) -> TileSolver:
         prior = self.prior.scaled(1 / self.scaling.scale**2)
         prior = replace(prior, noise=self._floored_noise(prior))
@@ -369,7 +397,7 @@ class FittedModel:
             tile=tile,
             halo=halo,
             max_observations=tile_capacity(self.settings),
-            observed_share=self._share,
+            observed_share=self.share,
         )
         features = None
         if len(plan) > 1:
@@ -427,6 +455,7 @@ def load(path: str | Path) -> FittedModel:
     return FittedModel(
         prior=parts["prior"], scaling=parts["scaling"], settings=parts["settings"], lattice=lattice, layout=layout,
         options={**stored.options, "device": resolve_device("auto")}, record=Record(choice="loaded"), valid=valid,
+        share=stored.share,
         errors=errors, has_data=stored.has_data,
     )  # fmt: skip
 
@@ -443,7 +472,22 @@ def within_valid(lattice: Lattice) -> Lattice:
     return replace(lattice, values=np.where(valid, values, np.nan))
 
 
-def _same_grid(valid: xr.DataArray, da: xr.DataArray) -> bool:
+def in_memory_as(da: xr.DataArray, field: Any) -> Any:
+    """A lazy `valid` or `noise` of data in memory, loaded: numpy in, numpy out."""
+    if isinstance(field, xr.DataArray) and field.chunks is not None and da.chunks is None:
+        return field.compute()
+    return field
+
+
+def typical(errors: xr.DataArray | None, otherwise: float | None) -> float | None:
+    """Median of standard errors in memory; lazy ones are not read for that."""
+    return otherwise if errors is None or errors.chunks is not None else float(errors.median())
+
+
+def _still_fits(valid: xr.DataArray | bool | None, da: xr.DataArray) -> bool:
+    """Whether what was said of the old data's cells holds for the new ones."""
+    if not isinstance(valid, xr.DataArray):
+        return valid is not None
     try:
         xr.align(valid, da, join="exact", copy=False)
     except ValueError:

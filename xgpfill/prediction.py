@@ -140,6 +140,8 @@ def _embedded(
     """Days (n,) and embedded km (n, d) of every target."""
     roles = layout.roles
     size = next(iter(by_name.values())).size
+    if not size:
+        return np.zeros(0), np.zeros((0, layout.metric.embed(np.zeros(1), np.zeros(1)).shape[-1]))
     days = np.zeros(size)
     if roles.time is not None:
         assert layout.clock is not None
@@ -219,19 +221,20 @@ def _target_noise(model: FittedModel) -> float:
     assert model.prior.noise is not None
     if model.errors is None:
         return float(model.prior.noise)
-    return float(model.prior.noise) * float((model.errors**2).median())
+    assert model.typical_error is not None
+    return float(model.prior.noise) * model.typical_error**2
 
 
 def _answer(model: FittedModel, where: Target, data: Any) -> xr.DataArray:
     template, extra = model.layout.template, model.layout.roles.extra
-    shaped = data.reshape(*model.lattice.extra_shape, *where.shape)
+    shaped = data.reshape((*model.lattice.extra_shape, *where.shape))
     coords = {d: template.coords[d] for d in extra if d in template.coords}
     dtype = template.dtype if template.dtype.kind == "f" else np.dtype(np.float64)
     out = xr.DataArray(
         shaped.astype(dtype), dims=(*extra, *where.dims), coords={**coords, **where.coords}, name=template.name
     )
     out.attrs = dict(template.attrs)
-    return out
+    return out.transpose(*(d for d in template.dims if d in out.dims), ...)
 
 
 def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[xr.DataArray, xr.DataArray]:
@@ -299,9 +302,7 @@ def sample(model: FittedModel, n: int, seed: int, *, include_noise: bool, show: 
     with progress_bar("Sampling", show and not lattice.is_lazy and total > 1, total=total) as step:
         data = over_members(lattice, one)
     out = sample_array(model.layout, data)
-    if model.valid is not None:
-        out = out.where(model.valid).transpose(*out.dims).assign_attrs(out.attrs)
-    return out
+    return model.within_valid(out)
 
 
 def _everything(shape: tuple[int, int, int]) -> Window:

@@ -8,6 +8,14 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from xgpfill.engines.exact import ExactEngine
+from xgpfill.engines.select import OBSERVATIONS_PER_INDUCING, build_engine, select_settings, tile_capacity
+from xgpfill.engines.settings import Exact, Variational, as_settings
+from xgpfill.engines.variational import VariationalEngine
+from xgpfill.errors import MethodError, TooManyPointsError
+from xgpfill.grid.points import Observations
+from xgpfill.kernels import spec
+from xgpfill.kernels.covariance import Covariance
 
 from tests.problems import (
     SPACE_KERNELS,
@@ -20,14 +28,6 @@ from tests.problems import (
     product,
     scattered,
 )
-from xgpfill.engines.exact import ExactEngine
-from xgpfill.engines.select import OBSERVATIONS_PER_INDUCING, build_engine, select_settings, tile_capacity
-from xgpfill.engines.settings import Exact, Variational, as_settings
-from xgpfill.engines.variational import VariationalEngine
-from xgpfill.errors import MethodError, TooManyPointsError
-from xgpfill.grid.points import Observations
-from xgpfill.kernels import spec
-from xgpfill.kernels.covariance import Covariance
 
 ENGINES = {
     "exact": ExactEngine(),
@@ -232,7 +232,9 @@ def test_the_order_of_observations_is_irrelevant(engine, seed, name, trend):
     assume(len(observations) > 1)
     order = np.random.default_rng(seed).permutation(len(observations))
     law = Covariance(prior)
-    one, other = (engine.condition(law, o, trend=trend).moments(targets) for o in (observations, observations.take(order)))
+    one, other = (
+        engine.condition(law, o, trend=trend).moments(targets) for o in (observations, observations.take(order))
+    )
     assert_allclose(one.mean, other.mean, rtol=tolerance, atol=tolerance)
     assert_allclose(one.variance, other.variance, rtol=tolerance)
 
@@ -321,7 +323,10 @@ def test_an_unknown_method_lists_those_there_are(method):
         (lambda: Variational(num_inducing=-1), r"Variational\(num_inducing=-1\): expected a positive integer"),
         (lambda: Variational(batch_size=True), r"Variational\(batch_size=True\): expected a positive integer"),
         (lambda: Variational(epochs="9"), r"Variational\(epochs='9'\): expected a positive integer"),
-        (lambda: Variational(validation=1.0), r"Variational\(validation=1\.0\): expected a share of at least 0, below 1"),
+        (
+            lambda: Variational(validation=1.0),
+            r"Variational\(validation=1\.0\): expected a share of at least 0, below 1",
+        ),
         (lambda: Variational(validation=-0.1), r"expected a share of at least 0, below 1"),
         (lambda: Variational(train="adam"), r"Variational\(train='adam'\): choose 'composite' or 'elbo'"),
     ],

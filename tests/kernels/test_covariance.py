@@ -8,6 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from xgpfill.grid.points import Points
+from xgpfill.kernels import covariance as module
+from xgpfill.kernels import spec
+from xgpfill.kernels.covariance import Covariance
+from xgpfill.kernels.prior import Prior, Term
 
 from tests.problems import (
     GEOMETRIES,
@@ -19,11 +24,6 @@ from tests.problems import (
     product,
     scattered,
 )
-from xgpfill.grid.points import Points
-from xgpfill.kernels import covariance as module
-from xgpfill.kernels import spec
-from xgpfill.kernels.covariance import Covariance
-from xgpfill.kernels.prior import Prior, Term
 
 PRIORS = {
     **{f"anova of {name} on {g}": anova(name, g) for name in ("matern12", "rbf") for g in GEOMETRIES},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import gpytorch
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
@@ -17,13 +18,16 @@ from gpytorch.kernels import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-
-from tests.problems import GEOMETRIES, SPACE_KERNELS, TIME_KERNELS, anova, oracle, places, product, scattered
 from xgpfill.errors import KernelError
 from xgpfill.kernels import spec
 from xgpfill.kernels.build import PriorKernel
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.evaluate import Lags, correlation
+
+from tests.problems import GEOMETRIES, SPACE_KERNELS, TIME_KERNELS, anova, oracle, places, product, scattered
+
+if TYPE_CHECKING:
+    import gpytorch
 
 DAYS = np.array([0.0, 0.0, 0.4, 1.0, 3.5, 7.25, 11.0])
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova
 from xgpfill.errors import KernelError
 from xgpfill.kernels.prior import Prior, Term, build_prior, ordered, resolve_brownian
 from xgpfill.kernels.spec import (
@@ -20,6 +18,8 @@ from xgpfill.kernels.spec import (
     Spectral,
     Sum,
 )
+
+from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova
 
 ONE, NONE = Constant(), Independent()
 ROUGH, SMOOTH = Matern(0.5), RBF()

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-
 from xgpfill.errors import KernelError
 from xgpfill.kernels.spec import (
     KERNELS,

@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-
-from tests.problems import lattice
 from xgpfill.errors import DataError
 from xgpfill.learning.blocks import (
     BlockPlan,
@@ -24,6 +22,8 @@ from xgpfill.learning.blocks import (
     read_window,
     whole,
 )
+
+from tests.problems import lattice
 
 SMALL = BlockPlan(compact=12, scattered=4, size=40)
 
@@ -134,10 +134,7 @@ def test_compact_blocks_are_closer_together_than_scattered_ones_and_of_three_sha
 def test_every_field_has_its_chance():
     of = lattice(gappy((3, 30, 15, 20)))
     chosen = {
-        m
-        for block in draw_blocks(of, SMALL, seed=0)
-        for m in range(3)
-        if np.isin(block.values, of.values[m]).all()
+        m for block in draw_blocks(of, SMALL, seed=0) for m in range(3) if np.isin(block.values, of.values[m]).all()
     }
     assert chosen == {0, 1, 2}
 

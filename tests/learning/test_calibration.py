@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from xgpfill.learning.calibration import LIMITS, SHRINKAGE, leave_one_out_factor
 
 from tests.problems import anova, observed, oracle_posterior, scattered
-from xgpfill.learning.calibration import LIMITS, SHRINKAGE, leave_one_out_factor
 
 
 def blocks_of(prior, *, count=2, size=25, unequal=False, seed=0):

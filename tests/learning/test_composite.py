@@ -9,9 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-
-from tests import reference as ref
-from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, observed, oracle_covariance, product, scattered
 from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.grid.points import Observations
 from xgpfill.kernels import spec
@@ -19,6 +16,9 @@ from xgpfill.kernels.prior import Prior, Term
 from xgpfill.learning import composite as module
 from xgpfill.learning.composite import PRIOR_SD, Packing, _Problem, learn
 from xgpfill.learning.starts import AxisSummary
+
+from tests import reference as ref
+from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, observed, oracle_covariance, product, scattered
 
 AXES = {"time": AxisSummary(0.1, 11.0, 3.0, (0.2,)), "space": AxisSummary(50.0, 3000.0, 500.0, (1e-3,))}
 Block = getattr(module, "Block", None) or module._Block
@@ -153,7 +153,10 @@ def test_vectors_stay_tuples():
 # Learning
 
 TRUTH = Prior(
-    (Term("product", spec.Matern(1.5, 3.0), spec.Matern(1.5, 700.0), 1.0),), noise=0.1, combine="product", geometry="sphere"
+    (Term("product", spec.Matern(1.5, 3.0), spec.Matern(1.5, 700.0), 1.0),),
+    noise=0.1,
+    combine="product",
+    geometry="sphere",
 )
 
 
@@ -184,7 +187,9 @@ def test_known_hyperparameters_of_simulated_data_are_found_within_a_factor_of_tw
 def test_the_likelihood_improves_over_the_start_and_is_near_that_of_the_truth(learned, data):
     def likelihood(prior):
         return sum(
-            ref.profiled_log_marginal_likelihood(oracle_covariance(prior, b.points, b.points), b.values, prior.noise * b.noise)
+            ref.profiled_log_marginal_likelihood(
+                oracle_covariance(prior, b.points, b.points), b.values, prior.noise * b.noise
+            )
             for b in data
         )
 

@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 import torch
 from gpytorch.utils.memoize import clear_cache_hook
-
-from tests import reference as ref
-from tests.problems import SPACE_KERNELS, anova, observed, oracle_covariance, product, scattered
 from xgpfill.engines.settings import Variational
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels import spec
@@ -19,9 +16,15 @@ from xgpfill.learning import elbo as module
 from xgpfill.learning.elbo import learn_elbo
 from xgpfill.learning.starts import AxisSummary
 
+from tests import reference as ref
+from tests.problems import SPACE_KERNELS, anova, observed, oracle_covariance, product, scattered
+
 AXES = {"time": AxisSummary(0.1, 11.0, 3.0, (0.2,)), "space": AxisSummary(50.0, 3000.0, 500.0, (1e-3,))}
 TRUTH = Prior(
-    (Term("product", spec.Matern(1.5, 6.0), spec.Matern(1.5, 1500.0), 1.0),), noise=0.1, combine="product", geometry="sphere"
+    (Term("product", spec.Matern(1.5, 6.0), spec.Matern(1.5, 1500.0), 1.0),),
+    noise=0.1,
+    combine="product",
+    geometry="sphere",
 )
 START = TRUTH.with_values(
     {"product.time.lengthscale": 2.0, "product.space.lengthscale": 500.0, "product.variance": 0.4, "noise": 0.4}
@@ -194,6 +197,8 @@ def test_what_is_independent_along_an_axis_is_learned_though_inducing_points_may
     for moves in (True, False):
         heard = scores.setdefault(moves, [])
         settings = replace(TINY, num_inducing=144, epochs=10, learn_inducing=moves)
-        found = learn_elbo(prior, block, AXES, settings, seed=0, callback=lambda _, score, heard=heard: heard.append(score))
+        found = learn_elbo(
+            prior, block, AXES, settings, seed=0, callback=lambda _, score, heard=heard: heard.append(score)
+        )
         assert found.prior.terms[0].variance != prior.terms[0].variance
     assert scores[True] == pytest.approx(scores[False], abs=0.02)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-
-from tests.problems import SPACE_KERNELS, oracle, places
 from xgpfill.errors import NumericalError
 from xgpfill.linalg.dense import cholesky, solve_lower
+
+from tests.problems import SPACE_KERNELS, oracle, places
 
 
 def smooth(n, dtype=torch.float64):
@@ -60,7 +60,9 @@ def test_nan_or_infinity_in_the_matrix_points_at_the_hyperparameters(bad, where)
 
 def test_an_indefinite_matrix_is_refused_with_three_cures():
     K = torch.diag(torch.tensor([1.0, 1.0, -0.5], dtype=torch.float64))
-    with pytest.raises(NumericalError, match=r"prior matrix \(3 × 3\) is not positive definite.*float64.*noise.*matern32"):
+    with pytest.raises(
+        NumericalError, match=r"prior matrix \(3 × 3\) is not positive definite.*float64.*noise.*matern32"
+    ):
         cholesky(K, what="prior")
 
 

@@ -7,14 +7,14 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-
-from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, lattice, oracle_covariance, product
 from xgpfill.errors import KernelError
 from xgpfill.grid.points import Points
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.linalg import draws as module
 from xgpfill.linalg.draws import PriorDraws
+
+from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, lattice, oracle_covariance, product
 
 SHAPE = (3, 2, 3)
 DRAWS = 3000
@@ -178,7 +178,9 @@ def test_noise_is_white_with_unit_variance():
 
 
 @pytest.mark.parametrize(
-    "other", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 2**20, 0)], ids=["draw", "member", "seed", "both", "fresh"]
+    "other",
+    [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 2**20, 0)],
+    ids=["draw", "member", "seed", "both", "fresh"],
 )
 def test_noise_streams_share_no_number(other):
     shape = (4, 10, 12)

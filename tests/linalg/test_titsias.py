@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-
-from tests import reference as ref
-from tests.problems import anova, observed, oracle_covariance, scattered
 from xgpfill.engines.base import WhitenedPosterior
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.linalg.titsias import TitsiasWhitener, collapsed_bound
+
+from tests import reference as ref
+from tests.problems import anova, observed, oracle_covariance, scattered
 
 
 @pytest.fixture(params=[False, True], ids=["one noise", "unequal noise"])

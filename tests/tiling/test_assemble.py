@@ -10,10 +10,8 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
-from numpy.testing import assert_allclose
-
 import xgpfill
-from tests.problems import anova, lattice, observed
+from numpy.testing import assert_allclose
 from xgpfill.engines.settings import Exact
 from xgpfill.errors import DataError
 from xgpfill.grid.points import Points
@@ -23,6 +21,8 @@ from xgpfill.tiling.assemble import blended_points, cut, lazy_member, lazy_point
 from xgpfill.tiling.messages import choose_features
 from xgpfill.tiling.plan import AxisTiles, TilePlan, message_terms
 from xgpfill.tiling.solve import TileSolver
+
+from tests.problems import anova, lattice, observed
 
 # A realistic small field
 
@@ -240,7 +240,9 @@ def test_longitudes_in_either_convention_give_the_same_field(globe, numbers):
     shifted = globe.assign_coords(lon=(((globe.lon + 180) % 360) - 180).assign_attrs(globe.lon.attrs)).sortby("lon")
     here, there = (fit_globe(f, **numbers, tile={"lon": 6}, halo=2).reconstruct() for f in (globe, shifted))
     xr.testing.assert_allclose(
-        there.mean.assign_coords(lon=(there.mean.lon % 360).assign_attrs(globe.lon.attrs)).sortby("lon"), here.mean, rtol=1e-8
+        there.mean.assign_coords(lon=(there.mean.lon % 360).assign_attrs(globe.lon.attrs)).sortby("lon"),
+        here.mean,
+        rtol=1e-8,
     )
 
 
@@ -253,7 +255,10 @@ SHAPE = (10, 4, 8)
 def solver_of(counts, halo, *, wraps=False, errors=None):
     prior = anova("matern32")
     frame = lattice(np.zeros(SHAPE), wraps=wraps)
-    axes = [AxisTiles(n, c, halo if c > 1 else 0, wraps and i == 2) for i, (n, c) in enumerate(zip(SHAPE, counts, strict=True))]
+    axes = [
+        AxisTiles(n, c, halo if c > 1 else 0, wraps and i == 2)
+        for i, (n, c) in enumerate(zip(SHAPE, counts, strict=True))
+    ]
     plan = TilePlan(*axes)
     features = choose_features(frame, prior, message_terms(frame, prior, counts), 0) if len(plan) > 1 else None
     return TileSolver(frame, prior, Scaling(1.0, 2.0), Exact(), plan, features, "cpu", "float64")

@@ -7,18 +7,6 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-
-from tests.problems import (
-    SPACE_KERNELS,
-    TIME_KERNELS,
-    anova,
-    gridded,
-    lattice,
-    observed,
-    oracle_covariance,
-    oracle_posterior,
-    scattered,
-)
 from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.settings import Exact, Variational
 from xgpfill.grid.points import Points
@@ -31,6 +19,18 @@ from xgpfill.tiling.assemble import member_trend, run_member, tile_means
 from xgpfill.tiling.messages import Information, SlowFeatures, ToldLaw, choose_features
 from xgpfill.tiling.plan import AxisTiles, TilePlan
 from xgpfill.tiling.solve import TileSolver
+
+from tests.problems import (
+    SPACE_KERNELS,
+    TIME_KERNELS,
+    anova,
+    gridded,
+    lattice,
+    observed,
+    oracle_covariance,
+    oracle_posterior,
+    scattered,
+)
 
 NAMES = ("static", "common", "slow")
 
@@ -128,7 +128,10 @@ def test_what_all_observations_say_of_the_features_is_their_posterior():
         noise=0.05,
         geometry="sphere",
     )
-    points, targets = scattered(rng, 20, "sphere").take(np.arange(10, 20)), scattered(rng, 12, "sphere").take(np.arange(6))
+    points, targets = (
+        scattered(rng, 20, "sphere").take(np.arange(10, 20)),
+        scattered(rng, 12, "sphere").take(np.arange(6)),
+    )
     anchors = Points.scattered(np.r_[points.time, targets.time], np.r_[points.space, targets.space])
     features, base = SlowFeatures(("slow",), anchors), Covariance(prior)
     observations = observed(rng, prior, points, unequal=True)
@@ -258,7 +261,10 @@ def solvers(case, *, settings=None, halo=0, wraps=False):
     values[rng.random(SHAPE) < 0.5] = np.nan
     values[2:4] = np.nan
     features = SlowFeatures(names, anchors_of(frame.time, sites))
-    axes = [AxisTiles(n, c, halo if c > 1 else 0, wraps and i == 2) for i, (n, c) in enumerate(zip(SHAPE, counts, strict=True))]
+    axes = [
+        AxisTiles(n, c, halo if c > 1 else 0, wraps and i == 2)
+        for i, (n, c) in enumerate(zip(SHAPE, counts, strict=True))
+    ]
     common = (frame, prior, Scaling(2.0, 0.5), settings or Exact())
     tiled = TileSolver(*common, TilePlan(*axes), features, "cpu", "float64")
     single = TileSolver(*common, TilePlan(*(AxisTiles(n) for n in SHAPE)), None, "cpu", "float64")
@@ -330,3 +336,29 @@ def test_a_solver_travels_and_answers_the_same():
     here = run_member(tiled, values, None)
     there = pickle.loads(pickle.dumps(tiled))
     assert_array_equal(run_member(there, values, None), here)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        (Term("product", spec.Matern(1.5, 60.0), spec.Matern(1.5, 3000.0), 1.0),),
+        (Term("space", spec.Constant(), SPACE_KERNELS["rbf"], 0.6), Term("time", spec.RBF(30.0), spec.Constant(), 0.5)),
+    ],
+    ids=["one long product", "space plus time"],
+)
+@ENGINES
+def test_tiles_work_when_all_of_the_prior_is_told(terms, settings):
+    """On a small lattice the features may hold the whole prior: of the law of a segment only rounding is left."""
+    prior = Prior(terms, noise=0.05, geometry="sphere")
+    frame = lattice(np.zeros(SHAPE), spacing=1.0)
+    rng = np.random.default_rng(12)
+    values = observed(rng, prior, Points.grid(frame.time, frame.space.coordinates.reshape(-1, 3))).values.reshape(SHAPE)
+    values[rng.random(SHAPE) < 0.5] = np.nan
+    names = tuple(t.name for t in terms)
+    common = (frame, prior, Scaling(0.0, 1.0), settings)
+    plan = TilePlan(AxisTiles(SHAPE[0], 4, 1), AxisTiles(SHAPE[1]), AxisTiles(SHAPE[2]))
+    tiled = TileSolver(*common, plan, choose_features(frame, prior, names, 0), "cpu", "float64")
+    single = TileSolver(*common, TilePlan(*(AxisTiles(n) for n in SHAPE)), None, "cpu", "float64")
+    expected, found = run_member(single, values, None), run_member(tiled, values, None)
+    assert np.sqrt(np.mean((found[0] - expected[0]) ** 2 / expected[1] ** 2)) < 0.1
+    assert_allclose(found[1], expected[1], rtol=0.1)

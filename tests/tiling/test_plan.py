@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-
-from tests.problems import SPACE_KERNELS, TIME_KERNELS, lattice, product
 from xgpfill.errors import DimensionError
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.tiling.plan import AxisTiles, TilePlan, message_terms, plan_tiles, reach
+
+from tests.problems import SPACE_KERNELS, TIME_KERNELS, lattice, product
 
 # One axis
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import DataError
+from xgpfill.grid.encode import check_errors
 from xgpfill.grid.points import IntArray, Observations, Points
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def read_window(lattice: Lattice, member: tuple[int, ...], window: Window) -> Ob
     noise = np.ones(t.size)
     if lattice.errors is not None:
         errors = np.asarray(lattice.window(lattice.errors, member, window), dtype=np.float64)
+        check_errors(np.where(observed, values, np.nan), errors)
         noise = np.broadcast_to(errors, values.shape)[observed] ** 2
     _, ny, nx = values.shape
     sites = lattice.space.coordinates[np.ix_(window[1], window[2])].reshape(ny * nx, -1)
@@ -212,13 +214,15 @@ def observed_share(lattice: Lattice, seed: int) -> float:
     return seen / cells
 
 
-def nearest_known(errors: Any) -> FloatArray:
-    """Standard errors with each unknown one replaced by the nearest known (in cells)."""
+def nearest_known(errors: Any, otherwise: float) -> FloatArray:
+    """Standard errors with each unknown one replaced by the nearest known (in cells), or `otherwise`."""
     from scipy.ndimage import distance_transform_edt
 
     values = np.asarray(errors, dtype=np.float64)
     unknown = ~(np.isfinite(values) & (values > 0))
-    if not unknown.any() or unknown.all():
+    if unknown.all():
+        return np.full(values.shape, otherwise)
+    if not unknown.any():
         return values
     nearest = distance_transform_edt(unknown, return_distances=False, return_indices=True)
     return np.asarray(values[tuple(nearest)])
