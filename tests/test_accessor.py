@@ -492,13 +492,6 @@ def test_descending_latitude_gives_the_same_answer(ds: xr.Dataset, model: Fitted
     )
 
 
-def test_descending_time_learns_the_same_and_gives_the_same_answer(ds: xr.Dataset, model: FittedModel) -> None:
-    backwards = ds.sst.isel(time=slice(None, None, -1))
-    found = backwards.gpfill.fit(valid=ds.valid, method="exact")
-    xr.testing.assert_allclose(found.hyperparameters, model.hyperparameters, rtol=0.02)
-    np.testing.assert_allclose(found.reconstruct().mean.sel(time=ds.time), model.reconstruct().mean, atol=0.02)
-
-
 @pytest.mark.parametrize("kernel", ["matern32", "brownian"])
 def test_descending_time_gives_the_same_answer_given_hyperparameters(ds: xr.Dataset, kernel: str) -> None:
     arguments = {"valid": ds.valid, "method": "exact", "time_kernel": kernel}

@@ -78,6 +78,8 @@ def test_standard_errors_are_saved_too(with_errors: FittedModel, tmp_path: Path,
     one, other = (m.reconstruct(include_noise=True).to_dataset() for m in (loaded, with_errors))
     xr.testing.assert_identical(one, other)
     xr.testing.assert_identical(loaded.hyperparameters, with_errors.hyperparameters)
+    one, other = (m.predict({"lat": 40.0, "lon": 5.0}, include_noise=True).variance for m in (loaded, with_errors))
+    xr.testing.assert_identical(one, other)
 
 
 @pytest.mark.parametrize("suffix", KINDS)

@@ -141,6 +141,19 @@ def test_lazy_standard_errors_give_the_same_answer(ds: xr.Dataset, with_errors: 
     np.testing.assert_allclose(model.sample(2), with_errors.sample(2), rtol=1e-5)
 
 
+@pytest.mark.parametrize("chunks", [{"time": 3}, {"time": 2, "lat": 3}, {"time": -1}], ids=str)
+def test_standard_errors_chunked_otherwise_and_unknown_in_the_gaps_change_nothing(ds, with_errors, chunks) -> None:
+    rng = np.random.default_rng(0)
+    errors = (xr.full_like(ds.sst, 0.1) * rng.uniform(0.5, 2.0, ds.sst.shape)).where(ds.sst.notnull())
+    eager = with_errors.condition(ds.sst, noise=errors)
+    lazy = with_errors.condition(ds.sst.chunk(time=3), noise=errors.chunk(chunks))
+    one, other = (m.reconstruct(include_noise=True) for m in (lazy, eager))
+    assert one.variance.chunks == one.mean.chunks == one.interval()[0].chunks == ds.sst.chunk(time=3).chunks
+    np.testing.assert_allclose(one.variance, other.variance, rtol=1e-4)
+    draws = (m.sample(2, include_noise=True) for m in (lazy, eager))
+    np.testing.assert_allclose(*draws, rtol=1e-5)
+
+
 def test_predict_works_with_lazy_standard_errors(ds: xr.Dataset, with_errors: FittedModel) -> None:
     errors = xr.full_like(ds.sst, 0.1).chunk(time=3, lat=4)
     model = with_errors.condition(ds.sst.chunk(time=3, lat=4), noise=errors)

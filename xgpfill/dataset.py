@@ -26,11 +26,11 @@ def fit_dataset(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -
     VariableError
         When a name is missing, or several variables could be meant.
     """
-    if isinstance(variable, (list, tuple)) and variable not in ds:
+    if isinstance(variable, list) or (isinstance(variable, tuple) and variable not in ds.data_vars):
         if not variable:
             raise VariableError(f"variable={variable!r} names nothing. The Dataset has {listed(ds.data_vars)}.")
-        per_variable = {name: _own_arguments(arguments, name) for name in variable}
-        return FittedDataset({name: fit(_named(ds, name), dims=dims, **per_variable[name]) for name in variable})
+        chosen = {name: _named(ds, name) for name in variable}
+        return FittedDataset({n: fit(da, dims=dims, **_own_arguments(arguments, n)) for n, da in chosen.items()})
     return fit(_named(ds, variable) if variable is not None else _only(ds, dims), dims=dims, **arguments)
 
 
@@ -38,7 +38,7 @@ def _own_arguments(arguments: dict[str, Any], name: Hashable) -> dict[str, Any]:
     """Arguments of one variable: Datasets of `noise` or `valid` hold one field for each name."""
     own = dict(arguments)
     for key in ("noise", "valid"):
-        if isinstance(own[key], xr.Dataset):
+        if isinstance(own.get(key), xr.Dataset):
             own[key] = own[key][name]
     return own
 
@@ -105,7 +105,8 @@ class FittedDataset:
 
     def condition(self, ds: xr.Dataset, **kwargs: Any) -> FittedDataset:
         """The same covariances conditioned on other observations; see :meth:`FittedModel.condition`."""
-        return replace(self, models={n: m.condition(_named(ds, n), **kwargs) for n, m in self.models.items()})
+        models = {n: m.condition(_named(ds, n), **_own_arguments(kwargs, n)) for n, m in self.models.items()}
+        return replace(self, models=models)
 
     def reconstruct(self, **kwargs: Any) -> Reconstruction:
         """Mean and variance Datasets; see :meth:`FittedModel.reconstruct`."""

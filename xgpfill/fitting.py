@@ -84,11 +84,11 @@ def fit(
         time_kernel, space_kernel, combine=combine, scales=scales,
         num_times=lattice.time.size, num_sites=lattice.space.size, geometry=lattice.space.geometry,
     )  # fmt: skip
-    prior = resolve_brownian(prior, lattice.time[0] - lattice.time_step, lattice.time_extent + lattice.time_step)
+    prior = resolve_brownian(prior, lattice.time.min() - lattice.time_step, lattice.time_extent + lattice.time_step)
     prior = _with_noise(prior, noise, scaling)
     record = Record(choice=str(choice))
     if hyperparameters is not None:
-        prior = tables.from_dataset(prior, hyperparameters)
+        prior = _given(prior, hyperparameters, has_errors=errors is not None)
     else:
         prior, record = _learned(
             prior, blocks, lattice, scaling, choice.settings, errors is not None, options, show_progress(progress)
@@ -162,6 +162,19 @@ def _with_noise(prior: Prior, noise: float | xr.DataArray | None, scaling: Scali
             f"standard errors on the grid of the data."
         )
     return replace(prior, noise=max(float(noise), SMALLEST_NOISE * scaling.scale**2), fixed_noise=True)
+
+
+def _given(prior: Prior, hyperparameters: xr.Dataset, *, has_errors: bool) -> Prior:
+    """The prior with given numbers; a `noise=` that was named as well takes precedence."""
+    known = tables.from_dataset(prior, hyperparameters)
+    if has_errors != ("factor" in str(hyperparameters["noise"].attrs.get("long_name", ""))):
+        kind = "a noise variance" if has_errors else "a factor on squared standard errors"
+        raise NoiseError(
+            f"`hyperparameters` hold {kind}, which does not go with this `noise=`. Give hyperparameters that were learned "
+            f"{'with' if has_errors else 'without'} standard errors, or leave `noise=` "
+            f"{'out' if has_errors else 'to be those errors'}."
+        )
+    return replace(known, noise=prior.noise, fixed_noise=True) if prior.fixed_noise else known
 
 
 def _observed_values(lattice: Lattice) -> Any:

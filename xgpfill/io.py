@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import xarray as xr
 
 from xgpfill.engines.settings import METHODS
 from xgpfill.errors import FileFormatError, XgpfillError
-from xgpfill.files import written_whole
+from xgpfill.files import uniform_chunks, written_whole
 from xgpfill.grid.dims import Roles
 from xgpfill.grid.metric import Clock, Metric
 from xgpfill.grid.scaling import Scaling
@@ -38,21 +39,23 @@ def to_plain(value: Any) -> Any:
         return {"type": type(value).__name__, **content}
     if isinstance(value, tuple):
         return {"type": "tuple", "items": [to_plain(v) for v in value]}
-    if isinstance(value, np.generic):
-        return value.item()
-    return value
+    if isinstance(value, Mapping):
+        return {"type": "dict", "items": [[to_plain(k), to_plain(v)] for k, v in value.items()]}
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def from_plain(value: Any) -> Any:
     """A spec from such data; only types known here are ever made."""
-    if isinstance(value, dict) and "type" in value:
-        kind = value["type"]
-        if kind == "tuple":
-            return tuple(from_plain(v) for v in value["items"])
-        if kind not in _PLAIN:
-            raise FileFormatError(f"The file holds a {kind!r}, which this version does not know. Update xgpfill.")
-        return _PLAIN[kind](**{k: from_plain(v) for k, v in value.items() if k != "type"})
-    return value
+    if not isinstance(value, dict):
+        return value
+    kind = value["type"]
+    if kind == "tuple":
+        return tuple(from_plain(v) for v in value["items"])
+    if kind == "dict":
+        return {from_plain(k): from_plain(v) for k, v in value["items"]}
+    if kind not in _PLAIN:
+        raise FileFormatError(f"The file holds a {kind!r}, which this version does not know. Update xgpfill.")
+    return _PLAIN[kind](**{k: from_plain(v) for k, v in value.items() if k != "type"})
 
 
 def save(model: FittedModel, path: str | Path, *, data: bool = True) -> None:
@@ -66,31 +69,23 @@ def save(model: FittedModel, path: str | Path, *, data: bool = True) -> None:
     data : bool
         Whether the observations are saved too; without them a loaded model can only ``condition``.
     """
-    path = Path(path)
-    kind = _kind(path)
-    state = {
-        "format": FORMAT,
-        "prior": to_plain(model.prior),
-        "scaling": to_plain(model.scaling),
-        "settings": to_plain(model.settings),
-        "roles": to_plain(model.layout.roles),
-        "metric": to_plain(model.layout.metric),
-        "clock": to_plain(model.layout.clock),
-        "options": model.options,
-        "share": model.share,
-        "data": data,
-    }
-    template = model.layout.template
-    observed = template if data else template.isel({d: slice(0, 0) for d in template.dims})
-    parts: dict[str, xr.Dataset] = {
-        "/": xr.Dataset(attrs={"xgpfill": json.dumps(state), "title": "xgpfill fitted model"}),
-        "/observed": observed.to_dataset(name=_NAME).assign_attrs(original_name=json.dumps(template.name)),
-    }
-    if data and model.errors is not None:
-        parts["/errors"] = model.errors.to_dataset(name=_NAME)
-    if data and isinstance(model.valid, xr.DataArray):
-        parts["/valid"] = model.valid.to_dataset(name=_NAME)
-    tree = xr.DataTree.from_dict({name: _storable(ds) for name, ds in parts.items()})
+    kind = _kind(Path(path))
+    data = data and model.has_data
+    parts = {"prior": model.prior, "scaling": model.scaling, "settings": model.settings, "options": model.options}
+    parts |= {"roles": model.layout.roles, "metric": model.layout.metric, "clock": model.layout.clock}
+    parts |= {"record": asdict(model.record), "share": model.share, "typical_error": model.typical_error}
+    parts["valid"] = None if isinstance(model.valid, xr.DataArray) else model.valid
+    state = {"format": FORMAT, "data": data, **{name: to_plain(part) for name, part in parts.items()}}
+    arrays = {"observed": model.layout.template, "errors": model.errors}
+    if not data:
+        arrays = {name: None if da is None else da.isel({d: slice(0) for d in da.dims}) for name, da in arrays.items()}
+    arrays["valid"] = model.valid if isinstance(model.valid, xr.DataArray) else None
+    tree = xr.DataTree.from_dict(
+        {
+            "/": xr.Dataset(attrs={"xgpfill": json.dumps(state), "title": "xgpfill fitted model"}),
+            **{f"/{name}": _packed(da) for name, da in arrays.items() if da is not None},
+        }
+    )
     with written_whole(path) as temporary:
         if kind == "zarr":
             tree.to_zarr(temporary, zarr_format=3, consolidated=False)
@@ -98,19 +93,64 @@ def save(model: FittedModel, path: str | Path, *, data: bool = True) -> None:
             tree.to_netcdf(temporary)
 
 
-_NAME = "field"
+_NAME = "_xgpfill_field"
+_SINCE = "microseconds since 1970-01-01"
 
 
-def _storable(ds: xr.Dataset) -> xr.Dataset:
-    """Without encodings that would quantise values or fail elsewhere."""
-    ds = ds.copy()
-    for variable in ds.variables.values():
-        kept = {k: v for k, v in variable.encoding.items() if k in ("units", "calendar")}
-        variable.encoding = kept
-        variable.attrs = {
-            k: v for k, v in variable.attrs.items() if isinstance(v, (str, int, float, np.generic, np.ndarray, list))
-        }
-    return ds
+def _packed(da: xr.DataArray) -> xr.Dataset:
+    """Numbers and strings alone; types, calendars and attributes as JSON, so that no reader guesses from them."""
+    ds = da.to_dataset(name=_NAME)
+    variables, notes = {}, {}
+    for name, variable in ds.variables.items():
+        data, note = _packed_values(variable)
+        variables[name] = xr.Variable(variable.dims, data)
+        notes[name] = {"attrs": variable.attrs, **note}
+    coords = {name: variable for name, variable in variables.items() if name != _NAME}
+    about = json.dumps({"name": da.name, "variables": notes}, default=_jsonable)
+    return uniform_chunks(xr.Dataset({_NAME: variables[_NAME]}, coords, attrs={"about": about}))
+
+
+def _packed_values(variable: xr.Variable) -> tuple[Any, dict[str, Any]]:
+    """The values in a type that both formats store exactly, and what brings them back."""
+    data, kind = variable.data, variable.dtype.kind
+    if kind in "mMb":
+        return data.astype("int8" if kind == "b" else "int64"), {"dtype": variable.dtype.str}
+    if kind == "U":
+        return np.asarray(data).astype(object), {"dtype": variable.dtype.str}
+    if kind == "S":
+        return np.char.decode(np.asarray(data), "utf-8").astype(object), {"bytes": "utf-8"}
+    if kind == "O" and variable.size and hasattr(np.ravel(data)[0], "calendar"):
+        from cftime import date2num
+
+        calendar = np.ravel(data)[0].calendar
+        return date2num(np.asarray(data), _SINCE, calendar=calendar), {"calendar": calendar}
+    return data, {}
+
+
+def _unpacked(ds: xr.Dataset) -> xr.DataArray:
+    """What :func:`_packed` was given, in memory."""
+    about = json.loads(ds.attrs["about"])
+    variables = {}
+    for name, note in about["variables"].items():
+        variable = ds.variables[name]
+        variables[name] = xr.Variable(variable.dims, _unpacked_values(variable.values, note), note["attrs"])
+    field = variables.pop(_NAME)
+    return xr.DataArray(field.data, variables, field.dims, about["name"], field.attrs)
+
+
+def _unpacked_values(values: Any, note: dict[str, Any]) -> Any:
+    if "calendar" in note:
+        from cftime import num2date
+
+        return np.asarray(num2date(values, _SINCE, calendar=note["calendar"]), object)
+    if "bytes" in note:
+        return np.char.encode(values.astype(str), note["bytes"])
+    return values.astype(note["dtype"]) if "dtype" in note else values
+
+
+def _jsonable(value: Any) -> Any:
+    """An attribute that JSON does not know: its plain numbers, or what it prints as."""
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else str(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +158,9 @@ class Stored:
     """What a file holds of a model: its plain parts, and the arrays."""
 
     template: xr.DataArray
-    arrays: dict[str, xr.DataArray]
+    errors: xr.DataArray | None
+    valid: xr.DataArray | bool | None
     parts: dict[str, Any]
-    options: dict[str, Any]
-    share: float
     has_data: bool
 
 
@@ -136,24 +175,41 @@ def read(path: str | Path) -> Stored:
     path = Path(path)
     if not path.exists():
         raise FileFormatError(f"There is no file {str(path)!r}. Give the path that `model.save(path)` wrote.")
+    how: dict[str, Any] = {"engine": "zarr", "consolidated": False} if path.is_dir() else {"engine": "netcdf4"}
     try:
-        with xr.open_datatree(path, engine="zarr" if path.is_dir() else "netcdf4") as opened:
+        with xr.open_datatree(path, decode_cf=False, **how) as opened:
             tree = opened.load()
     except (OSError, ValueError, KeyError) as error:
         raise FileFormatError(f"{str(path)!r} cannot be read as netCDF or Zarr: {error}.") from None
     if "xgpfill" not in tree.attrs:
         raise FileFormatError(f"{str(path)!r} is not a model saved by xgpfill. Write one with `model.save(path)`.")
+    try:
+        return _stored(tree, path)
+    except FileFormatError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileFormatError(
+            f"{str(path)!r} was saved by xgpfill but is damaged ({type(error).__name__}: {error}). Save the model anew: "
+            f"`model.save(path)`."
+        ) from error
+
+
+def _stored(tree: xr.DataTree, path: Path) -> Stored:
     state = json.loads(tree.attrs["xgpfill"])
     if state["format"] > FORMAT:
         raise FileFormatError(
             f"{str(path)!r} has format {state['format']}, newer than {FORMAT}, the newest this version reads. Update: "
             f"`pip install -U xgpfill`."
         )
-    observed = tree["observed"].to_dataset()
-    arrays = {name: tree[name].to_dataset()[_NAME] for name in ("errors", "valid") if name in tree.children}
-    template = observed[_NAME].rename(json.loads(observed.attrs["original_name"]))
-    parts = {k: from_plain(state[k]) for k in ("prior", "scaling", "settings", "roles", "metric", "clock")}
-    return Stored(template, arrays, parts, state["options"], state["share"], state["data"])
+    arrays = {str(name): _unpacked(node.to_dataset()) for name, node in tree.children.items()}
+    parts = {name: from_plain(state[name]) for name in _PARTS}
+    valid = arrays.get("valid", parts.pop("valid"))
+    return Stored(arrays["observed"], arrays.get("errors"), valid, parts, state["data"])
+
+
+_PARTS = (
+    "prior", "scaling", "settings", "options", "roles", "metric", "clock", "record", "share", "typical_error", "valid",
+)  # fmt: skip
 
 
 def _kind(path: Path) -> str:

@@ -441,22 +441,20 @@ def load(path: str | Path) -> FittedModel:
     from xgpfill.io import read
 
     stored = read(path)
-    parts = stored.parts
+    parts, valid = stored.parts, stored.valid
     layout = Layout(stored.template, parts["roles"], parts["metric"], parts["clock"])
-    valid, errors = stored.arrays.get("valid"), stored.arrays.get("errors")
-    valid = None if valid is None else valid.astype(bool)
     if stored.has_data:
         everywhere = True if valid is None else valid
-        lattice, layout = encode(stored.template, valid=everywhere, errors=errors, like=layout)
+        lattice, layout = encode(stored.template, valid=everywhere, errors=stored.errors, like=layout)
         lattice = within_valid(lattice)
     else:
         space = Space(np.zeros((0, 0, 2)), layout.metric.geometry, layout.metric.unit)
         lattice = Lattice(values=None, time=np.zeros(0), space=space)
     return FittedModel(
         prior=parts["prior"], scaling=parts["scaling"], settings=parts["settings"], lattice=lattice, layout=layout,
-        options={**stored.options, "device": resolve_device("auto")}, record=Record(choice="loaded"), valid=valid,
-        share=stored.share,
-        errors=errors, has_data=stored.has_data,
+        options={**parts["options"], "device": resolve_device("auto")}, record=Record(**parts["record"]),
+        share=parts["share"], valid=valid, errors=stored.errors, typical_error=parts["typical_error"],
+        has_data=stored.has_data,
     )  # fmt: skip
 
 

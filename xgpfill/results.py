@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import xarray as xr
 
 from xgpfill.errors import AlignmentError, VariableError, XgpfillError
-from xgpfill.files import written_whole
+from xgpfill.files import uniform_chunks, written_whole
 from xgpfill.metrics import Dim, normal_quantile, score_gaussian
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+    from pathlib import Path
 
     from xgpfill.grid.encode import Layout
 
@@ -287,14 +287,28 @@ class Reconstruction(tuple[Any, Any]):
         return out
 
     def to_netcdf(self, path: str | Path, **kwargs: Any) -> None:
-        """Write :meth:`to_dataset` to netCDF, whole or not at all."""
-        with written_whole(Path(path)) as temporary:
+        """Write :meth:`to_dataset` to netCDF, whole or not at all; `kwargs` as those of xarray."""
+        _require_whole("to_netcdf", kwargs)
+        with written_whole(path) as temporary:
             self.to_dataset().to_netcdf(temporary, **kwargs)
 
     def to_zarr(self, path: str | Path, **kwargs: Any) -> None:
         """Write :meth:`to_dataset` to a Zarr store, each tile evaluated once, whole or not at all."""
-        with written_whole(Path(path)) as temporary:
-            self.to_dataset().to_zarr(temporary, **{"zarr_format": 3, "consolidated": False, **kwargs})
+        _require_whole("to_zarr", kwargs)
+        with written_whole(path) as temporary:
+            ds = uniform_chunks(self.to_dataset())
+            ds.to_zarr(temporary, **{"zarr_format": 3, "consolidated": False, **kwargs})
+
+
+def _require_whole(writer: str, kwargs: dict[str, Any]) -> None:
+    """Refuse what writes later or into a part of a file: the file is replaced as soon as the call ends."""
+    whole = {"compute": True, "mode": "w", "append_dim": None, "region": None, "group": None}
+    for name, value in kwargs.items():
+        if name in whole and value != whole[name]:
+            raise XgpfillError(
+                f"`{writer}` writes a file whole and at once, which {name}={value!r} is not. Type "
+                f"`reconstruction.to_dataset().{writer}(path, {name}={value!r})`."
+            )
 
 
 def sample_array(layout: Layout, data: Any) -> xr.DataArray:

@@ -251,13 +251,13 @@ def test_merged_keeps_values_noise_places_and_their_order():
 
 def test_an_unknown_error_is_that_of_the_nearest_cell_with_a_known_one():
     errors = np.array([[0.1, np.nan, np.nan, np.nan, 0.5], [np.nan, np.nan, 0.0, -1.0, np.nan]])
-    found = nearest_known(errors)
+    found = nearest_known(errors, 9.0)
     assert_allclose(found[0, [0, 1, 3, 4]], [0.1, 0.1, 0.5, 0.5])
     assert_allclose(found[1, [0, 4]], [0.1, 0.5])
     assert np.isin(found, [0.1, 0.5]).all()
 
 
-def test_errors_that_are_all_known_or_all_unknown_stay_as_they_are():
+def test_errors_that_are_all_known_stay_and_those_that_are_all_unknown_are_a_typical_one():
     known = np.array([[0.1, 0.2]])
-    assert_array_equal(nearest_known(known), known)
-    assert np.isnan(nearest_known(np.full((2, 2), np.nan))).all()
+    assert_array_equal(nearest_known(known, 9.0), known)
+    assert_array_equal(nearest_known(np.full((2, 2), np.nan), 9.0), np.full((2, 2), 9.0))

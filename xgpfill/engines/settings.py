@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 from xgpfill.errors import MethodError, listed
 
@@ -52,7 +53,7 @@ class Variational:
     def __post_init__(self) -> None:
         for name in ("num_inducing", "batch_size", "epochs"):
             _require_positive_integer("Variational", name, getattr(self, name))
-        if not 0.0 <= self.validation < 1.0:
+        if not isinstance(self.validation, (int, float)) or not 0.0 <= self.validation < 1.0:
             raise MethodError(f"Variational(validation={self.validation!r}): expected a share of at least 0, below 1.")
         if self.train not in ("composite", "elbo"):
             raise MethodError(f"Variational(train={self.train!r}): choose 'composite' or 'elbo'.")
@@ -83,5 +84,5 @@ def as_settings(method: str | Settings) -> Settings | None:
 
 
 def _require_positive_integer(owner: str, name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise MethodError(f"{owner}({name}={value!r}): expected a positive integer.")

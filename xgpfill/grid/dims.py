@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import CoordinateError, DimensionError, listed
+from xgpfill.grid.metric import is_angle, kilometres_per
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,9 +38,12 @@ class Roles:
     extra : tuple of names
         Dimensions of independent fields.
     y, x : name or None
-        Coordinates of space (None: the index along the dimension).
+        Coordinates of space (None: the index along the dimension); on a row or column of a grid of latitudes and
+        longitudes one of them is a scalar.
     degrees : bool
         Whether these are latitude and longitude.
+    y_dim, x_dim : name or None
+        Dimensions in the direction of y and of x; a list of sites lies along one of them.
     """
 
     time: Hashable | None
@@ -100,12 +104,17 @@ def _names(da: xr.DataArray, dims: Iterable[Hashable] | Hashable | None) -> tupl
 
 
 def _from_mapping(da: xr.DataArray, dims: Mapping[str, Hashable]) -> dict[str, Hashable]:
-    unknown = [key for key in dims if str(key).lower() not in _KEYS]
-    if unknown:
-        raise DimensionError(
-            f"Unknown role {unknown[0]!r} in dims. Roles are 'time', 'y' (or 'lat') and 'x' (or 'lon')."
-        )
-    by_role = {_KEYS[str(key).lower()]: name for key, name in dims.items()}
+    by_role: dict[str, Hashable] = {}
+    for key, name in dims.items():
+        role = _KEYS.get(str(key).lower())
+        if role is None:
+            raise DimensionError(f"Unknown role {key!r} in dims. Roles are 'time', 'y' (or 'lat') and 'x' (or 'lon').")
+        if role in by_role:
+            raise DimensionError(
+                f"dims={dict(dims)!r} gives the role {role!r} to both {by_role[role]!r} and {name!r}. "
+                f"Name one dimension for each, e.g. `dims={{'time': 't', 'y': 'j', 'x': 'i'}}`."
+            )
+        by_role[role] = name
     _names(da, tuple(by_role.values()))
     return by_role
 
@@ -113,29 +122,30 @@ def _from_mapping(da: xr.DataArray, dims: Mapping[str, Hashable]) -> dict[str, H
 def _inferred(da: xr.DataArray, names: tuple[Hashable, ...] | None) -> dict[str, Hashable]:
     """Roles by evidence; with `names` every one of them must get a role."""
     by_role: dict[str, Hashable] = {}
-    unknown = []
     for name in names or da.dims:
         role = _role_of(da, name)
-        if role is None:
-            unknown.append(name)
-        elif role in by_role:
+        if role in by_role:
             raise DimensionError(
                 f"Dimensions {by_role[role]!r} and {name!r} both look like {role!r}. "
                 f"Say which is which, e.g. `dims={{'time': 't', 'y': 'j', 'x': 'i'}}`."
             )
-        else:
+        if role is not None:
             by_role[role] = name
-    if names is None and not by_role and da.ndim:
+    by_role |= _roles_by_place(da, by_role, da.dims if names is None else names)
+    unknown = [name for name in names or da.dims if name not in by_role.values()]
+    if unknown and (names is not None or not by_role):
         raise _ambiguous(da, unknown)
-    for name in unknown if names is not None else [n for n in unknown if _has_sites(da, n)]:
-        free = [role for role in ("y", "x") if role not in by_role]
-        if _has_sites(da, name) and len(free) == 2:
-            by_role["y"] = name
-        elif names is not None and _is_curvilinear(da, unknown) and set(unknown) == {name, *unknown} and free:
-            by_role[free[0]] = name
-        elif names is not None:
-            raise _ambiguous(da, unknown)
     return by_role
+
+
+def _roles_by_place(da: xr.DataArray, by_role: dict[str, Hashable], names: tuple[Hashable, ...]) -> dict[str, Hashable]:
+    """Roles, of those left, for dimensions along which latitude and longitude place every cell together."""
+    places = _places(da)
+    taken = {by_role[role] for role in ("y", "x") if role in by_role}
+    if len(places) > 2 or by_role.get("time") in places or not taken <= set(places) <= set(names):
+        return {}
+    free = [role for role in ("y", "x") if role not in by_role]
+    return dict(zip(free, (name for name in places if name not in by_role.values()), strict=False))
 
 
 def _ambiguous(da: xr.DataArray, unknown: list[Hashable]) -> DimensionError:
@@ -185,15 +195,13 @@ def _located(da: xr.DataArray, role: str) -> Hashable | None:
     return next(iter(found or [c for c in da.coords if str(c).lower() in names]), None)
 
 
-def _has_sites(da: xr.DataArray, name: Hashable) -> bool:
-    """Whether latitude and longitude are coordinates along this one dimension: a list of sites."""
-    found = [_located(da, role) for role in ("y", "x")]
-    return all(c is not None and da.coords[c].dims == (name,) for c in found)
-
-
-def _is_curvilinear(da: xr.DataArray, names: list[Hashable]) -> bool:
-    found = [_located(da, role) for role in ("y", "x")]
-    return len(names) == 2 and all(c is not None and set(da.coords[c].dims) == set(names) for c in found)
+def _places(da: xr.DataArray) -> tuple[Hashable, ...]:
+    """The dimensions that latitude and longitude share: one for a list of sites, two for a curvilinear grid."""
+    latitude, longitude = _located(da, "y"), _located(da, "x")
+    if latitude is None or longitude is None:
+        return ()
+    dims = da.coords[latitude].dims
+    return dims if set(dims) == set(da.coords[longitude].dims) else ()
 
 
 def _with_coordinates(da: xr.DataArray, by_role: dict[str, Hashable], extra: tuple[Hashable, ...]) -> Roles:
@@ -201,40 +209,50 @@ def _with_coordinates(da: xr.DataArray, by_role: dict[str, Hashable], extra: tup
     space = tuple(by_role[role] for role in ("y", "x") if role in by_role)
     common: dict[str, Any] = {"time": by_role.get("time"), "space": space, "extra": extra}
     common |= {"y_dim": by_role.get("y"), "x_dim": by_role.get("x")}
-    latitude, longitude = _located(da, "y"), _located(da, "x")
-    spread = space and latitude is not None and longitude is not None
-    if spread and all(da.coords[c].ndim and set(da.coords[c].dims) == set(space) for c in (latitude, longitude)):
-        own = [d for d in space if d in da.coords]
-        if len(space) == 1 or len(own) < 2 or not all(_is_metric(da.coords[d]) for d in own):
-            return Roles(**common, y=latitude, x=longitude, degrees=True)
+    placed = bool(space) and set(_places(da)) == set(space)
+    if placed and not (len(space) == 2 and all(_is_projected(da, d) for d in space)):
+        return Roles(**common, y=_located(da, "y"), x=_located(da, "x"), degrees=True)
     y, x = (by_role.get(role) if by_role.get(role) in da.coords else None for role in ("y", "x"))
     degrees = any(_in_degrees(da, c, names) for c, names in ((y, _LAT_NAMES), (x, _LON_NAMES)))
+    if degrees and len(space) == 1:
+        y, x = y or _scalar(da, "y"), x or _scalar(da, "x")
     return Roles(**common, y=y, x=x, degrees=degrees)
 
 
-def _is_metric(coordinate: xr.DataArray) -> bool:
-    return str(coordinate.attrs.get("units", "")).lower() in ("m", "km", "metre", "meter", "metres", "meters")
+def _scalar(da: xr.DataArray, role: str) -> Hashable | None:
+    """The one latitude of a row, or longitude of a column, that `isel` left behind."""
+    found = _located(da, role)
+    return found if found is not None and da.coords[found].ndim == 0 else None
+
+
+def _is_projected(da: xr.DataArray, dim: Hashable) -> bool:
+    return dim in da.coords and kilometres_per(str(da.coords[dim].attrs.get("units", ""))) is not None
 
 
 def _in_degrees(da: xr.DataArray, name: Hashable | None, names: frozenset[str]) -> bool:
     if name is None:
         return False
     attrs = da.coords[name].attrs
-    units = str(attrs.get("units", "")).lower()
-    if units:
-        return units.startswith("degree") or units in ("deg", "°")
-    return "itude" in str(attrs.get("standard_name", "")) or str(name).lower() in names
+    units = str(attrs.get("units", ""))
+    return is_angle(units) if units else "itude" in str(attrs.get("standard_name", "")) or str(name).lower() in names
 
 
-def require_numeric(values: np.ndarray[Any, Any], name: Hashable) -> None:
-    """Refuse a coordinate that is not made of finite real numbers."""
+def require_numeric(values: np.ndarray[Any, Any], name: Hashable, dims: tuple[Hashable, ...] | None = None) -> None:
+    """Refuse a coordinate that is not made of finite real numbers; `dims` are its own, if not its name."""
     if values.dtype.kind not in "iuf":
         raise CoordinateError(
             f"Coordinate {name!r} has dtype {values.dtype}; expected real numbers. Convert it, or drop it to use the "
             f"index: `da.drop_vars({name!r})`."
         )
-    if not np.isfinite(values).all():
+    lost = int((~np.isfinite(values)).sum())
+    if lost:
+        own, *others = dims or (name,)
         raise CoordinateError(
-            f"Coordinate {name!r} holds {int((~np.isfinite(values)).sum())} NaN or infinite value(s). "
-            f"Drop them first, e.g. `da.sel({name}=da[{str(name)!r}].notnull())`."
+            f"Coordinate {name!r} holds {lost} NaN or infinite value(s). "
+            + (
+                f"Interpolate them, e.g. `da.assign_coords({name}=da[{name!r}].interpolate_na({own!r}, "
+                f"use_coordinate=False, fill_value='extrapolate'))`."
+                if others
+                else f"Drop them, e.g. `da.isel({own}=np.isfinite(da[{name!r}]))`."
+            )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -11,9 +12,10 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.errors import AlignmentError, CoordinateError, DataError, NoiseError, XgpfillWarning, listed
-from xgpfill.grid.dims import Roles, find_roles, require_numeric
+from xgpfill.grid.axes import check_axes, is_closed
+from xgpfill.grid.dims import Roles, find_roles
 from xgpfill.grid.lattice import FloatArray, Lattice, Space
-from xgpfill.grid.metric import Clock, Metric, clock_of, metric_for
+from xgpfill.grid.metric import Clock, Metric, check_latitudes, clock_of, metric_for, same_unit
 
 Dims = Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None
 
@@ -65,10 +67,9 @@ class Layout:
         nt, ny, nx = (1 if d is None else sizes[d] for d in self._slots()[-3:])
         return nt, ny, nx
 
-    def places(self, ds: Any) -> FloatArray:
-        """Embedded km of the space coordinates of `ds`, of shape (ny, nx, d)."""
-        y, x = _space_values(ds, self.roles)
-        return self.metric.embed(y, x)
+    def metric_of(self, coordinates: Iterable[xr.DataArray]) -> Metric:
+        """The same distances for coordinates in their own unit; those that name none are in that of the data."""
+        return self.metric.in_units(_common_unit([c for c in coordinates if _units(c)]))
 
 
 def encode(
@@ -109,27 +110,26 @@ def encode(
     """
     _require_real(da)
     roles = find_roles(da, dims) if like is None else _same_roles(da, like)
-    _check_axes(da, roles)
+    check_axes(da, roles)
+    y, x = _space_values(da, roles)
     if like is None:
-        y, x = _space_values(da, roles)
         units = _space_units(da, roles)
         metric = metric_for(y, x, degrees=roles.degrees, units=units, geometry=geometry, directional=directional)
         clock = _clock(da, roles)
     else:
-        metric, clock = like.metric, like.clock
+        metric, clock = like.metric_of(_space_coordinates(da, roles)), like.clock
+        if metric.degrees:
+            check_latitudes(metric.factor * y)
     layout = Layout(da, roles, metric, clock)
-    time = np.zeros(1) if roles.time is None else _days(da, roles, clock)
-    values = layout.canonical(da)
     lattice = Lattice(
-        values=values,
-        time=time,
-        space=_space(da, layout),
-        valid=None if valid is None or valid is True else _aligned(valid, layout, "valid"),
+        values=layout.canonical(da),
+        time=np.zeros(1) if clock is None else clock.days(*_time_values(da, roles.time)),
+        space=_space(layout, metric.embed(y, x)),
+        valid=None if valid is None or _is_true(valid) else _aligned(valid, layout, "valid"),
         errors=None if errors is None else _aligned(errors, layout, "noise"),
         extra_shape=tuple(da.sizes[d] for d in roles.extra),
     )
-    if lattice.valid is not None and lattice.valid.dtype != bool:
-        raise AlignmentError(f"`valid` has dtype {lattice.valid.dtype}; expected bool, e.g. `valid=mask.astype(bool)`.")
+    _check_types(lattice)
     if check and not lattice.is_lazy:
         _check_values(lattice, layout, valid)
     return lattice, layout
@@ -146,152 +146,96 @@ def _require_real(da: xr.DataArray) -> None:
 
 
 def _same_roles(da: xr.DataArray, like: Layout) -> Roles:
-    missing = [d for d in like.roles.fitted if d not in da.dims]
+    """The roles that the model was fitted with, for other data."""
+    roles = like.roles
+    missing = [d for d in roles.fitted if d not in da.dims]
     if missing:
         raise AlignmentError(
             f"The data lack dimension(s) {listed(missing)} that the model was fitted on; their dimensions are "
             f"{listed(da.dims)}. Rename them, e.g. `da.rename({{'old': {str(missing[0])!r}}})`."
         )
-    return replace(like.roles, extra=tuple(d for d in da.dims if d not in like.roles.fitted))
+    for name in (roles.y, roles.x):
+        if name is not None and not (name in da.coords and set(da.coords[name].dims) <= set(roles.space)):
+            raise AlignmentError(
+                f"The data lack the coordinate {name!r} along {listed(roles.space)} that the model was fitted on; "
+                f"their coordinates are {listed(da.coords)}. Add it, e.g. `da.assign_coords({name}=...)`."
+            )
+    return replace(roles, extra=tuple(d for d in da.dims if d not in roles.fitted))
 
 
-def _check_axes(da: xr.DataArray, roles: Roles) -> None:
-    """Coordinates of the lattice's axes must be numbers (or dates) that rise or fall without a repeat."""
-    for dim in roles.fitted:
-        if dim not in da.coords or dim not in (roles.time, roles.y, roles.x):
-            continue
-        values = da.coords[dim].values
-        if dim == roles.time and values.dtype.kind in "mMO":
-            if values.dtype.kind in "mM" and np.isnat(values).any():
-                raise CoordinateError(
-                    f"Coordinate {dim!r} holds NaT. Drop these steps, e.g. `da.sel({dim}=da[{str(dim)!r}].notnull())`."
-                )
-        elif dim == roles.time and "%Y" in str(da.coords[dim].attrs.get("units", "")):
-            continue
-        else:
-            require_numeric(values, dim)
-        _check_order(values, dim)
-    for name in {roles.y, roles.x} - set(roles.fitted) - {None}:
-        require_numeric(da.coords[name].values, name)
-
-
-def _check_order(values: np.ndarray[Any, Any], dim: Hashable) -> None:
-    if values.size < 2:
-        return
-    unique = np.unique(values)
-    if unique.size < values.size:
-        raise CoordinateError(
-            f"Coordinate {dim!r} has {values.size - unique.size} duplicate value(s). Merge them first, e.g. "
-            f"`da.groupby({str(dim)!r}).mean()` or `da.drop_duplicates({str(dim)!r})`."
-        )
-    steps = values[1:] > values[:-1]
-    if not (steps.all() or not steps.any() or _is_one_wrap(values, steps)):
-        raise CoordinateError(f"Coordinate {dim!r} is not sorted. Sort it first: `da.sortby({str(dim)!r})`.")
-
-
-def _is_one_wrap(values: np.ndarray[Any, Any], steps: np.ndarray[Any, Any]) -> bool:
-    """Longitudes such as 178, 179, −180, −179: sorted but for one jump of about a turn."""
-    jumps = np.flatnonzero(steps != (np.sum(steps) > steps.size / 2))
-    return (
-        values.dtype.kind in "iuf" and jumps.size == 1 and abs(float(values[jumps[0] + 1] - values[jumps[0]])) > 180.0
-    )
-
-
-def _space_values(ds: Any, roles: Roles) -> tuple[FloatArray, FloatArray]:
+def _space_values(da: xr.DataArray, roles: Roles) -> tuple[FloatArray, FloatArray]:
     """The two space coordinates broadcast to (ny, nx); an index where there is no coordinate, 0 where no axis."""
+    slots = (roles.y_dim, roles.x_dim)
 
-    def oriented(name: Hashable | None, dim: Hashable | None, axis: int) -> FloatArray:
-        if name is None and dim is None:
-            scalar = _scalar(ds, axis) if roles.degrees else 0.0
-            return np.full((1, 1), scalar)
-        if name is None:
-            values = np.arange(ds.sizes[dim], dtype=float)
-            return np.expand_dims(values, 1 - axis)
-        coordinate = ds.coords[name]
-        values = np.asarray(coordinate.values, float)
-        if str(coordinate.attrs.get("units", "")).lower().startswith("radian"):
-            values = np.rad2deg(values)
-        slots = (roles.y_dim, roles.x_dim)
-        order = [d for d in slots if d in coordinate.dims]
-        values = np.transpose(values, [coordinate.dims.index(d) for d in order])
-        return np.asarray(values[tuple(slice(None) if d in coordinate.dims else np.newaxis for d in slots)])
+    def oriented(name: Hashable | None, dim: Hashable | None) -> FloatArray:
+        if name is not None:
+            coordinate = da.coords[name].variable
+        elif dim is not None:
+            coordinate = xr.Variable((dim,), np.arange(da.sizes[dim]))
+        else:
+            return np.zeros((1, 1))
+        values = np.asarray(coordinate.transpose(*(d for d in slots if d in coordinate.dims)).values, float)
+        return values[tuple(slice(None) if d in coordinate.dims else np.newaxis for d in slots)]
 
-    y, x = oriented(roles.y, roles.y_dim, 0), oriented(roles.x, roles.x_dim, 1)
-    y, x = np.broadcast_arrays(y, x)
+    y, x = np.broadcast_arrays(oriented(roles.y, roles.y_dim), oriented(roles.x, roles.x_dim))
     return y, x
 
 
-def _scalar(ds: Any, axis: int) -> float:
-    """A scalar latitude or longitude kept by `isel`, or zero."""
-    for name in (("lat", "latitude"), ("lon", "longitude"))[axis]:
-        if name in ds.coords and ds.coords[name].ndim == 0:
-            return float(ds.coords[name].values)
-    return 0.0
+def _space_coordinates(da: xr.DataArray, roles: Roles) -> list[xr.DataArray]:
+    return [da.coords[name] for name in (roles.y, roles.x) if name is not None]
 
 
 def _space_units(da: xr.DataArray, roles: Roles) -> str:
+    coordinates = _space_coordinates(da, roles)
     if roles.degrees:
-        return "degrees"
-    named = [c for c in (roles.y, roles.x) if c is not None]
-    if not named:
-        return "cell"
-    units = {str(da.coords[c].attrs.get("units", "")) for c in named}
+        return _common_unit([c for c in coordinates if _units(c)]) or "degrees"
+    return _common_unit(coordinates) if coordinates else "cell"
+
+
+def _units(coordinate: xr.DataArray) -> str:
+    return str(coordinate.attrs.get("units", "")).strip()
+
+
+def _common_unit(coordinates: list[xr.DataArray]) -> str:
+    """The unit that coordinates share, however it is spelled; empty when there is none."""
+    units = {same_unit(_units(c)): _units(c) for c in coordinates}
     if len(units) > 1:
         raise CoordinateError(
-            f"The space coordinates {listed(named)} have different units {listed(sorted(units))}; distances need one. "
-            f"Convert one of them and set its `attrs['units']`."
+            f"The space coordinates {listed(c.name for c in coordinates)} have different units "
+            f"{listed(sorted(units.values()))}; distances need one. Convert one of them and set its `attrs['units']`."
         )
-    return units.pop()
+    return next(iter(units.values()), "")
 
 
 def _clock(da: xr.DataArray, roles: Roles) -> Clock | None:
-    if roles.time is None:
-        return None
-    values, units = _time_values(da, roles.time)
-    return clock_of(values, units)
+    return None if roles.time is None else clock_of(*_time_values(da, roles.time))
 
 
-def _time_values(ds: Any, name: Hashable) -> tuple[np.ndarray[Any, Any], str]:
-    if name not in ds.coords:
-        return np.arange(ds.sizes[name], dtype=float), ""
-    return ds.coords[name].values, str(ds.coords[name].attrs.get("units", ""))
+def _time_values(da: xr.DataArray, name: Hashable) -> tuple[np.ndarray[Any, Any], str]:
+    if name not in da.coords:
+        return np.arange(da.sizes[name], dtype=float), ""
+    return da.coords[name].values, _units(da.coords[name])
 
 
-def _days(da: xr.DataArray, roles: Roles, clock: Clock | None) -> FloatArray:
-    assert clock is not None
-    assert roles.time is not None
-    return clock.days(*_time_values(da, roles.time))
-
-
-def _space(da: xr.DataArray, layout: Layout) -> Space:
-    roles, metric = layout.roles, layout.metric
-    coordinates = layout.places(da)
-    is_grid = len(roles.space) == 2 or (len(roles.space) == 1 and not (roles.y is not None and roles.x is not None))
-    return Space(
-        coordinates, metric.geometry, metric.unit, is_grid=is_grid, wraps=is_grid and _wraps(da, roles, metric)
+def _space(layout: Layout, places: FloatArray) -> Space:
+    da, roles, metric = layout.template, layout.roles, layout.metric
+    is_list = len(roles.space) == 1 and all(
+        name is not None and da.coords[name].dims == roles.space for name in (roles.y, roles.x)
     )
-
-
-def _wraps(da: xr.DataArray, roles: Roles, metric: Metric) -> bool:
-    """Whether a regular longitude axis closes: |n·Δλ − 360°| ≤ 1e-3·Δλ (or the first meridian is repeated)."""
-    if not metric.degrees or metric.geometry == "plane" or roles.x is None or roles.x != roles.x_dim:
-        return False
-    lon = np.asarray(da.coords[roles.x].values, float)
-    if lon.size < 4:
-        return False
-    steps = np.diff(np.unwrap(lon, period=360.0))
-    step = float(np.median(np.abs(steps)))
-    regular = bool(np.all(np.abs(np.abs(steps) - step) <= 1e-3 * step))
-    return regular and min(abs(lon.size * step - 360.0), abs((lon.size - 1) * step - 360.0)) <= 1e-3 * step
+    wraps = False
+    if metric.degrees and metric.geometry != "plane" and not is_list and roles.x is not None and roles.x == roles.x_dim:
+        wraps = is_closed(da.coords[roles.x].values, 360.0 / metric.factor)
+    return Space(places, metric.geometry, metric.unit, is_grid=not is_list, wraps=wraps)
 
 
 def _aligned(field: xr.DataArray | Any, layout: Layout, name: str) -> Any:
     """`valid` or a field of standard errors as a canonical array that broadcasts against the values."""
     da = layout.template
+    like, filled = (", dtype=bool", ", fill_value=False") if name == "valid" else ("", "")
     if not isinstance(field, xr.DataArray):
         raise AlignmentError(
             f"`{name}` is a {type(field).__name__}; expected a DataArray on the grid of the data, "
-            f"e.g. `{name}=xr.ones_like(da)`."
+            f"e.g. `{name}=xr.ones_like(da{like})`."
         )
     foreign = [d for d in field.dims if d not in da.dims]
     if foreign:
@@ -303,7 +247,7 @@ def _aligned(field: xr.DataArray | Any, layout: Layout, name: str) -> Any:
     except ValueError as error:
         raise AlignmentError(
             f"`{name}` does not lie on the grid of the data: {str(error).splitlines()[0]}. "
-            f"Bring it there first, e.g. `{name}.reindex_like(da)`."
+            f"Bring it there first, e.g. `{name}.reindex_like(da{filled})`."
         ) from None
     return layout.canonical(field)
 
@@ -312,10 +256,11 @@ def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool |
     """Infinities are refused; errors must be known where the data are; never-observed cells are reported once."""
     values = lattice.values
     if values.dtype.kind == "f" and np.isinf(values).any():
-        where = tuple(int(i[0]) for i in np.nonzero(np.isinf(values)))
+        first = [int(i[0]) for i in np.nonzero(np.isinf(values))]
+        where = tuple(i for i, dim in zip(first, layout._slots(), strict=True) if dim is not None)
         raise DataError(
             f"The data hold {int(np.isinf(values).sum())} infinite value(s), the first at {layout.canonical_dims} "
-            f"index {where[-len(layout.canonical_dims) :]}. Make them gaps: `da.where(np.isfinite(da))`."
+            f"index {where}. Make them gaps: `da.where(np.isfinite(da))`."
         )
     if lattice.errors is not None:
         check_errors(values, lattice.errors)
@@ -326,8 +271,30 @@ def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool |
                 f"{never:.1%} of the cells are never observed, and `valid=` is not given: they will be filled. If they "
                 f"are land, type `valid=da.notnull().any({str(layout.roles.time)!r})`; if they are gaps, `valid=True`.",
                 XgpfillWarning,
-                stacklevel=5,
+                stacklevel=_callers(),
             )
+
+
+def _callers() -> int:
+    """How many calls up the first line outside this package is: the one that a warning is about."""
+    frames = inspect.stack(context=0)
+    own = frames[0].filename.removesuffix("grid/encode.py")
+    return next((i for i, frame in enumerate(frames) if not frame.filename.startswith(own)), len(frames) - 1)
+
+
+def _is_true(valid: Any) -> bool:
+    return isinstance(valid, (bool, np.bool_)) and bool(valid)
+
+
+def _check_types(lattice: Lattice) -> None:
+    """Masks are boolean, errors are real numbers."""
+    if lattice.valid is not None and lattice.valid.dtype != bool:
+        raise AlignmentError(f"`valid` has dtype {lattice.valid.dtype}; expected bool, e.g. `valid=mask.astype(bool)`.")
+    if lattice.errors is not None and lattice.errors.dtype.kind not in "iuf":
+        raise NoiseError(
+            f"`noise` (standard errors) has dtype {lattice.errors.dtype}; expected real numbers, e.g. "
+            f"`noise=errors.astype(float)`."
+        )
 
 
 def check_errors(values: Any, errors: Any) -> None:

@@ -101,8 +101,8 @@ class Lattice:
 
     @cached_property
     def time_step(self) -> float:
-        """Median time step (days)."""
-        return float(np.median(np.diff(self.time))) if self.time.size > 1 else 1.0
+        """Median length of a time step (days)."""
+        return float(np.median(np.abs(np.diff(self.time)))) if self.time.size > 1 else 1.0
 
     @property
     def time_extent(self) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,11 @@ _KM_PER_UNIT = {
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e-3),
     **dict.fromkeys(("km", "kilometer", "kilometers", "kilometre", "kilometres"), 1.0),
 }
+_DEGREES_PER_UNIT = dict.fromkeys(("radian", "radians", "rad"), float(np.rad2deg(1.0)))
 _DAYS_PER_UNIT = {
+    **dict.fromkeys(("", "1"), 1.0),
+    **dict.fromkeys(("microsecond", "microseconds", "microsec", "us"), 1 / 86400e6),
+    **dict.fromkeys(("millisecond", "milliseconds", "millisec", "msec", "ms"), 1 / 86400e3),
     **dict.fromkeys(("day", "days", "d"), 1.0),
     **dict.fromkeys(("hour", "hours", "hr", "hrs", "h"), 1 / 24),
     **dict.fromkeys(("minute", "minutes", "min", "mins"), 1 / 1440),
@@ -40,7 +45,7 @@ class Metric:
     degrees : bool
         Whether the coordinates are latitude and longitude in degrees.
     factor : float
-        Kilometres (or `unit`) per unit of a projected coordinate.
+        Kilometres (or `unit`) per unit of a projected coordinate; degrees per unit of latitude and longitude.
     unit : str
         Unit of distances: "km", "cell" for coordinates that are indices, else the coordinate's own unit.
     latitude, longitude : float
@@ -65,9 +70,9 @@ class Metric:
         >>> bool(np.allclose(a, b))  # no seam at the date line
         True
         """
-        y, x = np.broadcast_arrays(np.asarray(y, float), np.asarray(x, float))
+        y, x = np.broadcast_arrays(self.factor * np.asarray(y, float), self.factor * np.asarray(x, float))
         if not self.degrees:
-            return np.stack([x * self.factor, y * self.factor], axis=-1)
+            return np.stack([x, y], axis=-1)
         turn = np.deg2rad(self.unwrap(x) - self.longitude)
         phi = np.deg2rad(y)
         if self.geometry == "sphere":
@@ -82,6 +87,72 @@ class Metric:
         """Longitudes brought within half a turn of the centre."""
         return (np.asarray(longitude, float) - self.longitude + 180.0) % 360.0 - 180.0 + self.longitude
 
+    def in_units(self, units: str) -> Metric:
+        """The same distances for coordinates given in other units; an empty unit is that of the data.
+
+        Raises
+        ------
+        AlignmentError
+            When the units measure something else.
+        """
+        if not units:
+            return self
+        factor, unit = _scale(units, degrees=self.degrees)
+        if unit != self.unit:
+            own = "degrees" if self.degrees else self.unit
+            raise AlignmentError(
+                f"These coordinates of space are in {units!r}, but the model was fitted on {own!r}. Convert them, and "
+                f"say so, e.g. `da['x'].attrs['units'] = {own!r}`."
+            )
+        return replace(self, factor=factor)
+
+
+def kilometres_per(units: str) -> float | None:
+    """Kilometres in a unit of length; None when it is none that is known."""
+    return _KM_PER_UNIT.get(units.strip().lower())
+
+
+def is_angle(units: str) -> bool:
+    """Whether these are units of latitude and longitude."""
+    units = units.strip().lower()
+    return units.startswith("degree") or units in ("deg", "°") or units in _DEGREES_PER_UNIT
+
+
+def degrees_per(units: str) -> float:
+    """Degrees in a unit of angle; one when it is none that is known."""
+    return _DEGREES_PER_UNIT.get(units.strip().lower(), 1.0)
+
+
+def same_unit(units: str) -> str:
+    """One spelling of a unit of space."""
+    if is_angle(units):
+        return f"{degrees_per(units)} degrees"
+    known = kilometres_per(units)
+    return units if known is None else f"{known} km"
+
+
+def _scale(units: str, *, degrees: bool) -> tuple[float, str]:
+    """What one unit of a coordinate is, and the unit of the distances that follow."""
+    if degrees:
+        return degrees_per(units), "km" if is_angle(units) else units
+    known = kilometres_per(units)
+    return (1.0, units or "1") if known is None else (known, "km")
+
+
+def check_latitudes(latitude: FloatArray) -> None:
+    """Latitudes in degrees must lie between the poles.
+
+    Raises
+    ------
+    CoordinateError
+    """
+    outside = np.abs(latitude) > 90.0 + 1e-6
+    if outside.any():
+        raise CoordinateError(
+            f"Latitude {float(latitude[outside][0])!r} is outside −90…90 degrees. If these are projected coordinates, "
+            f"give them `units='m'` or `'km'`; if dims are mixed up, name them: `dims={{'y': ..., 'x': ...}}`."
+        )
+
 
 def metric_for(y: FloatArray, x: FloatArray, *, degrees: bool, units: str, geometry: str, directional: bool) -> Metric:
     """Choose the metric of these coordinates.
@@ -93,7 +164,7 @@ def metric_for(y: FloatArray, x: FloatArray, *, degrees: bool, units: str, geome
     degrees : bool
         Whether they are latitude and longitude.
     units : str
-        Unit of projected coordinates ("m", "km", "cell", ...).
+        Unit of the coordinates ("degrees", "radians", "m", "km", "cell", ...).
     geometry : {"auto", "sphere", "cylinder", "plane"}
     directional : bool
         Whether a kernel needs the two directions apart (periodic, spectral).
@@ -106,14 +177,11 @@ def metric_for(y: FloatArray, x: FloatArray, *, degrees: bool, units: str, geome
                 f"geometry={geometry!r} needs latitude and longitude in degrees, but the coordinates are in "
                 f"{units!r}. Type `geometry='plane'`, or give the coordinates CF units such as 'degrees_north'."
             )
-        known = _KM_PER_UNIT.get(units.strip().lower())
-        return Metric("plane", degrees=False, factor=known or 1.0, unit="km" if known else units or "1")
-    outside = np.abs(y) > 90.0 + 1e-6
-    if outside.any():
-        raise CoordinateError(
-            f"Latitude {float(y[outside][0])!r} is outside −90…90 degrees. If these are projected coordinates, give "
-            f"them `units='m'` or `'km'`; if dims are mixed up, name them: `dims={{'y': ..., 'x': ...}}`."
-        )
+        factor, unit = _scale(units, degrees=False)
+        return Metric("plane", degrees=False, factor=factor, unit=unit)
+    factor = degrees_per(units)
+    y, x = factor * y, factor * x
+    check_latitudes(y)
     if directional and geometry == "sphere":
         raise KernelError(
             "periodic and spectral kernels of space are not positive definite as functions of the chord on the "
@@ -128,7 +196,7 @@ def metric_for(y: FloatArray, x: FloatArray, *, degrees: bool, units: str, geome
             f"Select a region, or choose `space_kernel='matern32'`, which has no seam."
         )
     middle = 0.5 * (float(np.min(y)) + float(np.max(y)))
-    return Metric(geometry, degrees=True, latitude=middle, longitude=centre)
+    return Metric(geometry, degrees=True, factor=factor, latitude=middle, longitude=centre)
 
 
 def _longitude_span(x: FloatArray) -> tuple[float, float]:
@@ -155,20 +223,23 @@ class Clock:
     calendar : str
     scale : float
         Days per unit of a numeric axis.
+    since : str
+        The date that a numeric axis counts from, when its units name one.
     """
 
     kind: str
     epoch: str | float = 0.0
     calendar: str = ""
     scale: float = 1.0
+    since: str = ""
 
     def days(self, times: NDArray[Any], units: str = "") -> FloatArray:
-        """Days (float64) from the epoch to each of `times`.
+        """Days (float64) from the epoch to each of `times`; numbers without `units` are in those of this clock.
 
         Raises
         ------
         AlignmentError
-            When the dates are of another kind or calendar than this clock's.
+            When the dates are of another kind or calendar than this clock's, or count from another date.
         """
         other = clock_of(times, units)
         if (other.kind, other.calendar) != (self.kind, self.calendar):
@@ -177,15 +248,21 @@ class Clock:
                 f"Convert one of them, e.g. `da.convert_calendar('standard')` or `xr.decode_cf(ds)`."
             )
         if self.kind == "datetime64":
-            elapsed = times.astype("datetime64[ns]") - np.datetime64(str(self.epoch), "ns")
-            return np.asarray(elapsed / np.timedelta64(1, "ns") / 86400e9, np.float64)
+            (days, rest), (day, start) = _split(times), _split(np.datetime64(str(self.epoch)))
+            return np.asarray((days - day) + (rest - start), np.float64)
         if self.kind == "timedelta64":
-            return np.asarray(times.astype("timedelta64[ns]") / np.timedelta64(1, "ns") / 86400e9, np.float64)
+            return np.asarray(times / np.timedelta64(1, "D"), np.float64)
         if self.kind == "cftime":
             import cftime
 
             return np.asarray(cftime.date2num(times, f"days since {self.epoch}", calendar=self.calendar), float)
-        return (np.asarray(times, float) - float(self.epoch)) * self.scale
+        if other.since and self.since and _digits(other.since) != _digits(self.since):
+            raise AlignmentError(
+                f"These times count from {other.since!r}, but the model was fitted on times from {self.since!r}. "
+                f"Decode both before fitting, `xr.decode_cf(ds)`, or count them from one date."
+            )
+        scale = other.scale if units else self.scale
+        return np.asarray(times, float) * scale - float(self.epoch) * self.scale
 
 
 def clock_of(times: NDArray[Any], units: str = "") -> Clock:
@@ -205,19 +282,39 @@ def clock_of(times: NDArray[Any], units: str = "") -> Clock:
         )
     if np.issubdtype(times.dtype, np.datetime64):
         if np.isnat(times).any():
-            raise CoordinateError("Time holds NaT. Drop these steps, e.g. `da.dropna('time', how='all')`.")
-        return Clock("datetime64", epoch=str(times.astype("datetime64[ns]")[0]))
+            raise CoordinateError("Time holds NaT. Drop these steps, e.g. `da.isel(time=da['time'].notnull())`.")
+        return Clock("datetime64", epoch=str(times[0]))
     if np.issubdtype(times.dtype, np.timedelta64):
         return Clock("timedelta64")
-    if times.dtype == object and hasattr(times.flat[0], "calendar"):
+    if times.dtype == object and all(hasattr(time, "calendar") for time in times.flat):
         return Clock("cftime", epoch=times.flat[0].isoformat(sep=" "), calendar=times.flat[0].calendar)
     if not np.issubdtype(times.dtype, np.number) or np.issubdtype(times.dtype, np.complexfloating):
         raise CoordinateError(
             f"Time has dtype {times.dtype}; expected datetime64, cftime or real numbers. "
             f"Decode it, e.g. `ds['time'] = pd.to_datetime(ds['time'])`."
         )
-    scale = _DAYS_PER_UNIT.get(units.split(" since ", maxsplit=1)[0].strip().lower(), 1.0)
-    return Clock("number", epoch=float(times.flat[0]), scale=scale)
+    unit, _, since = units.partition(" since ")
+    scale = _DAYS_PER_UNIT.get(unit.strip().lower())
+    if scale is None:
+        raise CoordinateError(
+            f"Time is counted in {unit!r}; expected a unit of fixed length, such as 'days' or 'hours'. Give dates, "
+            f"e.g. `ds['time'] = pd.date_range('2000-01-01', periods=ds.sizes['time'], freq='MS')`."
+        )
+    return Clock("number", epoch=float(times.flat[0]), scale=scale, since=since.strip())
+
+
+def _split(times: Any) -> tuple[Any, Any]:
+    """Whole days since 1970 and the rest of the day, so that no date is too far for its resolution."""
+    whole = times.astype("datetime64[D]")
+    return whole.astype(np.int64), (times - whole) / np.timedelta64(1, "D")
+
+
+def _digits(date: str) -> list[float]:
+    """The numbers of a date, so that 2000-1-1 and 2000-01-01 00:00:00 compare equal."""
+    numbers = [float(digits) for digits in re.findall(r"\d+(?:\.\d+)?", date)]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return numbers
 
 
 def _described(clock: Clock) -> str:

@@ -58,7 +58,8 @@ class Lags:
         for k in range(1, size):
             square = square + (self.first[..., k] - self.second[..., k]).square()
         if square.requires_grad:  # the square root has no derivative at zero
-            square = square.clamp_min(1e-20)
+            apart = square > 0
+            return torch.where(apart, square, 1.0).sqrt() * apart
         return square.sqrt()
 
     @cached_property

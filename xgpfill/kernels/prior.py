@@ -16,6 +16,7 @@ from xgpfill.kernels.spec import (
     Constant,
     Independent,
     Kernel,
+    Periodic,
     Sum,
     as_kernel,
     has_type,
@@ -88,7 +89,7 @@ class Prior:
 
     def scaled(self, factor: float, *, noise: bool = True) -> Prior:
         """The prior of the field times sqrt(`factor`): every variance (and the noise) times `factor`."""
-        terms = tuple(replace(t, variance=t.variance * factor) for t in self.terms if t.variance is not None)
+        terms = tuple(replace(t, variance=None if t.variance is None else t.variance * factor) for t in self.terms)
         new_noise = self.noise * factor if noise and self.noise is not None else self.noise
         return replace(self, terms=terms, noise=new_noise)
 
@@ -202,7 +203,8 @@ def ordered(prior: Prior) -> Prior:
 
 def _reach(kernel: Kernel) -> float:
     """How far a kernel correlates, in its axis' unit: the longest lengthscale found in it."""
-    reaches = [float(k.lengthscale) for _, k in walk(kernel) if getattr(k, "lengthscale", None) is not None]  # type: ignore[attr-defined]
+    lengths = [getattr(k, "lengthscale", None) for _, k in walk(kernel) if not isinstance(k, Periodic)]
+    reaches = [float(length) for length in lengths if length is not None]
     return max(reaches, default=0.0)
 
 

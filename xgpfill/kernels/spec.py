@@ -8,6 +8,7 @@ diagonal is not constant.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 from xgpfill.errors import KernelError, listed
@@ -76,7 +77,9 @@ class Kernel:
                     f"{type(self).__name__} is fixed but has no {name}. "
                     f"Give a number, e.g. `{type(self).__name__}({name}=10.0, fixed=True)`."
                 )
-            if isinstance(value, (bool, str)) or (isinstance(value, (int, float)) and not 0 < value < float("inf")):
+            if value is None or hasattr(value, "requires_grad"):  # to be learned, or a tensor that is being
+                continue
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < float("inf"):
                 raise KernelError(
                     f"{type(self).__name__}({name}={value!r}): expected a positive, finite number, or None to learn it."
                 )

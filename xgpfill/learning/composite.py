@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PRIOR_SD = 2.5
 """Standard deviation of the weak prior on the log of each hyperparameter around its start."""
 NOISY_SHARE = 0.9
+FAILED = 1e10
+"""The objective where a covariance cannot be factored."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,11 @@ class Packing:
         self.sizes: dict[str, int] = {}
         start: list[float] = []
         self.bounds: list[tuple[float, float]] = []
-        for path, value, _, fixed in prior.items():
+        for path, value, unit, fixed in prior.items():
             if fixed or value is None:
                 continue
             numbers = value if isinstance(value, tuple) else (value,)
-            low, high = bounds_of(path, axes)
+            low, high = bounds_of(path, unit, axes)
             self.sizes[path] = len(numbers)
             start += [math.log(max(n, low)) for n in numbers]
             self.bounds += [(math.log(min(low, n) if n > 0 else low), math.log(max(high, n))) for n in numbers]
@@ -128,14 +130,15 @@ def learn(
         bounds=packing.bounds,
         options={"maxfun": max_evaluations, "maxiter": max_evaluations, "ftol": 1e-6, "maxcor": 20},
     )
-    if not np.isfinite(result.fun):
+    if not result.fun < FAILED / count:
         raise NumericalError(
             "Learning found no finite likelihood. Check the data for extreme values, or give starting values, e.g. "
             "`space_kernel=xgpfill.Matern(1.5, lengthscale=100.0)`."
         )
     learned = packing.prior_at(result.x)
     _warn_at_bounds(packing, result.x)
-    return Learned(learned, state["evaluations"], -float(result.fun))
+    likelihood = problem.penalty(result.x)[0] / count - float(result.fun) - 0.5 * math.log(2 * math.pi)
+    return Learned(learned, state["evaluations"], likelihood)
 
 
 class Block:
@@ -178,16 +181,19 @@ class _Problem:
             K = block.covariance(prior) + torch.diag(noise)
             result = _half_deviance(K.detach(), block.values - leaf[-1].detach())
             if result is None:
-                return 1e10, np.zeros_like(theta)
+                return FAILED, np.zeros_like(theta)
             half_deviance, slope, alpha = result
             value += half_deviance
             torch.autograd.backward([K, leaf], [slope, _last(theta.size, -float(alpha.sum()))], retain_graph=True)
         assert leaf.grad is not None
-        distance = (theta - self.packing.start) / PRIOR_SD
-        distance[-1] = theta[-1]
-        value += 0.5 * float(distance @ distance)
-        gradient = leaf.grad.numpy() + distance / np.r_[np.full(theta.size - 1, PRIOR_SD), 1.0]
-        return value, gradient
+        penalty, push = self.penalty(theta)
+        return value + penalty, leaf.grad.numpy() + push
+
+    def penalty(self, theta: FloatArray) -> tuple[float, FloatArray]:
+        """Negative log density of the weak prior, without its constant, and its gradient."""
+        spread = np.r_[np.full(theta.size - 1, PRIOR_SD), 1.0]
+        distance = (theta - self.packing.start) / spread
+        return 0.5 * float(distance @ distance), distance / spread
 
 
 def _last(size: int, value: float) -> torch.Tensor:

@@ -195,5 +195,5 @@ def _noise_again(
     if prior.fixed_noise:
         assert prior.noise is not None
         return prior, -loss(math.log(float(prior.noise)))
-    found = minimize_scalar(loss, bounds=(math.log(1e-5), math.log(3.0)), method="bounded", options={"maxiter": 25})
+    found = minimize_scalar(loss, bounds=(math.log(1e-6), math.log(1e2)), method="bounded", options={"maxiter": 25})
     return prior.with_values({"noise": math.exp(float(found.x))}), -float(found.fun)

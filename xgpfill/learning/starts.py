@@ -9,6 +9,7 @@ import numpy as np
 
 from xgpfill.kernels.prior import AXES, Prior, Term
 from xgpfill.kernels.spec import (
+    DIMENSIONLESS,
     Brownian,
     Constant,
     Independent,
@@ -175,7 +176,7 @@ def _kernel_starts(kernel: Kernel, axis: AxisSummary, stretch: float) -> dict[st
     return dict.fromkeys(kernel.parameter_units(), lengthscale)
 
 
-def bounds_of(path: str, axes: dict[str, AxisSummary]) -> tuple[float, float]:
+def bounds_of(path: str, unit: str, axes: dict[str, AxisSummary]) -> tuple[float, float]:
     """Smallest and largest value a hyperparameter may take while it is learned (standardised units)."""
     name = path.rsplit(".", 1)[-1]
     axis = axes["time" if ".time." in path else "space"]
@@ -183,7 +184,7 @@ def bounds_of(path: str, axes: dict[str, AxisSummary]) -> tuple[float, float]:
     return {
         "noise": (1e-6, 1e2),
         "variance": (1e-6, 1e3),
-        "lengthscale": (0.02 * axis.step, 20 * axis.extent),
+        "lengthscale": (0.05, 20.0) if unit == DIMENSIONLESS else (0.02 * axis.step, 20 * axis.extent),
         "alpha": (0.05, 50.0),
         "bandwidths": (0.01 / axis.extent, 1.0 / axis.step),
         "offset": (1e-3 * axis.step, 100 * axis.extent),

@@ -26,10 +26,7 @@ def cholesky(matrix: Tensor, *, what: str = "covariance") -> Tensor:
     if not matrix.numel():
         return matrix
     scale = matrix.diagonal().mean()
-    if not torch.isfinite(scale):
-        raise NumericalError(
-            f"The {what} matrix holds NaN or infinite values. Check the hyperparameters: print `model.hyperparameters`."
-        )
+    _refuse_nan(scale, what)
     floor = 0.0 if matrix.dtype == torch.float64 else 1e-7
     for jitter in JITTERS:
         shifted = matrix if jitter + floor == 0.0 else matrix.clone()
@@ -39,10 +36,18 @@ def cholesky(matrix: Tensor, *, what: str = "covariance") -> Tensor:
         if not info.any():
             found: Tensor = factor
             return found
+    _refuse_nan(matrix, what)
     raise NumericalError(
         f"The {what} matrix ({matrix.shape[0]} × {matrix.shape[0]}) is not positive definite even after adding "
         f"{JITTERS[-1]:g} of its diagonal. Use `dtype='float64'`, a larger `noise=`, or a rougher kernel (matern32)."
     )
+
+
+def _refuse_nan(numbers: Tensor, what: str) -> None:
+    if not torch.isfinite(numbers).all():
+        raise NumericalError(
+            f"The {what} matrix holds NaN or infinite values. Check the hyperparameters: print `model.hyperparameters`."
+        )
 
 
 def solve_lower(factor: Tensor, right: Tensor) -> Tensor:

@@ -78,28 +78,27 @@ class PriorDraws:
         return np.stack(frames)
 
     def _frame_noise(self, draw: int, member: int, step: int) -> FloatArray:
-        stream = np.random.Generator(np.random.Philox(key=self.seed, counter=[draw, member, step, 2**32]))
+        stream = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, draw, member, step]))
         return stream.standard_normal(self.frame.space.shape)
 
     def _term(self, term: Term, rng: np.random.Generator, t: IntArray, sites: IntArray) -> FloatArray:
         """A draw of a term of unit variance, (times, sites)."""
         num_times, num_sites = self.frame.time.size, self.frame.space.size
         if num_times > DENSE_TIMES and not isinstance(term.time, (Constant, Independent)):
-            if num_sites > DENSE_SITES:
+            if num_sites > DENSE_SITES and not isinstance(term.space, (Constant, Independent)):
                 return self._joint_features(term, rng, t, sites)
-            white = rng.standard_normal((2, NUM_FEATURES, num_sites))
+            white = rng.standard_normal((2, NUM_FEATURES, self._space_rank(term.space)))
             phase = self.frame.time[t, None] @ _frequencies(term.time, rng, 1).T
             in_time = (np.cos(phase) @ white[0] + np.sin(phase) @ white[1]) / math.sqrt(NUM_FEATURES)
-            return np.asarray(in_time @ self._space_factor(term.space)[sites].T)
-        factor = self._time_factor(term.time)
+            return self._spread(in_time, term.space, sites)
         if num_sites <= DENSE_SITES or isinstance(term.space, (Constant, Independent)):
-            white = rng.standard_normal((factor.shape[1], self._space_rank(term.space)))
-            spread = factor[t] @ white
-            return self._spread(spread, term.space, sites)
+            white = rng.standard_normal((self._time_rank(term.time), self._space_rank(term.space)))
+            return self._spread(self._along(white, term.time, t), term.space, sites)
         places = self._places(term.space)
         phase = places[sites] @ _frequencies(term.space, rng, places.shape[1]).T
-        white = rng.standard_normal((2, factor.shape[1], NUM_FEATURES))
-        mixed = factor[t] @ white[0] @ np.cos(phase).T + factor[t] @ white[1] @ np.sin(phase).T
+        white = rng.standard_normal((2, self._time_rank(term.time), NUM_FEATURES))
+        cosine, sine = (self._along(w, term.time, t) for w in white)
+        mixed = cosine @ np.cos(phase).T + sine @ np.sin(phase).T
         return np.asarray(mixed / math.sqrt(NUM_FEATURES))
 
     def _joint_features(self, term: Term, rng: np.random.Generator, t: IntArray, sites: IntArray) -> FloatArray:
@@ -122,11 +121,16 @@ class PriorDraws:
             return white[:, sites]
         return np.asarray(white @ self._space_factor(kernel)[sites].T)
 
-    def _time_factor(self, kernel: Kernel) -> FloatArray:
-        """L (time, rank) with LLᵀ the time matrix."""
+    def _time_rank(self, kernel: Kernel) -> int:
+        return 1 if isinstance(kernel, Constant) else self.frame.time.size
+
+    def _along(self, white: FloatArray, kernel: Kernel, t: IntArray) -> FloatArray:
+        """White noise (rank, ...) correlated along time, at some times."""
         if isinstance(kernel, Constant):
-            return np.ones((self.frame.time.size, 1))
-        return self._factor(kernel, self.frame.time[:, None], "time")
+            return np.repeat(white, t.size, axis=0)
+        if isinstance(kernel, Independent):
+            return white[t]
+        return np.asarray(self._factor(kernel, self.frame.time[:, None], "time")[t] @ white)
 
     def _space_factor(self, kernel: Kernel) -> FloatArray:
         if isinstance(kernel, Constant):

@@ -43,7 +43,7 @@ def choose_inducing(
     Points
         All of them when there are no more than `count`.
     """
-    if len(points) <= count:
+    if len(points) <= count and tolerance <= NEGLIGIBLE:
         return points
     rng = np.random.default_rng(seed)
     if len(points) > MAX_CANDIDATES:
@@ -55,10 +55,11 @@ def _pivots(covariance: Covariance, points: Points, count: int, rng: np.random.G
     """Indices drawn block by block in proportion to the remaining variance, redundant draws rejected."""
     prior = covariance.diagonal(points)
     left = prior.clone()
+    negligible = max(NEGLIGIBLE, 100 * torch.finfo(prior.dtype).eps)
     factor = torch.zeros(count, len(points), dtype=covariance.dtype, device=covariance.device)
     chosen = np.empty(0, dtype=np.intp)
     while chosen.size < count and float(left.sum()) > tolerance * float(prior.sum()):
-        share = torch.where(left > NEGLIGIBLE * prior, left, 0.0).double().cpu().numpy()
+        share = torch.where(left > negligible * prior, left, 0.0).double().cpu().numpy()
         share[chosen] = 0.0
         if not share.sum() > 0:
             break
@@ -71,6 +72,8 @@ def _pivots(covariance: Covariance, points: Points, count: int, rng: np.random.G
         gram = covariance.matrix(proposed, proposed) - rows[:, proposals].T @ rows[:, proposals]
         accepted, L = _accepted(gram, rng)
         new = proposals[accepted][: count - done]
+        if not new.size:
+            break
         L = L[: new.size, : new.size]
         residual = covariance.matrix(points.take(new), points) - rows[:, new].T @ rows
         factor[done : done + new.size] = solve_lower(L, residual)

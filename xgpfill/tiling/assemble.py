@@ -128,7 +128,8 @@ def member_trend(solver: TileSolver, values: Any, errors: Any) -> tuple[float, f
         found = solver.posterior(window, values, errors, None).trend
         return found if found is not None else (float("nan"), float("nan"))
     parts = [segment_information(solver, s, cut(values, s), cut(errors, s)) for s in plan.segments]
-    return solver.trend(summed(parts))
+    total = summed(parts)
+    return solver.trend(total) if total.count else (float("nan"), float("nan"))
 
 
 def lazy_results(node: Any, solver: TileSolver, values: Any, errors: Any, work: Work) -> dict[Tile, Any]:

@@ -241,7 +241,7 @@ def _plan(lattice: Lattice, prior: Prior, counts: list[int], halo: str | int | M
         given = _named(halo, "halo", lattice, smallest=0)
         halos = [given.get(n, _auto_halo(lattice, prior, counts, i)) for i, n in enumerate(names)]
     else:
-        if isinstance(halo, (bool, str)) or halo < 0:
+        if isinstance(halo, bool) or not isinstance(halo, (int, np.integer)) or halo < 0:
             raise DimensionError(f"halo={halo!r}: expected 'auto', a number of cells, or e.g. `halo={{'time': 5}}`.")
         halos = [int(halo)] * 3
     wraps = (False, False, lattice.space.wraps)

@@ -1,0 +1,83 @@
+"""The axes of a lattice: finite numbers or dates, sorted, and a longitude that may jump once or close."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xgpfill.errors import CoordinateError
+from xgpfill.grid.dims import require_numeric
+from xgpfill.grid.metric import clock_of, degrees_per
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    import xarray as xr
+
+    from xgpfill.grid.dims import Roles
+
+
+def check_axes(da: xr.DataArray, roles: Roles) -> None:
+    """Coordinates must be numbers, or dates of time, and those of an axis must rise or fall without a repeat.
+
+    Raises
+    ------
+    CoordinateError
+    """
+    for name in dict.fromkeys((roles.time, roles.y, roles.x)):
+        if name is None or name not in da.coords:
+            continue
+        coordinate = da.coords[name]
+        units = str(coordinate.attrs.get("units", ""))
+        if name == roles.time:
+            _check_times(coordinate.values, name, units)
+        else:
+            require_numeric(coordinate.values, name, coordinate.dims)
+        if name in roles.fitted:
+            turn = 360.0 / degrees_per(units) if roles.degrees and name == roles.x_dim else None
+            _check_order(coordinate.values, name, turn)
+
+
+def _check_times(values: np.ndarray[Any, Any], name: Hashable, units: str) -> None:
+    if values.dtype.kind in "mM" and np.isnat(values).any():
+        raise CoordinateError(
+            f"Coordinate {name!r} holds NaT. Drop these steps, e.g. `da.isel({name}=da[{name!r}].notnull())`."
+        )
+    if clock_of(values, units).kind == "number":
+        require_numeric(values, name)
+
+
+def _check_order(values: np.ndarray[Any, Any], dim: Hashable, turn: float | None) -> None:
+    repeats = values.size - np.unique(values).size
+    if repeats:
+        raise CoordinateError(
+            f"Coordinate {dim!r} has {repeats} duplicate value(s). Merge them first, e.g. "
+            f"`da.groupby({str(dim)!r}).mean()` or `da.drop_duplicates({str(dim)!r})`."
+        )
+    if not (_rises(values, turn) or _rises(values[::-1], turn)):
+        raise CoordinateError(f"Coordinate {dim!r} is not sorted. Sort it first: `da.sortby({str(dim)!r})`.")
+
+
+def _rises(values: np.ndarray[Any, Any], turn: float | None) -> bool:
+    """Whether values rise throughout or, round a circle, with one jump back: 178, 179, −180, −179."""
+    jumps = np.flatnonzero(values[1:] < values[:-1])
+    if turn is None or jumps.size != 1:
+        return jumps.size == 0
+    before, after = float(values[jumps[0]]), float(values[jumps[0] + 1])
+    return turn / 2 < before - after < turn and bool(values[-1] < values[0])
+
+
+def is_closed(longitude: np.ndarray[Any, Any], turn: float = 360.0) -> bool:
+    """Whether a regular longitude axis closes: |n·Δλ − 360°| ≤ 1e-3·Δλ (or the first meridian is repeated).
+
+    The rounding of the type that the axis is stored in is forgiven.
+    """
+    if longitude.size < 4:
+        return False
+    steps = np.diff(np.unwrap(longitude.astype(np.float64), period=turn))
+    step = abs(float(steps.mean()))
+    stored = longitude.dtype if longitude.dtype.kind == "f" else np.dtype(np.float64)
+    tolerance = 1e-3 * step + 2 * float(np.spacing(np.abs(longitude).max().astype(stored)))
+    regular = bool(np.all(np.abs(np.abs(steps) - step) <= tolerance))
+    return regular and min(abs(longitude.size * step - turn), abs((longitude.size - 1) * step - turn)) <= tolerance
