@@ -13,7 +13,7 @@ import xarray as xr
 from hypothesis import settings
 from hypothesis import strategies as st
 
-quick = settings(deadline=None, max_examples=40)
+quick = settings(deadline=None, max_examples=25)
 """Decorator of property tests that take milliseconds an example; the first one imports much, hence no deadline."""
 
 TIME_KINDS = ("datetime64", "cftime", "number")

@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 import xgpfill
 from xgpfill.datasets import synthetic_sst
-from xgpfill.errors import FileFormatError, NotFittedError, XgpfillError
+from xgpfill.errors import DataError, FileFormatError, NotFittedError, XgpfillError
 from xgpfill.io import FORMAT, from_plain, to_plain
 
 if TYPE_CHECKING:
@@ -68,13 +68,12 @@ def test_a_loaded_model_reconstructs_the_same_field(model: FittedModel, tmp_path
     target = {"lat": [40.0, 41.0], "lon": 5.0}
     xr.testing.assert_identical(loaded.predict(target).mean, model.predict(target).mean)
     assert repr(loaded) == repr(model)
-    assert loaded.settings == model.settings
+    assert (loaded.settings, loaded.record) == (model.settings, model.record)
     assert loaded.prior == model.prior
 
 
-@pytest.mark.parametrize("suffix", KINDS)
-def test_standard_errors_are_saved_too(with_errors: FittedModel, tmp_path: Path, suffix: str) -> None:
-    loaded = round_trip(with_errors, tmp_path / f"model{suffix}")
+def test_standard_errors_are_saved_too(with_errors: FittedModel, tmp_path: Path) -> None:
+    loaded = round_trip(with_errors, tmp_path / "model.nc")
     one, other = (m.reconstruct(include_noise=True).to_dataset() for m in (loaded, with_errors))
     xr.testing.assert_identical(one, other)
     xr.testing.assert_identical(loaded.hyperparameters, with_errors.hyperparameters)
@@ -84,7 +83,7 @@ def test_standard_errors_are_saved_too(with_errors: FittedModel, tmp_path: Path,
 
 @pytest.mark.parametrize("suffix", KINDS)
 def test_saving_a_lazy_model_saves_its_data(ds: xr.Dataset, model: FittedModel, tmp_path: Path, suffix: str) -> None:
-    lazy = model.condition(ds.sst.chunk(time=3))
+    lazy = model.condition(ds.sst.chunk(time=(2, 5, 1)))
     loaded = round_trip(lazy, tmp_path / f"model{suffix}")
     np.testing.assert_allclose(loaded.reconstruct().mean, model.reconstruct().mean, rtol=1e-6)
 
@@ -119,11 +118,10 @@ def test_models_of_every_kind_make_a_round_trip(ds: xr.Dataset, tmp_path: Path, 
     xr.testing.assert_identical(loaded.reconstruct().to_dataset(), model.reconstruct().to_dataset())
 
 
-@pytest.mark.parametrize("suffix", KINDS)
-def test_sizes_of_tiles_given_as_numpy_integers_are_saved(ds, model: FittedModel, tmp_path: Path, suffix: str) -> None:
+def test_sizes_of_tiles_given_as_numpy_integers_are_saved(ds, model: FittedModel, tmp_path: Path) -> None:
     arguments = {"valid": ds.valid, "method": "exact", "hyperparameters": model.hyperparameters}
     tiled = ds.sst.gpfill.fit(**arguments, tile={"time": np.int64(4)}, halo=np.int32(2), seed=np.int16(1))
-    loaded = round_trip(tiled, tmp_path / f"model{suffix}")
+    loaded = round_trip(tiled, tmp_path / "model.nc")
     xr.testing.assert_identical(loaded.reconstruct().mean, tiled.reconstruct().mean)
 
 
@@ -140,27 +138,23 @@ def numbered(ds: xr.Dataset, units: str) -> xr.DataArray:
 
 TIMES: dict[str, Callable[[xr.Dataset], xr.DataArray]] = {
     "noleap": lambda ds: dated(ds, "noleap"),
-    "360_day": lambda ds: dated(ds, "360_day"),
-    "julian": lambda ds: dated(ds, "julian"),
     "standard cftime": lambda ds: dated(ds, "standard"),
-    "proleptic cftime": lambda ds: dated(ds, "proleptic_gregorian"),
     "numbers": lambda ds: numbered(ds, ""),
     "hours": lambda ds: numbered(ds, "hours"),
     "days since, not decoded": lambda ds: numbered(ds, "days since 2000-01-01"),
     "timedelta": lambda ds: ds.sst.assign_coords(time=pd.to_timedelta(np.arange(8), unit="D")),
-    "minutes": lambda ds: ds.sst.assign_coords(time=pd.date_range("2001-01-01", periods=8, freq="7min")),
+    "seconds of long ago": lambda ds: ds.sst.assign_coords(time=np.arange(8).astype("datetime64[s]") - 10**11),
     "no coordinate": lambda ds: ds.sst.drop_vars("time"),
     "no time": lambda ds: ds.sst.isel(time=3),
 }
 
 
-@pytest.mark.parametrize("suffix", KINDS)
 @pytest.mark.parametrize("kind", TIMES)
-def test_times_of_every_kind_survive(ds: xr.Dataset, model, tmp_path: Path, kind: str, suffix: str) -> None:
+def test_times_of_every_kind_survive(ds: xr.Dataset, model, tmp_path: Path, kind: str) -> None:
     da = TIMES[kind](ds)
     known = {} if kind == "no time" else {"hyperparameters": model.hyperparameters}
     fitted = da.gpfill.fit(valid=ds.valid, method="exact", **known)
-    loaded = round_trip(fitted, tmp_path / f"model{suffix}")
+    loaded = round_trip(fitted, tmp_path / "model.nc")
     xr.testing.assert_identical(loaded.reconstruct().to_dataset(), fitted.reconstruct().to_dataset())
     xr.testing.assert_identical(loaded.condition(da).reconstruct().mean, fitted.reconstruct().mean)
 
@@ -174,6 +168,9 @@ def test_attributes_name_and_coordinates_survive(ds: xr.Dataset, model, tmp_path
         depth=0.5,
         run="a",
         born=pd.Timestamp("2020-01-01"),
+        day=xr.date_range("2001-01-01", periods=1, calendar="noleap", use_cftime=True)[0],
+        summer=("time", np.arange(8) > 3),
+        platform=("lat", np.char.encode([f"Søya {i}" for i in range(8)], "utf-8")),
     )
     fitted = model.condition(rich)
     loaded = round_trip(fitted, tmp_path / f"model{suffix}")
@@ -184,21 +181,19 @@ def test_attributes_name_and_coordinates_survive(ds: xr.Dataset, model, tmp_path
     for name in other.coords:
         xr.testing.assert_equal(one[name].variable, other[name].variable)
         assert one[name].attrs == other[name].attrs
+        assert one[name].dtype == other[name].dtype
 
 
-@pytest.mark.parametrize("name", [None, "field", "sst", "a b/c"])
+@pytest.mark.parametrize("name", [None, "a b/c"])
 def test_any_name_of_the_field_survives(ds: xr.Dataset, model: FittedModel, tmp_path: Path, name) -> None:
     loaded = round_trip(model.condition(ds.sst.rename(name)), tmp_path / "model.nc")
     assert loaded.layout.template.name == name
     assert loaded.reconstruct().mean.name == name
 
 
-def test_a_coordinate_named_like_the_variable_inside_the_file_survives(ds, model: FittedModel, tmp_path: Path) -> None:
-    loaded = round_trip(model.condition(ds.sst.assign_coords(field="North Sea")), tmp_path / "model.nc")
-    assert loaded.layout.template["field"].item() == "North Sea"
-
-
-@pytest.mark.parametrize("value", [True, np.bool_(True), None, {"a": 1}, [], ("a", "b"), np.float32(2.0)], ids=repr)
+@pytest.mark.parametrize(
+    "value", [np.True_, None, {"a": 1}, [], np.array([1.5]), pd.Timestamp("2020-01-01"), "x" * 200_000], ids=type
+)
 def test_no_attribute_keeps_a_model_from_being_saved(ds: xr.Dataset, model: FittedModel, tmp_path: Path, value) -> None:
     odd = model.condition(ds.sst.assign_attrs(odd=value))
     loaded = round_trip(odd, tmp_path / "model.nc")
@@ -206,8 +201,8 @@ def test_no_attribute_keeps_a_model_from_being_saved(ds: xr.Dataset, model: Fitt
     np.testing.assert_array_equal(loaded.reconstruct().mean, odd.reconstruct().mean)
 
 
-@pytest.mark.parametrize("units", ["days", "hours", "s", "days since 2000-01-01"])
-def test_a_field_whose_units_look_like_time_stays_a_number(ds, model: FittedModel, tmp_path: Path, units: str) -> None:
+def test_a_field_whose_units_look_like_time_stays_a_number(ds, model: FittedModel, tmp_path: Path) -> None:
+    units = "days since 2000-01-01"
     loaded = round_trip(model.condition(ds.sst.assign_attrs(units=units)), tmp_path / "model.nc")
     assert loaded.layout.template.dtype == np.float32
     assert loaded.layout.template.attrs["units"] == units
@@ -236,6 +231,13 @@ def test_stations_with_names_survive(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_array_equal(loaded.reconstruct().mean, model.reconstruct().mean)
 
 
+def test_a_coordinate_that_no_file_holds_is_refused_before_anything_is_written(ds, model, tmp_path: Path) -> None:
+    odd = model.condition(ds.sst.assign_coords(odd=("lat", [frozenset()] * 8)))
+    with pytest.raises(DataError, match=r"along 'lat' holds a frozenset; files hold numbers, dates and strings"):
+        odd.save(tmp_path / "model.nc")
+    assert not list(tmp_path.iterdir())
+
+
 def test_extra_dims_and_integers_survive(ds: xr.Dataset, model: FittedModel, tmp_path: Path) -> None:
     counts = (100 * ds.truth.fillna(15.0)).astype("int16")
     both = xr.concat([counts, counts + 1], pd.Index(["a", "b"], name="member"))
@@ -248,9 +250,8 @@ def test_extra_dims_and_integers_survive(ds: xr.Dataset, model: FittedModel, tmp
 # Without data
 
 
-@pytest.mark.parametrize("suffix", KINDS)
-def test_a_model_saved_without_data_holds_no_observation_and_says_so(model, tmp_path: Path, suffix: str) -> None:
-    loaded = round_trip(model, tmp_path / f"model{suffix}", data=False)
+def test_a_model_saved_without_data_holds_no_observation_and_says_so(model, tmp_path: Path) -> None:
+    loaded = round_trip(model, tmp_path / "model.nc", data=False)
     assert loaded.layout.template.size == 0
     assert repr(loaded).splitlines()[-1] == "Loaded without data: `condition` it on observations first."
     xr.testing.assert_identical(loaded.hyperparameters, model.hyperparameters)
@@ -286,21 +287,11 @@ def test_a_model_saved_without_data_still_knows_that_it_needs_standard_errors(ds
         loaded.condition(ds.sst, valid=True)
 
 
-def test_a_model_without_data_can_be_saved_again(model: FittedModel, ds: xr.Dataset, tmp_path: Path) -> None:
-    loaded = round_trip(round_trip(model, tmp_path / "a.nc", data=False), tmp_path / "b.nc", data=False)
-    conditioned = loaded.condition(ds.sst, valid=ds.valid)
-    xr.testing.assert_identical(conditioned.reconstruct().mean, model.reconstruct().mean)
-
-
-def test_a_model_without_data_cannot_be_saved_with_data(model: FittedModel, tmp_path: Path) -> None:
-    """What comes back must not claim to hold data."""
-    loaded = round_trip(model, tmp_path / "a.nc", data=False)
-    try:
-        loaded.save(tmp_path / "b.nc")
-    except XgpfillError:
-        return
+def test_a_model_without_data_can_be_saved_again_and_claims_no_data(model, ds: xr.Dataset, tmp_path: Path) -> None:
+    loaded = round_trip(round_trip(model, tmp_path / "a.nc", data=False), tmp_path / "b.nc")
     with pytest.raises(NotFittedError, match="loaded without data"):
-        xgpfill.load(tmp_path / "b.nc").reconstruct()
+        loaded.reconstruct()
+    xr.testing.assert_identical(loaded.condition(ds.sst).reconstruct().mean, model.reconstruct().mean)
 
 
 # What is refused
@@ -337,7 +328,7 @@ def test_a_file_of_another_kind_is_not_a_model(tmp_path: Path) -> None:
             xgpfill.load(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["model", "model.pkl", "model.txt", "model.h5"])
+@pytest.mark.parametrize("name", ["model", "model.pkl"])
 def test_a_path_without_a_known_ending_is_refused_before_anything_is_written(model, tmp_path: Path, name: str) -> None:
     with pytest.raises(XgpfillError, match=r"Cannot tell the format of .* End it in '\.nc' or '\.zarr'"):
         model.save(tmp_path / name)
@@ -357,7 +348,6 @@ def test_an_unknown_type_is_refused(model: FittedModel, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda state: state.pop("format"),
         lambda state: state.pop("prior"),
         lambda state: state.update(format="new"),
         lambda state: state["scaling"].update(surprise=1.0),
@@ -366,7 +356,7 @@ def test_an_unknown_type_is_refused(model: FittedModel, tmp_path: Path) -> None:
 )
 def test_a_damaged_state_is_an_error_of_ours(model: FittedModel, tmp_path: Path, change) -> None:
     model.save(tmp_path / "model.nc")
-    with pytest.raises(XgpfillError, match=r"model\.nc"):
+    with pytest.raises(FileFormatError, match=r"model\.nc' is a model saved by xgpfill, but damaged .*Write it anew"):
         xgpfill.load(edited(tmp_path / "model.nc", change))
 
 
@@ -374,7 +364,7 @@ def test_state_that_is_no_json_is_an_error_of_ours(model: FittedModel, tmp_path:
     model.save(tmp_path / "model.nc")
     with netCDF4.Dataset(tmp_path / "model.nc", "a") as file:
         file.setncattr("xgpfill", "{half")
-    with pytest.raises(XgpfillError, match=r"model\.nc"):
+    with pytest.raises(FileFormatError, match=r"model\.nc' is a model saved by xgpfill, but damaged"):
         xgpfill.load(tmp_path / "model.nc")
 
 
@@ -427,7 +417,21 @@ def test_a_write_that_fails_leaves_the_old_file_whole(model, tmp_path: Path, mon
     assert xgpfill.load(path).prior == model.prior
 
 
-def test_a_write_into_a_folder_that_is_not_there_fails_and_makes_nothing(model: FittedModel, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"No such file|not found|Permission"):
-        model.save(tmp_path / "none" / "model.nc")
+@pytest.mark.parametrize("suffix", KINDS)
+def test_a_write_into_a_folder_that_is_not_there_fails_and_makes_nothing(model, tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(XgpfillError, match=r"There is no folder '.*none' to write 'model.* Make it first, e\.g\. `"):
+        model.save(tmp_path / "none" / f"model{suffix}")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_address_is_refused(model: FittedModel) -> None:
+    with pytest.raises(XgpfillError, match=r"'s3://a/model\.zarr' is an address; expected a path on this machine"):
+        model.save("s3://a/model.zarr")
+
+
+def test_a_folder_of_other_things_is_never_replaced(model: FittedModel, tmp_path: Path) -> None:
+    (tmp_path / "mine.zarr").mkdir()
+    (tmp_path / "mine.zarr" / "thesis.txt").write_text("years of work")
+    with pytest.raises(XgpfillError, match=r"holds other things than a Zarr store.*e\.g\. '.*out\.zarr'"):
+        model.save(tmp_path / "mine.zarr")
+    assert (tmp_path / "mine.zarr" / "thesis.txt").read_text() == "years of work"

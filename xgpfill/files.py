@@ -61,5 +61,6 @@ def _checked(path: str | Path) -> Path:
 
 
 def uniform_chunks(ds: xr.Dataset) -> xr.Dataset:
-    """The chunks of lazy data made equal along each dimension, months of days say, as Zarr wants them."""
-    return ds.unify_chunks().chunk({d: max(sizes) for d, sizes in ds.unify_chunks().chunks.items()})
+    """Chunks of one length along each dimension, as Zarr wants them, where lazy data have others: months, say."""
+    lazy = {name: v for name, v in ds.variables.items() if v.chunks is not None}
+    return ds.assign({name: v.chunk({d: max(c) for d, c in v.chunksizes.items()}) for name, v in lazy.items()})

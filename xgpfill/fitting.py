@@ -170,8 +170,8 @@ def _given(prior: Prior, hyperparameters: xr.Dataset, *, has_errors: bool) -> Pr
     if has_errors != ("factor" in str(hyperparameters["noise"].attrs.get("long_name", ""))):
         kind = "a noise variance" if has_errors else "a factor on squared standard errors"
         raise NoiseError(
-            f"`hyperparameters` hold {kind}, which does not go with this `noise=`. Give hyperparameters that were learned "
-            f"{'with' if has_errors else 'without'} standard errors, or leave `noise=` "
+            f"`hyperparameters` hold {kind}, which does not go with this `noise=`. Give hyperparameters that were "
+            f"learned {'with' if has_errors else 'without'} standard errors, or leave `noise=` "
             f"{'out' if has_errors else 'to be those errors'}."
         )
     return replace(known, noise=prior.noise, fixed_noise=True) if prior.fixed_noise else known

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.engines.settings import METHODS
-from xgpfill.errors import FileFormatError, XgpfillError
+from xgpfill.errors import DataError, FileFormatError, XgpfillError, listed
 from xgpfill.files import uniform_chunks, written_whole
 from xgpfill.grid.dims import Roles
 from xgpfill.grid.metric import Clock, Metric
@@ -113,10 +113,11 @@ def _packed(da: xr.DataArray) -> xr.Dataset:
 def _packed_values(variable: xr.Variable) -> tuple[Any, dict[str, Any]]:
     """The values in a type that both formats store exactly, and what brings them back."""
     data, kind = variable.data, variable.dtype.kind
+    note = {"dtype": variable.dtype.str if kind in "biufmMU" else "O"}
     if kind in "mMb":
-        return data.astype("int8" if kind == "b" else "int64"), {"dtype": variable.dtype.str}
+        return data.astype("int8" if kind == "b" else "int64"), note
     if kind == "U":
-        return np.asarray(data).astype(object), {"dtype": variable.dtype.str}
+        return np.asarray(data).astype(object), note
     if kind == "S":
         return np.char.decode(np.asarray(data), "utf-8").astype(object), {"bytes": "utf-8"}
     if kind == "O" and variable.size and hasattr(np.ravel(data)[0], "calendar"):
@@ -124,7 +125,12 @@ def _packed_values(variable: xr.Variable) -> tuple[Any, dict[str, Any]]:
 
         calendar = np.ravel(data)[0].calendar
         return date2num(np.asarray(data), _SINCE, calendar=calendar), {"calendar": calendar}
-    return data, {}
+    if kind == "O" and not all(isinstance(value, str) for value in np.ravel(data)):
+        raise DataError(
+            f"A coordinate along {listed(variable.dims)} holds a {type(np.ravel(data)[0]).__name__}; files hold "
+            f"numbers, dates and strings. Condition on data without it, e.g. `model.condition(da.reset_index(dim))`."
+        )
+    return data, note
 
 
 def _unpacked(ds: xr.Dataset) -> xr.DataArray:
@@ -144,8 +150,8 @@ def _unpacked_values(values: Any, note: dict[str, Any]) -> Any:
 
         return np.asarray(num2date(values, _SINCE, calendar=note["calendar"]), object)
     if "bytes" in note:
-        return np.char.encode(values.astype(str), note["bytes"])
-    return values.astype(note["dtype"]) if "dtype" in note else values
+        return np.char.encode(values.astype(object).astype(str), note["bytes"])
+    return values.astype(note["dtype"])
 
 
 def _jsonable(value: Any) -> Any:
@@ -189,8 +195,8 @@ def read(path: str | Path) -> Stored:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileFormatError(
-            f"{str(path)!r} was saved by xgpfill but is damaged ({type(error).__name__}: {error}). Save the model anew: "
-            f"`model.save(path)`."
+            f"{str(path)!r} is a model saved by xgpfill, but damaged ({type(error).__name__}: {error}). Write it anew "
+            f"with `model.save(path)`."
         ) from error
 
 

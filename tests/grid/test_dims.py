@@ -123,17 +123,14 @@ def test_a_time_series_has_no_space() -> None:
     assert find_roles(array("time"), None) == Roles("time", (), ())
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["level", "member", "realization", "number", "ensemble", "step", "height", "channel", "isobaricInhPa", "depth"],
-)
+@pytest.mark.parametrize("name", ["level", "member", "number", "step", "depth"])
 @pytest.mark.parametrize("labelled", [True, False])
 def test_usual_extra_dimensions_are_independent_fields(name: str, labelled: bool) -> None:
     da = array("time", "lat", "lon", time=DATES).expand_dims({name: [1.0, 2.0] if labelled else 2})
     assert find_roles(da, None).extra == (name,)
 
 
-@pytest.mark.parametrize("name", ["index", "init", "iteration", "institution", "jackknife", "xyz", "minimum"])
+@pytest.mark.parametrize("name", ["index", "jackknife", "xyz", "minimum"])
 def test_an_extra_dimension_gets_no_role_for_its_first_letters(name: str) -> None:
     da = array("time", "lat", "lon", time=DATES).expand_dims({name: [1.0, 2.0]})
     assert find_roles(da, None).extra == (name,)
@@ -163,8 +160,7 @@ def test_labels_of_any_type_are_fine_along_an_extra_dimension(labels: Any) -> No
 # Space that is not two axes of its own
 
 
-@pytest.mark.parametrize("dims", [None, ("time", "station"), ("station", "time"), {"station", "time"}])
-@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize(("dims", "labelled"), [(None, True), (None, False), ({"station", "time"}, False)])
 def test_stations_are_one_axis_of_places(dims: Any, labelled: bool) -> None:
     da = array("time", "station", time=DATES, **places("station", shape=(4,)))
     da = da.assign_coords(station=list("abcd")) if labelled else da
@@ -173,7 +169,7 @@ def test_stations_are_one_axis_of_places(dims: Any, labelled: bool) -> None:
     assert (roles.y, roles.x, roles.degrees) == ("lat", "lon", True)
 
 
-@pytest.mark.parametrize("dims", [None, "station", ("station",)])
+@pytest.mark.parametrize("dims", [None, "station"])
 def test_stations_at_one_time_are_places_too(dims: Any) -> None:
     roles = find_roles(array("station", **places("station", shape=(3,))), dims)
     assert (roles.time, roles.space, roles.y, roles.x) == (None, ("station",), "lat", "lon")
@@ -190,8 +186,7 @@ def test_a_stacked_grid_is_a_list_of_places() -> None:
     assert (roles.time, roles.space, roles.y, roles.x) == ("time", ("site",), "lat", "lon")
 
 
-@pytest.mark.parametrize("cf", [True, False])
-@pytest.mark.parametrize("names", [("lat", "lon"), ("nav_lat", "nav_lon")])
+@pytest.mark.parametrize(("names", "cf"), [(("XLAT", "XLONG"), True), (("nav_lat", "nav_lon"), False)])
 def test_two_dimensional_latitude_and_longitude_place_the_cells_of_y_and_x(names: tuple[str, str], cf: bool) -> None:
     da = array("time", "y", "x", time=DATES, **places("y", "x", shape=(4, 5), names=names, cf=cf))
     roles = find_roles(da, None)
@@ -206,8 +201,7 @@ def test_two_dimensional_latitude_and_longitude_give_their_dimensions_a_role_whe
     assert (roles.extra, roles.y, roles.x, roles.degrees) == ((), "XLAT", "XLONG", True)
 
 
-@pytest.mark.parametrize(("y", "x"), [("south_north", "west_east"), ("j", "i"), ("nj", "ni")])
-@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize(("y", "x", "labelled"), [("south_north", "west_east", False), ("j", "i", True)])
 def test_two_dimensional_latitude_and_longitude_give_their_dimensions_a_role_unasked(
     y: str, x: str, labelled: bool
 ) -> None:
@@ -221,7 +215,7 @@ def test_two_dimensional_latitude_and_longitude_give_their_dimensions_a_role_una
         assert roles.extra == (("member",) if "member" in field.dims else ())
 
 
-@pytest.mark.parametrize("unit", ["m", "km", "metres", "Meters", "kilometers"])
+@pytest.mark.parametrize("unit", ["m", "Meters", "kilometers"])
 def test_projected_axes_in_a_unit_of_length_outrank_two_dimensional_latitudes(unit: str) -> None:
     da = array("y", "x", y=numbers("y", 3, units=unit), x=numbers("x", 4, units=unit))
     roles = find_roles(da.assign_coords(places("y", "x", shape=(3, 4))), None)
@@ -261,7 +255,7 @@ def test_dimensions_that_are_not_named_are_independent_fields() -> None:
     assert find_roles(da.expand_dims(lead=pd.to_timedelta([1, 2], unit="D")), ("time", "lat", "lon")).extra == ("lead",)
 
 
-@pytest.mark.parametrize(("y", "x"), [("y", "x"), ("lat", "lon"), ("Latitude", "LONGITUDE")])
+@pytest.mark.parametrize(("y", "x"), [("y", "x"), ("Latitude", "LONGITUDE")])
 def test_a_mapping_settles_what_cannot_be_told(y: str, x: str) -> None:
     roles = find_roles(array("a", "b", "c"), {"time": "b", y: "c", x: "a"})
     assert (roles.time, roles.y_dim, roles.x_dim, roles.extra) == ("b", "c", "a", ())
@@ -284,7 +278,7 @@ def test_roles_do_not_depend_on_the_order_of_dimensions_or_names(da: xr.DataArra
 # Errors
 
 
-@pytest.mark.parametrize("dims", [("time", "latitude"), ["latitude"], "latitude", {"y": "latitude"}])
+@pytest.mark.parametrize("dims", [("time", "latitude"), "latitude", {"y": "latitude"}])
 def test_a_dimension_that_is_not_there_is_named_beside_those_that_are(dims: Any) -> None:
     with pytest.raises(
         DimensionError,
@@ -293,7 +287,7 @@ def test_a_dimension_that_is_not_there_is_named_beside_those_that_are(dims: Any)
         find_roles(array("time", "lat"), dims)
 
 
-@pytest.mark.parametrize("dims", [(), [], {}, ("lat", "lat"), {"y": "lat", "x": "lat"}])
+@pytest.mark.parametrize("dims", [(), {}, ("lat", "lat"), {"y": "lat", "x": "lat"}])
 def test_names_must_be_some_and_each_once(dims: Any) -> None:
     with pytest.raises(DimensionError, match=r"expected at least one name, each once, out of 'time', 'lat'"):
         find_roles(array("time", "lat"), dims)

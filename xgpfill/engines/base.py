@@ -139,7 +139,7 @@ class WhitenedPosterior:
         if self._ones is not None:
             r = 1.0 - self._basis.T @ a
             joint = joint + r.T @ torch.linalg.solve(self._precision, r)
-        found = np.asarray(joint.double().cpu().numpy())
+        found: FloatArray = joint.double().cpu().numpy().astype(np.float64)
         np.fill_diagonal(found, np.maximum(found.diagonal(), 0.0))
         return 0.5 * (found + found.T)
 

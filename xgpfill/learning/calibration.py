@@ -2,8 +2,8 @@
 
 Maximum likelihood fits the variance of whitened residuals, so where the model is wrong its intervals are off. The
 leave-one-out estimate is robust to that (Bachoc 2013, doi:10.1016/j.csda.2013.03.016, §2): with α = K⁻¹(y − β), the
-left-out residual over its predicted sd is αᵢ / (K⁻¹)ᵢᵢ^{1/2} (Rasmussen & Williams 2006, eq. 5.10–5.12), and all variances
-are multiplied by the mean of its square. The mean of the field is not changed by that.
+left-out residual over its predicted sd is αᵢ / (K⁻¹)ᵢᵢ^{1/2} (Rasmussen & Williams 2006, eq. 5.10–5.12), and all
+variances are multiplied by the mean of its square. The mean of the field is not changed by that.
 """
 
 from __future__ import annotations
