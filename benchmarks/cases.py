@@ -16,11 +16,10 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import xarray as xr
-
 import xgpfill  # noqa: F401  (registers .gpfill)
 
 RESULTS = Path(__file__).parent / "results"
@@ -76,7 +75,7 @@ def run_case(path: Path, method: str, seed: int) -> dict[str, Any]:
 class PeakMemory:
     """The largest resident memory of this process inside the block, sampled in a thread."""
 
-    def __enter__(self) -> PeakMemory:
+    def __enter__(self) -> Self:
         self.peak, self._stop = 0, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()

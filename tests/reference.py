@@ -222,10 +222,10 @@ def log_marginal_likelihood(K: ArrayLike, y: ArrayLike, noise: ArrayLike) -> flo
 def profiled_log_marginal_likelihood(
     K: ArrayLike, y: ArrayLike, noise: ArrayLike, basis: ArrayLike | None = None
 ) -> float:
-    """Max over β of log N(y; Hβ, K + Σ): generalised least squares put in its place. H is a column of ones
-    (a constant mean) by default.
+    """Maximum over β of log N(y; Hβ, K + Σ), reached by generalised least squares.
 
-    This is the maximum over β, not the integral over a flat prior of RW eq. 2.45.
+    H is a column of ones (a constant mean) by default. This is the maximum over β, not the integral over a flat
+    prior of RW eq. 2.45.
     """
     y = np.asarray(y, float)
     H = np.ones((len(y), 1)) if basis is None else np.asarray(basis, float)

@@ -633,6 +633,15 @@ def test_observed_variance_uses_the_nearest_known_standard_error(ds: xr.Dataset)
     np.testing.assert_allclose(extra.values[:, ds.valid.values], expected, rtol=1e-6)
 
 
+def test_unknown_standard_errors_come_from_the_same_field(ds: xr.Dataset) -> None:
+    errors = xr.full_like(ds.sst, 0.1).where(ds.sst.notnull())
+    model = ds.sst.gpfill.fit(valid=ds.valid, method="exact", noise=errors)
+    level = pd.Index([0, 50], name="level")
+    noise = xr.concat([errors, xr.full_like(errors, 0.5)], level)
+    both = model.condition(xr.concat([ds.sst, ds.sst], level), noise=noise).reconstruct(include_noise=True).variance
+    np.testing.assert_allclose(both.sel(level=0), model.reconstruct(include_noise=True).variance, rtol=1e-6)
+
+
 def test_noise_may_not_be_a_standard_error_when_the_hyperparameters_hold_a_variance(ds: xr.Dataset, known) -> None:
     with pytest.raises(XgpfillError, match=r"noise"):
         ds.sst.gpfill.fit(**known, noise=xr.full_like(ds.sst, 0.1))

@@ -22,6 +22,7 @@ from xgpfill.learning.calibration import leave_one_out_factor
 from xgpfill.learning.starts import starting_values, summarise
 from xgpfill.model import SMALLEST_NOISE, FittedModel, Halo, KernelLike, Record, Tile, in_memory_as, within_valid
 from xgpfill.options import checked_dtype, checked_seed, plain_sizes, progress_bar, resolve_device, show_progress
+from xgpfill.tiling.plan import check_tiles
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
@@ -74,6 +75,7 @@ def fit(
         _scan(da)
     lattice, layout = encode(da, dims=dims, geometry=geometry, directional=directional, valid=valid, errors=errors)
     lattice = within_valid(lattice)
+    check_tiles(lattice, options["tile"], options["halo"])
     blocks = draw_blocks(lattice, BlockPlan(), options["seed"])
     observed = all_values(blocks) if lattice.is_lazy else _observed_values(lattice)
     scaling = Scaling.of(observed, repr(da.name) if da.name is not None else "the data")

@@ -119,7 +119,7 @@ def _coordinate(target: Any, name: Hashable) -> xr.DataArray | None:
 def _own_coordinate(layout: Layout, name: Hashable) -> xr.DataArray:
     template = layout.template
     if name in template.coords:
-        own: xr.DataArray = template.coords[name].drop_attrs()
+        own: xr.DataArray = template.coords[name]
         return own
     return xr.DataArray(np.arange(template.sizes[name], dtype=float), dims=(name,), name=name)
 
@@ -130,7 +130,7 @@ def _check_space_pair(given: Any, own: Any, roles: Any) -> None:
     if y is None or x is None or (given[y] is None) == (given[x] is None):
         return
     missing = y if given[y] is None else x
-    if own[missing].ndim != 1 or own[missing].dims != (missing,):
+    if own[missing].dims not in ((), (missing,)):
         raise AlignmentError(f"The target lacks the coordinate {missing!r}; give both {y!r} and {x!r}.")
 
 
@@ -160,7 +160,8 @@ def _embedded(
         flat.append(np.asarray(values, float))
     if roles.degrees and roles.y is not None and (np.abs(flat[0]) > 90 + 1e-6).any():
         raise CoordinateError(f"Target latitude {float(flat[0][np.abs(flat[0]) > 90][0])!r} is outside −90…90 degrees.")
-    return days, layout.metric.embed(flat[0], flat[1])
+    metric = layout.metric_of([own[name] for name in (roles.y, roles.x) if name is not None])
+    return days, metric.embed(flat[0], flat[1])
 
 
 def _nearest_cells(model: FittedModel, days: FloatArray, places: FloatArray) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -297,7 +298,9 @@ class Reconstruction(tuple[Any, Any]):
         _require_whole("to_zarr", kwargs)
         with written_whole(path) as temporary:
             ds = uniform_chunks(self.to_dataset())
-            ds.to_zarr(temporary, **{"zarr_format": 3, "consolidated": False, **kwargs})
+            with warnings.catch_warnings():  # that Zarr 3 has not specified what xarray writes by default
+                warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+                ds.to_zarr(temporary, **kwargs)
 
 
 def _require_whole(writer: str, kwargs: dict[str, Any]) -> None:

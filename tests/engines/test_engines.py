@@ -47,7 +47,6 @@ PRIORS = {
 
 engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 trends = pytest.mark.parametrize("trend", [False, True], ids=["zero mean", "unknown mean"])
-noises = pytest.mark.parametrize("unequal", [False, True], ids=["one noise", "unequal noise"])
 
 
 def distinct(points):
@@ -69,12 +68,11 @@ def problem(prior, *, unequal=False, seed=0, n=70):
 
 
 @trends
-@noises
 @pytest.mark.parametrize("name", PRIORS)
 @engines
-def test_moments_equal_the_oracle(engine, name, unequal, trend):
+def test_moments_equal_the_oracle(engine, name, trend):
     prior, tolerance = PRIORS[name]
-    observations, *targets = problem(prior, unequal=unequal)
+    observations, *targets = problem(prior, unequal=True)
     posterior = engine.condition(Covariance(prior), observations, trend=trend)
     for points in (*targets, observations.points):
         expected = oracle_posterior(prior, observations, points, trend=trend)
@@ -84,11 +82,10 @@ def test_moments_equal_the_oracle(engine, name, unequal, trend):
 
 
 @trends
-@noises
 @engines
-def test_the_joint_covariance_and_the_trend_equal_the_oracle(engine, unequal, trend):
+def test_the_joint_covariance_and_the_trend_equal_the_oracle(engine, trend):
     prior, tolerance = PRIORS["matern32"]
-    observations, targets, grid = problem(prior, unequal=unequal)
+    observations, targets, grid = problem(prior, unequal=True)
     posterior = engine.condition(Covariance(prior), observations, trend=trend)
     for points in (targets, grid):
         expected = oracle_posterior(prior, observations, points, trend=trend, full=True)

@@ -59,19 +59,19 @@ TABULATED = pytest.mark.parametrize("share", [0.0, 0.5, 1e9], ids=["never tabula
 
 
 @TABULATED
-@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", PRIORS)
-def test_the_matrix_equals_the_oracle(name, layout, share, monkeypatch):
+def test_the_matrix_equals_the_oracle(name, share, monkeypatch):
     monkeypatch.setattr(module, "TABLE_SHARE", share)
     prior = PRIORS[name]
-    a, b = LAYOUTS[layout](np.random.default_rng(1), prior.geometry)
-    found = Covariance(prior).matrix(a, b)
-    assert found.shape == (len(a), len(b))
-    assert_allclose(found, oracle_covariance(prior, a, b), rtol=1e-10, atol=1e-13)
+    for layout, points_of in LAYOUTS.items():
+        a, b = points_of(np.random.default_rng(1), prior.geometry)
+        found = Covariance(prior).matrix(a, b)
+        assert found.shape == (len(a), len(b))
+        assert_allclose(found, oracle_covariance(prior, a, b), rtol=1e-10, atol=1e-13, err_msg=layout)
 
 
-@pytest.mark.parametrize("elements", [1, 7, 40])
-@pytest.mark.parametrize("layout", ["a grid with scattered points", "scattered points", "a grid with a grid"])
+@pytest.mark.parametrize("elements", [1, 40])
+@pytest.mark.parametrize("layout", ["scattered points", "a grid with a grid"])
 @TABULATED
 def test_the_matrix_does_not_depend_on_the_size_of_its_pieces(layout, elements, share, monkeypatch):
     prior = PRIORS["anova of matern12 on sphere"]
@@ -91,11 +91,10 @@ def test_the_diagonal_is_that_of_the_matrix(name):
         assert_allclose(Covariance(prior).diagonal(points), expected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("width", [1, 2, 5, 6, 100, None])
+@pytest.mark.parametrize("width", [1, 5, None])
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", ["anova of rbf on cylinder", "a static and a common term", "nothing but a constant"])
-def test_blocks_hold_every_target_once_with_its_columns_and_variance(name, layout, width):
-    prior = PRIORS[name]
+def test_blocks_hold_every_target_once_with_its_columns_and_variance(layout, width):
+    prior = PRIORS["a static and a common term"]
     a, targets = LAYOUTS[layout](np.random.default_rng(4), prior.geometry)
     law = Covariance(prior)
     seen, columns, variance = [], torch.full((len(a), len(targets)), torch.nan), torch.full((len(targets),), torch.nan)

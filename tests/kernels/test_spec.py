@@ -114,7 +114,6 @@ def test_a_matern_of_another_smoothness_is_refused(nu):
         Matern(nu)
 
 
-@pytest.mark.parametrize("value", [0, 0.0, -1.0, float("nan"), float("inf"), True, "3", "long"])
 @pytest.mark.parametrize(
     ("kernel", "name"),
     [
@@ -126,22 +125,15 @@ def test_a_matern_of_another_smoothness_is_refused(nu):
         (Brownian, "offset"),
     ],
 )
-def test_a_hyperparameter_must_be_a_positive_finite_number(kernel, name, value):
-    with pytest.raises(KernelError, match=rf"{kernel.__name__}\({name}=.*expected a positive, finite number, or None"):
-        kernel(**{name: value})
+def test_a_hyperparameter_must_be_a_positive_finite_number(kernel, name):
+    message = rf"{kernel.__name__}\({name}=.*expected a positive, finite number, or None"
+    for value in (0, -1.0, float("nan"), float("inf"), True, "3", [3.0], (3.0, 4.0), np.float32(-3), np.int64(0)):
+        with pytest.raises(KernelError, match=message):
+            kernel(**{name: value})
 
 
-@pytest.mark.parametrize("kind", ["float32", "int64"])
-def test_a_numpy_number_is_held_to_the_same_rule(kind):
-    assert RBF(np.dtype(kind).type(3)).lengthscale == 3
-    with pytest.raises(KernelError, match="expected a positive, finite number"):
-        RBF(np.dtype(kind).type(-3))
-
-
-@pytest.mark.parametrize("value", [[3.0], (3.0, 4.0), {}])
-def test_a_hyperparameter_is_one_number_and_not_a_list(value):
-    with pytest.raises(KernelError, match="expected a positive, finite number"):
-        RBF(value)
+def test_a_numpy_number_is_a_number():
+    assert RBF(np.float32(3)).lengthscale == RBF(np.int64(3)).lengthscale == 3
 
 
 @pytest.mark.parametrize(
@@ -170,7 +162,7 @@ def test_a_mixture_wants_one_number_for_each_component(name):
     for value in ((1.0,), [1.0, 1.0], 1.0):
         with pytest.raises(KernelError, match=rf"Spectral\({name}=.*expected a tuple of 2 positive numbers"):
             Spectral(2, **{name: value})
-    for value in ((-1.0, 1.0), (float("nan"), 1.0), (float("inf"), 1.0)):
+    for value in ((-1.0, 1.0), (float("nan"), 1.0), (float("inf"), 1.0), (np.float32(-1), 1.0), ("1", 1.0)):
         with pytest.raises(KernelError, match=rf"Spectral\({name}=.*at least zero"):
             Spectral(2, **{name: value})
 
@@ -183,6 +175,11 @@ def test_a_fixed_mixture_must_be_given_whole():
 def test_a_sum_needs_as_many_weights_as_parts():
     with pytest.raises(KernelError, match=r"Sum has 2 parts but 1 weights"):
         Sum((RBF(), RBF()), (1.0,))
+
+
+def test_the_weights_of_a_sum_are_not_negative():
+    with pytest.raises(KernelError, match=r"Sum\(weights=\(1\.0, -1\.0\)\): expected finite numbers of at least zero"):
+        Sum((RBF(), RBF()), (1.0, -1.0))
 
 
 # Paths

@@ -82,23 +82,21 @@ PRIORS = {
 }
 
 
-@every_path()
-@pytest.mark.parametrize("name", PRIORS)
+@every_path("features in both")
+@pytest.mark.parametrize("name", ["anova", "space plus time"])
 def test_the_covariance_over_draws_is_that_of_the_oracle(name, path):
     assert_covariance(PRIORS[name], DRAWS if path == "dense" else DRAWS // 2)
 
 
-@every_path("features in both")
+@pytest.mark.parametrize("path", ["features in both"], indirect=True)
+@pytest.mark.parametrize("name", PRIORS)
+def test_features_have_the_covariance_of_every_kernel(name, path):
+    assert_covariance(PRIORS[name], DRAWS // 2)
+
+
+@every_path()
 @pytest.mark.parametrize("axis", ["time", "space"])
 def test_what_is_independent_along_an_axis_is_drawn_independently(axis, path):
-    kernels = {"time": TIME_KERNELS["matern32"], "space": SPACE_KERNELS["matern32"]} | {axis: spec.Independent()}
-    assert_covariance(product(**kernels, geometry="plane"), DRAWS // 2)
-
-
-@pytest.mark.parametrize("axis", ["time", "space"])
-def test_what_is_independent_along_an_axis_is_drawn_on_a_lattice_long_in_both(axis, monkeypatch):
-    monkeypatch.setattr(module, "DENSE_SITES", 2)
-    monkeypatch.setattr(module, "DENSE_TIMES", 2)
     kernels = {"time": TIME_KERNELS["matern32"], "space": SPACE_KERNELS["matern32"]} | {axis: spec.Independent()}
     assert_covariance(product(**kernels, geometry="plane"), DRAWS // 2)
 

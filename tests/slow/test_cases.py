@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
-
 import xgpfill  # noqa: F401  (registers .gpfill)
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -269,8 +269,9 @@ def test_sizes_that_mean_nothing_say_what_to_type(arguments, message):
         plan(**{"tile": {"time": 10}} | arguments)
 
 
-@pytest.mark.parametrize("kernel", [*TIME_KERNELS.values(), *SPACE_KERNELS.values()])
-def test_every_kernel_can_be_planned_with(kernel):
-    prior = product(kernel, spec.RBF(300.0)) if kernel in TIME_KERNELS.values() else product(spec.RBF(3.0), kernel)
-    found = plan(prior=prior, tile={"time": 10, "y": 10, "x": 6}, geometry="plane")
-    assert all(0 <= a.halo <= a.size for a in found.axes)
+def test_every_kernel_can_be_planned_with():
+    of_time = [product(kernel, spec.RBF(300.0)) for kernel in TIME_KERNELS.values()]
+    of_space = [product(spec.RBF(3.0), kernel) for kernel in SPACE_KERNELS.values()]
+    for prior in (*of_time, *of_space):
+        found = plan(prior=prior, tile={"time": 10, "y": 10, "x": 6}, geometry="plane")
+        assert all(0 <= a.halo <= a.size for a in found.axes), prior

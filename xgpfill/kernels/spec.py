@@ -77,9 +77,7 @@ class Kernel:
                     f"{type(self).__name__} is fixed but has no {name}. "
                     f"Give a number, e.g. `{type(self).__name__}({name}=10.0, fixed=True)`."
                 )
-            if value is None or hasattr(value, "requires_grad"):  # to be learned, or a tensor that is being
-                continue
-            if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < float("inf"):
+            if value is not None and not _in_range(value, zero=False):
                 raise KernelError(
                     f"{type(self).__name__}({name}={value!r}): expected a positive, finite number, or None to learn it."
                 )
@@ -178,8 +176,7 @@ class Spectral(Kernel):
                     f"Spectral({name}={value!r}): expected a tuple of {self.num_components} positive numbers, "
                     f"one for each component, or None to learn them."
                 )
-            if any(isinstance(v, (int, float)) and not 0 <= v < float("inf") for v in value):
-                raise KernelError(f"Spectral({name}={value!r}): expected finite numbers of at least zero.")
+            _require_weights("Spectral", name, value)
 
 
 @dataclass(frozen=True)
@@ -216,6 +213,7 @@ class Sum(Kernel):
     def __post_init__(self) -> None:
         if self.weights is not None and len(self.weights) != len(self.parts):
             raise KernelError(f"Sum has {len(self.parts)} parts but {len(self.weights)} weights; give one for each.")
+        _require_weights("Sum", "weights", self.weights or ())
 
 
 @dataclass(frozen=True)
@@ -294,6 +292,20 @@ def is_directional(kernel: Kernel) -> bool:
 def has_type(kernel: Kernel, *types: type[Kernel]) -> bool:
     """Whether a kernel of one of these types is anywhere in the composition."""
     return any(isinstance(k, types) for _, k in walk(kernel))
+
+
+def _in_range(value: object, *, zero: bool) -> bool:
+    """Whether it is a positive (or zero) finite number, or a tensor, which learning keeps within its bounds."""
+    if hasattr(value, "requires_grad"):
+        return True
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    return 0 < float(value) < float("inf") or (zero and value == 0)
+
+
+def _require_weights(owner: str, name: str, values: tuple[object, ...]) -> None:
+    if not all(_in_range(value, zero=True) for value in values):
+        raise KernelError(f"{owner}({name}={values!r}): expected finite numbers of at least zero.")
 
 
 def _flat(kind: type[Sum | Product], kernel: Kernel) -> tuple[Kernel, ...]:

@@ -132,8 +132,8 @@ def learn(
     )
     if not result.fun < FAILED / count:
         raise NumericalError(
-            "Learning found no finite likelihood. Check the data for extreme values, or give starting values, e.g. "
-            "`space_kernel=xgpfill.Matern(1.5, lengthscale=100.0)`."
+            "Learning found no finite likelihood. Check the data for extreme values, type a larger `noise=`, or give "
+            "starting values, e.g. `space_kernel=xgpfill.Matern(1.5, lengthscale=100.0)`."
         )
     learned = packing.prior_at(result.x)
     _warn_at_bounds(packing, result.x)

@@ -177,19 +177,14 @@ def _frequencies(kernel: Kernel, rng: np.random.Generator, size: int) -> FloatAr
     if isinstance(kernel, Periodic):
         from scipy.special import ive
 
-        orders = np.arange(-60, 61)
-        share = ive(np.abs(orders), _known(kernel.lengthscale) ** -2)
+        lengthscale = _known(kernel.lengthscale)
+        most = 8 + int(8 / lengthscale)  # harmonics of sd 1/ℓ: what is left out is rounding
+        orders = np.arange(-most, most + 1)
+        share = ive(np.abs(orders), lengthscale**-2)
         drawn = rng.choice(orders, size=(n, size), p=share / share.sum())
         return np.asarray(2 * np.pi * drawn / _known(kernel.period))
     if isinstance(kernel, Spectral):
-        assert kernel.weights
-        assert kernel.frequencies
-        assert kernel.bandwidths
-        weights = np.array(kernel.weights, dtype=float)
-        chosen = rng.choice(weights.size, size=(n, size), p=weights / weights.sum())
-        sign = rng.choice((-1.0, 1.0), size=(n, size))
-        centre, width = np.array(kernel.frequencies)[chosen], np.array(kernel.bandwidths)[chosen]
-        return np.asarray(2 * np.pi * (sign * centre + width * normal))
+        return _mixture_frequencies(kernel, rng, normal)
     if isinstance(kernel, Constant):
         return np.zeros((n, size))
     if isinstance(kernel, Product):
@@ -203,6 +198,18 @@ def _frequencies(kernel: Kernel, rng: np.random.Generator, size: int) -> FloatAr
         f"{type(kernel).__name__} has no spectral density to draw from on more than {DENSE_TIMES} times. "
         f"Sample fewer times, or choose another `time_kernel`."
     )
+
+
+def _mixture_frequencies(kernel: Spectral, rng: np.random.Generator, normal: FloatArray) -> FloatArray:
+    """Those of a spectral mixture, from its Gaussians around plus and minus each frequency."""
+    assert kernel.weights
+    assert kernel.frequencies
+    assert kernel.bandwidths
+    weights = np.array(kernel.weights, dtype=float)
+    chosen = rng.choice(weights.size, size=normal.shape, p=weights / weights.sum())
+    sign = rng.choice((-1.0, 1.0), size=normal.shape)
+    centre, width = np.array(kernel.frequencies)[chosen], np.array(kernel.bandwidths)[chosen]
+    return np.asarray(2 * np.pi * (sign * centre + width * normal))
 
 
 def _known(value: object) -> float:

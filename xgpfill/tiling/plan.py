@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
     from xgpfill.grid.points import IntArray
 
+AXIS_NAMES = ("time", "y", "x")
 HALO_LENGTHSCALES = 3.0
 MIN_HALO = 2
 SMALLEST_CORE = 1.5
@@ -227,29 +228,42 @@ def plan_tiles(
         counts = _auto_counts(lattice, prior, halo, max_observations, observed_share)
     else:
         sizes = _named(tile, "tile", lattice)
-        counts = [
-            max(1, round(n / max(1, sizes.get(k, n)))) for k, n in zip(("time", "y", "x"), lattice.shape, strict=True)
-        ]
+        counts = [max(1, round(n / max(1, sizes.get(k, n)))) for k, n in zip(AXIS_NAMES, lattice.shape, strict=True)]
     return _plan(lattice, prior, counts, halo)
 
 
 def _plan(lattice: Lattice, prior: Prior, counts: list[int], halo: str | int | Mapping[str, int]) -> TilePlan:
-    names = ("time", "y", "x")
-    if halo == "auto":
-        halos = [_auto_halo(lattice, prior, counts, axis) for axis in range(3)]
-    elif isinstance(halo, Mapping):
-        given = _named(halo, "halo", lattice, smallest=0)
-        halos = [given.get(n, _auto_halo(lattice, prior, counts, i)) for i, n in enumerate(names)]
-    else:
-        if isinstance(halo, bool) or not isinstance(halo, (int, np.integer)) or halo < 0:
-            raise DimensionError(f"halo={halo!r}: expected 'auto', a number of cells, or e.g. `halo={{'time': 5}}`.")
-        halos = [int(halo)] * 3
+    given = _given_halo(lattice, halo)
+    halos = [given.get(name, _auto_halo(lattice, prior, counts, i)) for i, name in enumerate(AXIS_NAMES)]
     wraps = (False, False, lattice.space.wraps)
     axes = [
         AxisTiles(n, min(c, n), min(h, n) if c > 1 else 0, w)
         for n, c, h, w in zip(lattice.shape, counts, halos, wraps, strict=True)
     ]
     return TilePlan(*axes)
+
+
+def check_tiles(lattice: Lattice, tile: str | Mapping[str, int], halo: str | int | Mapping[str, int]) -> None:
+    """Refuse sizes of tiles and halos that mean nothing, before any work is done.
+
+    Raises
+    ------
+    DimensionError
+    """
+    if tile != "auto":
+        _named(tile, "tile", lattice)
+    _given_halo(lattice, halo)
+
+
+def _given_halo(lattice: Lattice, halo: str | int | Mapping[str, int]) -> dict[str, int]:
+    """The halos that were named, by axis; the others are to be chosen."""
+    if halo == "auto":
+        return {}
+    if isinstance(halo, Mapping):
+        return _named(halo, "halo", lattice, smallest=0)
+    if isinstance(halo, (bool, str)) or not isinstance(halo, (int, np.integer)) or halo < 0:
+        raise DimensionError(f"halo={halo!r}: expected 'auto', a number of cells, or e.g. `halo={{'time': 5}}`.")
+    return dict.fromkeys(AXIS_NAMES, int(halo))
 
 
 def _named(sizes: str | Mapping[str, int], what: str, lattice: Lattice, smallest: int = 1) -> dict[str, int]:
