@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import xarray as xr
 import xgpfill
 from xgpfill import FittedModel, Matern
-from xgpfill.prediction import read_target
+from xgpfill.errors import CoordinateError
+from xgpfill.grid.encode import encode
+from xgpfill.prediction import Target, read_target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +37,65 @@ def field(*dims: str, **coords: Any) -> xr.DataArray:
 
 def axis(dim: str, step: float = 1.0, **attrs: str) -> tuple[str, np.ndarray, dict[str, str]]:
     return dim, step * np.arange(6), attrs
+
+
+def read(da: xr.DataArray, target: Any) -> Target:
+    """The targets as a model of `da` reads them, without fitting one."""
+    lattice, layout = encode(da, valid=True)
+    return read_target(SimpleNamespace(lattice=lattice, layout=layout), target)
+
+
+def radians(da: xr.DataArray) -> xr.DataArray:
+    turned = da.assign_coords(lat=np.radians(da.lat), lon=np.radians(da.lon))
+    for name in ("lat", "lon"):
+        turned[name].attrs["units"] = "radians"
+    return turned
+
+
+GLOBE = field("time", "lat", "lon", time=axis("time"), lat=axis("lat", 10.0), lon=axis("lon", 60.0))
+SITES = field("time", "site", time=axis("time"), lat=("site", 9.0 * np.arange(6)), lon=("site", 99.0 * np.arange(6)))
+CELLS = {"lat": (("y", "x"), np.arange(36.0).reshape(6, 6)), "lon": (("y", "x"), 9 * np.arange(36.0).reshape(6, 6))}
+
+
+@pytest.mark.parametrize(
+    "da",
+    [
+        GLOBE,
+        GLOBE.transpose("lon", "time", "lat"),
+        GLOBE[:, ::-1, ::-1],
+        GLOBE.isel(time=0),
+        GLOBE.isel(lat=4),
+        GLOBE.isel(lon=4),
+        GLOBE.isel(lat=4, drop=True),
+        GLOBE.isel(lat=0, lon=0),
+        GLOBE.expand_dims(level=2),
+        radians(GLOBE),
+        GLOBE.assign_coords(time=xr.date_range("2000-02-27", periods=6, calendar="noleap", use_cftime=True)),
+        SITES,
+        SITES.isel(time=0),
+        field("y", "x", **CELLS),
+        field("y", "x", y=axis("y", 1000.0, units="m"), x=axis("x", 1000.0, units="m")),
+    ],
+    ids=[
+        "cube", "turned", "falling", "map", "row", "column", "bare row", "series", "levels", "radians", "noleap",
+        "sites", "sites at once", "curvilinear", "projected",
+    ],
+)  # fmt: skip
+def test_the_coordinates_of_the_data_are_the_places_of_the_data(da: xr.DataArray) -> None:
+    lattice, _ = encode(da, valid=True)
+    target = read(da, da)
+    t, y, x = target.cells.T
+    np.testing.assert_allclose(target.points.time, lattice.time[t], atol=1e-9)
+    np.testing.assert_allclose(target.points.space, lattice.space.coordinates[y, x], atol=1e-6)
+    assert len(target.points) == np.prod(lattice.shape)
+    assert len(np.unique(target.cells, axis=0)) == np.prod(lattice.shape)
+
+
+@pytest.mark.parametrize("da", [GLOBE, radians(GLOBE)], ids=["degrees", "radians"])
+def test_targets_beyond_a_pole_are_refused_in_the_unit_of_the_data(da: xr.DataArray) -> None:
+    beyond = 100.0 * float(da.lat[1]) / 10.0
+    with pytest.raises(CoordinateError, match="outside −90…90"):
+        read(da, {"lat": [beyond], "lon": [0.0]})
 
 
 def test_targets_on_a_row_stay_at_its_latitude() -> None:

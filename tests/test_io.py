@@ -278,6 +278,13 @@ def test_a_model_saved_without_data_still_knows_where_the_field_exists(ds, model
     xr.testing.assert_identical(loaded.condition(ds.sst).reconstruct().mean, model.reconstruct().mean)
 
 
+def test_a_model_of_one_step_saved_without_data_does_not_blend_several(ds: xr.Dataset, tmp_path: Path) -> None:
+    one = ds.sst.isel(time=[3]).gpfill.fit(valid=ds.valid, method="exact")
+    loaded = round_trip(one, tmp_path / "model.nc", data=False)
+    with pytest.raises(XgpfillError, match="fitted on one step of 'time'"):
+        loaded.condition(ds.sst.isel(time=[3, 4]), valid=ds.valid)
+
+
 def test_a_model_saved_without_data_still_knows_that_it_needs_standard_errors(ds, with_errors, tmp_path: Path) -> None:
     loaded = round_trip(with_errors, tmp_path / "model.nc", data=False)
     xr.testing.assert_identical(loaded.hyperparameters, with_errors.hyperparameters)

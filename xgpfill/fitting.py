@@ -98,7 +98,7 @@ def fit(
         record = replace(record, choice=str(choice), seconds=clock_time.perf_counter() - began)
     return FittedModel(
         prior=prior, scaling=scaling, settings=choice.settings, lattice=lattice, layout=layout, options=options,
-        record=record, share=share, valid=valid, errors=errors,
+        record=record, share=share, valid=valid, errors=errors, learned_shape=(lattice.time.size, lattice.space.size),
         typical_error=None if errors is None else float(np.sqrt(np.median(np.concatenate([b.noise for b in blocks])))),
     )  # fmt: skip
 
@@ -169,7 +169,8 @@ def _with_noise(prior: Prior, noise: float | xr.DataArray | None, scaling: Scali
 def _given(prior: Prior, hyperparameters: xr.Dataset, *, has_errors: bool) -> Prior:
     """The prior with given numbers; a `noise=` that was named as well takes precedence."""
     known = tables.from_dataset(prior, hyperparameters)
-    if has_errors != ("factor" in str(hyperparameters["noise"].attrs.get("long_name", ""))):
+    said = str(hyperparameters["noise"].attrs.get("long_name", ""))
+    if said and has_errors != ("factor" in said):
         kind = "a noise variance" if has_errors else "a factor on squared standard errors"
         raise NoiseError(
             f"`hyperparameters` hold {kind}, which does not go with this `noise=`. Give hyperparameters that were "

@@ -74,6 +74,7 @@ def save(model: FittedModel, path: str | Path, *, data: bool = True) -> None:
     parts = {"prior": model.prior, "scaling": model.scaling, "settings": model.settings, "options": model.options}
     parts |= {"roles": model.layout.roles, "metric": model.layout.metric, "clock": model.layout.clock}
     parts |= {"record": asdict(model.record), "share": model.share, "typical_error": model.typical_error}
+    parts["learned_shape"] = model.learned_shape
     parts["valid"] = None if isinstance(model.valid, xr.DataArray) else model.valid
     state = {"format": FORMAT, "data": data, **{name: to_plain(part) for name, part in parts.items()}}
     arrays = {"observed": model.layout.template, "errors": model.errors}
@@ -215,6 +216,7 @@ def _stored(tree: xr.DataTree, path: Path) -> Stored:
 
 _PARTS = (
     "prior", "scaling", "settings", "options", "roles", "metric", "clock", "record", "share", "typical_error", "valid",
+    "learned_shape",
 )  # fmt: skip
 
 

@@ -96,6 +96,7 @@ class FittedModel:
     errors: xr.DataArray | None = None
     typical_error: float | None = None
     has_data: bool = True
+    learned_shape: tuple[int, int] = (0, 0)
 
     # What was learned
 
@@ -181,16 +182,20 @@ class FittedModel:
         return replace(
             self, lattice=lattice, layout=layout, errors=noise, has_data=True,
             share=self.share if lattice.is_lazy else observed_share(lattice, 0),
-            valid=kept, typical_error=typical(noise, self.typical_error),
+            valid=kept, typical_error=typical(da, noise, self.typical_error),
         )  # fmt: skip
 
     def _require_learned_axes(self, lattice: Lattice) -> None:
         """Refuse several times where learning saw one: nothing is known of how they go together."""
-        if self.has_data and self.lattice.time.size == 1 < lattice.time.size:
-            raise AlignmentError(
-                f"The model was fitted on one step of {self.layout.roles.time!r}, so it knows nothing of how steps go "
-                f"together, and the new data have {lattice.time.size}. Condition on one at a time, or fit on several."
-            )
+        for name, seen, found in (
+            (f"step of {self.layout.roles.time!r}", self.learned_shape[0], lattice.time.size),
+            ("place", self.learned_shape[1], lattice.space.size),
+        ):
+            if seen == 1 < found:
+                raise AlignmentError(
+                    f"The model was fitted on one {name}, so it knows nothing of how several go together, and the new "
+                    f"data have {found}. Condition on one at a time, or fit on several."
+                )
 
     # The field
 
@@ -280,11 +285,15 @@ class FittedModel:
         if self.errors is None:
             return float(self.prior.noise)
         errors = self.errors.drop_vars([c for c in self.errors.coords if c not in self.errors.dims])
+        field = [d for d in errors.dims if d in self.layout.roles.fitted]
+        errors = errors if errors.chunks is None else errors.chunk(dict.fromkeys(field, -1))  # nearest in any chunk
         known = xr.apply_ufunc(
-            nearest_known, errors, self.typical_error, keep_attrs=False, dask="parallelized", output_dtypes=[float]
-        )
+            nearest_known, errors, self.typical_error, input_core_dims=[field, []], output_core_dims=[field],
+            vectorize=True, keep_attrs=False, dask="parallelized", output_dtypes=[float],
+        )  # fmt: skip
         whole = (known**2 * float(self.prior.noise)).broadcast_like(self.layout.template)
-        return whole.transpose(*self.layout.template.dims)
+        whole = whole.transpose(*self.layout.template.dims)
+        return whole if errors.chunks is None else whole.chunk(dict(self.layout.template.chunksizes))
 
     @property
     def filled(self) -> xr.DataArray:
@@ -358,6 +367,8 @@ class FittedModel:
         self._require_data()
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise DataError(f"n={n!r}: expected a positive number of samples, e.g. `model.sample(8, seed=1)`.")
+        if "sample" in self.layout.template.dims:
+            raise DataError("The data have a dimension 'sample' already. Rename it, e.g. `da.rename(sample='member')`.")
         return sample(self, int(n), checked_seed(seed), include_noise=include_noise, show=show_progress(progress))
 
     def save(self, path: str | Path, *, data: bool = True) -> None:
@@ -454,7 +465,7 @@ def load(path: str | Path) -> FittedModel:
         prior=parts["prior"], scaling=parts["scaling"], settings=parts["settings"], lattice=lattice, layout=layout,
         options={**parts["options"], "device": resolve_device("auto")}, record=Record(**parts["record"]),
         share=parts["share"], valid=valid, errors=stored.errors, typical_error=parts["typical_error"],
-        has_data=stored.has_data,
+        has_data=stored.has_data, learned_shape=parts["learned_shape"],
     )  # fmt: skip
 
 
@@ -477,9 +488,13 @@ def in_memory_as(da: xr.DataArray, field: Any) -> Any:
     return field
 
 
-def typical(errors: xr.DataArray | None, otherwise: float | None) -> float | None:
+def typical(da: xr.DataArray, errors: xr.DataArray | None, otherwise: float | None) -> float | None:
     """Median of standard errors in memory; lazy ones are not read for that."""
-    return otherwise if errors is None or errors.chunks is not None else float(errors.median())
+    return (
+        otherwise
+        if errors is None or errors.chunks is not None or da.chunks is not None
+        else float(errors.where(da.notnull()).median())
+    )
 
 
 def _still_fits(valid: xr.DataArray | bool | None, da: xr.DataArray) -> bool:

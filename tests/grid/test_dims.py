@@ -329,7 +329,7 @@ def test_forecast_leads_beside_times_are_asked_about() -> None:
 
 @pytest.mark.parametrize("values", [np.array(["a"]), np.array([True]), np.array([1j]), np.array([None])])
 def test_a_coordinate_must_be_real_numbers(values: np.ndarray) -> None:
-    with pytest.raises(CoordinateError, match=r"'lat' has dtype .*; expected real numbers.*`da\.drop_vars\('lat'\)`"):
+    with pytest.raises(CoordinateError, match=r"'lat' has dtype .*; expected real numbers.*`da\.drop_vars\("):
         require_numeric(values, "lat")
 
 

@@ -14,7 +14,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from xgpfill.errors import AlignmentError, CoordinateError, DataError, NoiseError, XgpfillWarning
+from xgpfill.errors import AlignmentError, CoordinateError, DataError, DimensionError, NoiseError, XgpfillWarning
 from xgpfill.grid.encode import encode
 
 from tests import reference as ref
@@ -618,6 +618,27 @@ def test_space_in_two_units_is_refused() -> None:
         encode(da)
 
 
+@pytest.mark.parametrize(
+    ("da", "lost"),
+    [(projected(), "x"), (projected(), "y"), (cube(), "lon"), (cube(), "lat")],
+    ids=["x of metres", "y of metres", "lon", "lat"],
+)
+def test_one_axis_of_space_with_a_unit_and_one_without_coordinate_are_refused(da: xr.DataArray, lost: str) -> None:
+    with pytest.raises(CoordinateError, match=rf"'{lost}'"):
+        encode(da.drop_vars(lost))
+
+
+def test_other_data_in_metres_are_refused_among_data_counted_in_cells() -> None:
+    _, layout = encode(projected().drop_vars(["x", "y"]))
+    with pytest.raises(AlignmentError, match="cell"):
+        encode(projected(), like=layout)
+
+
+def test_a_longitude_that_is_said_to_be_y_is_refused() -> None:
+    with pytest.raises(DimensionError, match=r"'lon'.*'y'|'y'.*'lon'"):
+        encode(cube(), dims={"time": "time", "y": "lon", "x": "lat"})
+
+
 # Masks and errors that do not fit
 
 
@@ -689,6 +710,17 @@ def with_lost_station() -> xr.DataArray:
     return da
 
 
+def with_lost_column() -> xr.DataArray:
+    da = curvilinear()
+    da.lat.values[:, 1] = np.nan
+    return da
+
+
+def with_lost_row() -> xr.DataArray:
+    da = cube().isel(lat=0)
+    return da.assign_coords(lat=np.nan)
+
+
 DIGITS = ("time", [20000101.0, 20000102.0, 20000103.0, 20000104.0], {"units": "day as %Y%m%d.%f"})
 SICK = {
     "infinity": with_infinity,
@@ -698,11 +730,14 @@ SICK = {
     "NaT": lambda: with_coordinate(np.datetime64("NaT"), "time"),
     "lost station": with_lost_station,
     "lost curvilinear cell": with_lost_cell,
+    "lost curvilinear column": with_lost_column,
+    "lost row": with_lost_row,
     "duplicates": lambda: cube().isel(lat=[0, 1, 1, 2]),
     "duplicate times": lambda: cube().isel(time=[0, 1, 1, 2]),
     "unsorted": lambda: cube().isel(lon=[0, 2, 1, 3]),
     "words": lambda: cube(lat=list("abcde")),
     "times in words": lambda: cube(time=["2000-01-01", "2000-01-02", "2000-01-03", "2000-01-04"]),
+    "periods": lambda: cube(time=pd.period_range("2000-01", periods=4, freq="M")),
     "dates in digits": lambda: cube(time=DIGITS),
 }
 
@@ -743,3 +778,29 @@ def test_the_cure_of_a_mask_that_does_not_fit_works_when_typed(valid: Any) -> No
         assert_array_equal(lattice.valid, expected)
     else:
         assert lattice.valid.all()
+
+
+@pytest.mark.parametrize(
+    "valid",
+    [(cube() > -9).convert_calendar("noleap"), (cube() > -9).assign_coords(lon=cube().lon - 360)],
+    ids=["calendar", "longitudes"],
+)
+def test_the_cure_of_a_mask_of_other_dates_or_longitudes_does_not_hide_the_whole_field(valid: xr.DataArray) -> None:
+    da = cube()
+    with pytest.raises(AlignmentError, match="`") as caught:
+        encode(da, valid=valid)
+    code = re.findall(r"e\.g\. `(?:valid=)?([^`]+)`", str(caught.value))[-1]
+    cured = eval(code, {"da": da, "valid": valid, "xr": xr, "np": np})
+    assert encode(da, valid=cured)[0].valid.all()
+
+
+def test_the_cure_of_a_lost_longitude_beside_the_date_line_does_not_send_the_cell_around_the_world() -> None:
+    lon, lat = np.meshgrid([178.0, 179.5, -179.0], 60.0 + np.arange(3), indexing="ij")
+    coords = {"lat": (("y", "x"), lat, {"units": "degrees_north"}), "lon": (("y", "x"), lon, {"units": "degrees_east"})}
+    da = xr.DataArray(np.arange(9.0).reshape(3, 3), dims=("y", "x"), coords=coords)
+    da.lon.values[1, 1] = np.nan
+    with pytest.raises(CoordinateError, match="`") as caught:
+        encode(da)
+    code = re.findall(r"`(da\.[^`]+)`", str(caught.value))[-1]
+    lattice, _ = encode(eval(code, {"da": da, "np": np, "xr": xr}))
+    assert distances(lattice).max() < 500

@@ -216,7 +216,8 @@ def test_numbers_count_from_the_first_in_the_unit_they_name(units: str, per_unit
 
 
 @pytest.mark.parametrize(
-    ("units", "per_unit"), [("milliseconds since 1970-01-01", 1 / 86400e3), ("microseconds", 1 / 86400e6)]
+    ("units", "per_unit"),
+    [("milliseconds since 1970-01-01", 1 / 86400e3), ("microseconds", 1 / 86400e6), ("nanoseconds", 1 / 86400e9)],
 )
 def test_small_cf_units_of_time_are_known(units: str, per_unit: float) -> None:
     times = np.array([0.0, 1e6, 5e6])

@@ -176,7 +176,7 @@ class Spectral(Kernel):
                     f"Spectral({name}={value!r}): expected a tuple of {self.num_components} positive numbers, "
                     f"one for each component, or None to learn them."
                 )
-            _require_weights("Spectral", name, value)
+            _require_numbers("Spectral", name, value)
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class Sum(Kernel):
     def __post_init__(self) -> None:
         if self.weights is not None and len(self.weights) != len(self.parts):
             raise KernelError(f"Sum has {len(self.parts)} parts but {len(self.weights)} weights; give one for each.")
-        _require_weights("Sum", "weights", self.weights or ())
+        _require_numbers("Sum", "weights", self.weights or ())
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,7 @@ def _in_range(value: object, *, zero: bool) -> bool:
     return 0 < float(value) < float("inf") or (zero and value == 0)
 
 
-def _require_weights(owner: str, name: str, values: tuple[object, ...]) -> None:
+def _require_numbers(owner: str, name: str, values: tuple[object, ...]) -> None:
     if not all(_in_range(value, zero=True) for value in values):
         raise KernelError(f"{owner}({name}={values!r}): expected finite numbers of at least zero.")
 
