@@ -158,9 +158,10 @@ def _embedded(
         values = by_name[name].values.ravel()
         require_numeric(values, name)
         flat.append(np.asarray(values, float))
-    if roles.degrees and roles.y is not None and (np.abs(flat[0]) > 90 + 1e-6).any():
-        raise CoordinateError(f"Target latitude {float(flat[0][np.abs(flat[0]) > 90][0])!r} is outside −90…90 degrees.")
     metric = layout.metric_of([own[name] for name in (roles.y, roles.x) if name is not None])
+    beyond = np.abs(metric.factor * flat[0]) > 90 + 1e-6
+    if metric.degrees and beyond.any():
+        raise CoordinateError(f"Target latitude {float(flat[0][beyond][0])!r} is outside −90…90 degrees.")
     return days, metric.embed(flat[0], flat[1])
 
 

@@ -116,6 +116,13 @@ def _from_mapping(da: xr.DataArray, dims: Mapping[str, Hashable]) -> dict[str, H
             )
         by_role[role] = name
     _names(da, tuple(by_role.values()))
+    for role, other in (("y", "x"), ("x", "y")):
+        name = by_role.get(role)
+        if name is not None and name in _cf_names(da, other) - _cf_names(da, role):
+            raise DimensionError(
+                f"dims= says that {name!r} is {role!r}, but its attributes say {other!r}. Swap them, or correct the "
+                f"attributes: `da[{name!r}].attrs`."
+            )
     return by_role
 
 
@@ -241,18 +248,23 @@ def require_numeric(values: np.ndarray[Any, Any], name: Hashable, dims: tuple[Ha
     """Refuse a coordinate that is not made of finite real numbers; `dims` are its own, if not its name."""
     if values.dtype.kind not in "iuf":
         raise CoordinateError(
-            f"Coordinate {name!r} has dtype {values.dtype}; expected real numbers. Convert it, or drop it to use the "
-            f"index: `da.drop_vars({name!r})`."
+            f"Coordinate {name!r} has dtype {values.dtype}; expected real numbers. Convert it, or drop the labels "
+            f"of all axes to use their indices: `da.drop_vars(da.indexes)`."
         )
     lost = int((~np.isfinite(values)).sum())
     if lost:
-        own, *others = dims or (name,)
         raise CoordinateError(
-            f"Coordinate {name!r} holds {lost} NaN or infinite value(s). "
-            + (
-                f"Interpolate them, e.g. `da.assign_coords({name}=da[{name!r}].interpolate_na({own!r}, "
-                f"use_coordinate=False, fill_value='extrapolate'))`."
-                if others
-                else f"Drop them, e.g. `da.isel({own}=np.isfinite(da[{name!r}]))`."
-            )
+            f"Coordinate {name!r} holds {lost} NaN or infinite value(s). " + _cure_of_lost(name, dims)
         )
+
+
+def _cure_of_lost(name: Hashable, dims: tuple[Hashable, ...] | None) -> str:
+    """What to type where a coordinate is not known: cells of unknown place are dropped, never invented."""
+    if dims == ():
+        return f"Give it, e.g. `da.assign_coords({name}=45.0)`, or drop it: `da.drop_vars({name!r})`."
+    if dims is None or len(dims) == 1:
+        return f"Drop them, e.g. `da.isel({name if dims is None else dims[0]}=np.isfinite(da[{name!r}]))`."
+    return (
+        f"Make the cells a list of sites and drop these, e.g. `da.stack(site={dims!r}, create_index=False)"
+        f".pipe(lambda s: s.isel(site=np.isfinite(s[{name!r}])))`."
+    )

@@ -160,6 +160,12 @@ def _same_roles(da: xr.DataArray, like: Layout) -> Roles:
                 f"The data lack the coordinate {name!r} along {listed(roles.space)} that the model was fitted on; "
                 f"their coordinates are {listed(da.coords)}. Add it, e.g. `da.assign_coords({name}=...)`."
             )
+    for name, dim in ((roles.y, roles.y_dim), (roles.x, roles.x_dim)):
+        if name is None and dim in da.coords:
+            raise AlignmentError(
+                f"The data have a coordinate along {dim!r}, but the model was fitted on cells without one. Drop it, "
+                f"e.g. `da.drop_vars({dim!r})`, or fit again."
+            )
     return replace(roles, extra=tuple(d for d in da.dims if d not in roles.fitted))
 
 
@@ -187,6 +193,12 @@ def _space_coordinates(da: xr.DataArray, roles: Roles) -> list[xr.DataArray]:
 
 def _space_units(da: xr.DataArray, roles: Roles) -> str:
     coordinates = _space_coordinates(da, roles)
+    bare = [d for c, d in ((roles.y, roles.y_dim), (roles.x, roles.x_dim)) if c is None and d is not None]
+    if bare and coordinates:
+        raise CoordinateError(
+            f"Dimension {bare[0]!r} has no coordinate, but {coordinates[0].name!r} has; distances need both. Add it, "
+            f"e.g. `da.assign_coords({bare[0]}=...)`, or drop both: `da.drop_vars({coordinates[0].name!r})`."
+        )
     if roles.degrees:
         return _common_unit([c for c in coordinates if _units(c)]) or "degrees"
     return _common_unit(coordinates) if coordinates else "cell"
@@ -247,9 +259,23 @@ def _aligned(field: xr.DataArray | Any, layout: Layout, name: str) -> Any:
     except ValueError as error:
         raise AlignmentError(
             f"`{name}` does not lie on the grid of the data: {str(error).splitlines()[0]}. "
-            f"Bring it there first, e.g. `{name}.reindex_like(da{filled})`."
+            f"{_bring(field, da, name, filled)}"
         ) from None
     return layout.canonical(field)
+
+
+def _bring(field: xr.DataArray, da: xr.DataArray, name: str, filled: str) -> str:
+    """How to bring `field` onto the grid of `da`; labels that share nothing are not to be reindexed."""
+    for dim in field.dims:
+        mine, own = field.indexes.get(dim), da.indexes.get(dim)
+        if mine is None or own is None or len(mine.intersection(own)):
+            continue
+        cure = f"`{name}.assign_coords({dim}=da[{dim!r}])`" if len(mine) == len(own) else "regrid it"
+        return (
+            f"Along {dim!r} they share no label: it has {mine[0]!s}, ... ({mine.dtype}), the data {own[0]!s}, ... "
+            f"({own.dtype}). Convert one of them; if cells correspond one by one, e.g. {cure}."
+        )
+    return f"Bring it there first, e.g. `{name}.reindex_like(da{filled})`."
 
 
 def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool | None) -> None:

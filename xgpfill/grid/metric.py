@@ -22,6 +22,7 @@ _KM_PER_UNIT = {
 _DEGREES_PER_UNIT = dict.fromkeys(("radian", "radians", "rad"), float(np.rad2deg(1.0)))
 _DAYS_PER_UNIT = {
     **dict.fromkeys(("", "1"), 1.0),
+    **dict.fromkeys(("nanosecond", "nanoseconds", "ns"), 1 / 86400e9),
     **dict.fromkeys(("microsecond", "microseconds", "microsec", "us"), 1 / 86400e6),
     **dict.fromkeys(("millisecond", "milliseconds", "millisec", "msec", "ms"), 1 / 86400e3),
     **dict.fromkeys(("day", "days", "d"), 1.0),
@@ -291,7 +292,7 @@ def clock_of(times: NDArray[Any], units: str = "") -> Clock:
     if not np.issubdtype(times.dtype, np.number) or np.issubdtype(times.dtype, np.complexfloating):
         raise CoordinateError(
             f"Time has dtype {times.dtype}; expected datetime64, cftime or real numbers. "
-            f"Decode it, e.g. `ds['time'] = pd.to_datetime(ds['time'])`."
+            f"Decode it, e.g. `ds['time'] = pd.to_datetime(ds['time'].astype(str))`."
         )
     unit, _, since = units.partition(" since ")
     scale = _DAYS_PER_UNIT.get(unit.strip().lower())
