@@ -276,13 +276,10 @@ def describe(case: Case) -> None:
 
 
 def draw(case: Case, filled: Any, path: Path) -> Path | None:
-    """Save a map of the frame with the most gaps; nothing when it is no map or matplotlib is missing."""
-    try:
-        import matplotlib.pyplot as plt
-        from xgpfill.plotting import comparison
-    except ImportError:
-        print("No map: matplotlib is not installed. Type `pip install xgpfill[plot]`.")
-        return None
+    """Save a map of the frame with the most gaps; nothing when it is no map."""
+    import matplotlib.pyplot as plt
+    from xgpfill.plotting import comparison
+
     chosen = worst_frame(case)
     truth, mean, std = (field.isel(chosen) for field in (case.truth, filled.mean, filled.std()))
     if truth.ndim != 2:

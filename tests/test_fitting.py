@@ -204,10 +204,14 @@ def test_numpy_integers_are_integers() -> None:
 
 
 def test_too_many_observations_for_the_exact_engine_say_how_much_memory_and_name_another(ds: xr.Dataset) -> None:
-    model = ds.sst.gpfill.fit(valid=ds.valid, method=xgpfill.Exact(max_observations=10), scales=1)
-    with pytest.raises(TooManyPointsError, match=r"GiB.*max_observations=10.*method='variational'.*tile=") as raised:
-        model.reconstruct()
+    few = {"valid": ds.valid, "method": xgpfill.Exact(max_observations=10), "scales": 1}
+    said = r"GiB.*max_observations=10.*method='variational'.*tile="
+    with pytest.raises(TooManyPointsError, match=said) as raised:
+        ds.sst.gpfill.fit(**few)  # before anything is learned
     assert isinstance(raised.value, MethodError)
+    in_one_tile = ds.sst.gpfill.fit(**few, tile={"time": 1000})
+    with pytest.raises(TooManyPointsError, match=said):
+        in_one_tile.reconstruct()
 
 
 # Options

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xgpfill import errors as errors
     from xgpfill import metrics as metrics
     from xgpfill import plotting as plotting
+    from xgpfill.dataset import FittedDataset as FittedDataset
     from xgpfill.engines.select import select_method as select_method
     from xgpfill.engines.settings import Exact as Exact
     from xgpfill.engines.settings import Variational as Variational
@@ -45,6 +46,7 @@ _HOMES = {
     "Periodic": "kernels.spec",
     "RationalQuadratic": "kernels.spec",
     "Spectral": "kernels.spec",
+    "FittedDataset": "dataset",
     "FittedModel": "model",
     "Reconstruction": "results",
 }

@@ -116,6 +116,19 @@ class _Accessor:
         """Sample from the last model fitted through this object; see :meth:`FittedModel.sample`."""
         return self._last("sample(n)").sample(n, seed=seed, include_noise=include_noise, progress=progress)
 
+    def condition(self, data: Any, **kwargs: Any) -> Any:
+        """Condition the last model fitted through this object on other data; see :meth:`FittedModel.condition`."""
+        return self._last("condition(da)").condition(data, **kwargs)
+
+    def save(self, path: Any, *, data: bool = True) -> None:
+        """Save the last model fitted through this object; see :meth:`FittedModel.save`."""
+        self._last("save(path)").save(path, data=data)
+
+    @property
+    def hyperparameters(self) -> Any:
+        """Hyperparameters of the last model fitted through this object, in physical units."""
+        return self._last("hyperparameters").hyperparameters
+
     @property
     def model(self) -> Any:
         """The last model fitted through this object."""

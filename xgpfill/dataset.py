@@ -40,6 +40,8 @@ def _own_arguments(arguments: dict[str, Any], name: Hashable) -> dict[str, Any]:
     for key in ("noise", "valid"):
         if isinstance(own.get(key), xr.Dataset):
             own[key] = own[key][name]
+    if isinstance(own.get("hyperparameters"), Mapping) and not isinstance(own["hyperparameters"], xr.Dataset):
+        own["hyperparameters"] = own["hyperparameters"][name]
     return own
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from xgpfill import hyperparameters as tables
 from xgpfill.engines.select import Choice, select_settings
-from xgpfill.engines.settings import Settings, Variational, as_settings
+from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
 from xgpfill.errors import DataError, NoiseError
 from xgpfill.grid.encode import Dims, encode
 from xgpfill.grid.scaling import Scaling
@@ -21,7 +21,15 @@ from xgpfill.learning.blocks import BlockPlan, all_values, draw_blocks, draw_sam
 from xgpfill.learning.calibration import leave_one_out_factor
 from xgpfill.learning.starts import starting_values, summarise
 from xgpfill.model import SMALLEST_NOISE, FittedModel, Halo, KernelLike, Record, Tile, in_memory_as, within_valid
-from xgpfill.options import checked_dtype, checked_seed, plain_sizes, progress_bar, resolve_device, show_progress
+from xgpfill.options import (
+    canonical_sizes,
+    checked_dtype,
+    checked_seed,
+    plain_sizes,
+    progress_bar,
+    resolve_device,
+    show_progress,
+)
 from xgpfill.tiling.plan import check_tiles
 
 if TYPE_CHECKING:
@@ -75,6 +83,7 @@ def fit(
         _scan(da)
     lattice, layout = encode(da, dims=dims, geometry=geometry, directional=directional, valid=valid, errors=errors)
     lattice = within_valid(lattice)
+    options |= {key: canonical_sizes(options[key], layout.axis_names) for key in ("tile", "halo")}
     check_tiles(lattice, options["tile"], options["halo"])
     blocks = draw_blocks(lattice, BlockPlan(), options["seed"])
     observed = all_values(blocks) if lattice.is_lazy else _observed_values(lattice)
@@ -82,6 +91,8 @@ def fit(
     share = observed_share(lattice, options["seed"])
     count = round(share * float(np.prod(lattice.shape)))
     choice = Choice(settings, "named by `method=`") if settings else select_settings(count)
+    if isinstance(choice.settings, Exact) and options["tile"] == "auto" and hyperparameters is None:
+        require_affordable(choice.settings, count)
     prior = build_prior(
         time_kernel, space_kernel, combine=combine, scales=scales,
         num_times=lattice.time.size, num_sites=lattice.space.size, geometry=lattice.space.geometry,

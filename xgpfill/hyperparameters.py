@@ -147,17 +147,13 @@ def as_html(table: list[tuple[str, str, str, str]]) -> str:
 
 
 def unidentified(prior: Prior, lattice: Lattice) -> list[str]:
-    """Terms whose lengthscale is beyond half the extent, so that it trades off against the variance."""
-    found = []
-    for term in prior.terms:
-        for kernel, extent in ((term.time, lattice.time_extent), (term.space, lattice.space.extent)):
-            lengthscale = getattr(kernel, "lengthscale", None)
-            if (
-                lengthscale is not None
-                and not isinstance(kernel, Constant)
-                and extent > 0
-                and float(lengthscale) > extent / 2
-            ):
-                found.append(term.name)
-                break
-    return found
+    """Terms with a lengthscale beyond half the extent, so that it trades off against the variance."""
+    axes = {"time": lattice.time_extent, "space": lattice.space.extent}
+    found: dict[str, None] = {}
+    for path, value, unit, _ in prior.items():
+        if not path.endswith("lengthscale") or unit != AXIS_UNIT or value is None:
+            continue
+        term, axis = path.split(".")[:2]
+        if 0 < axes[axis] < 2 * float(value):
+            found[term] = None
+    return list(found)

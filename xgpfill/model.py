@@ -12,12 +12,12 @@ import xarray as xr
 
 from xgpfill import hyperparameters as tables
 from xgpfill.engines.select import tile_capacity
-from xgpfill.errors import AlignmentError, DataError, NoiseError, NotFittedError
+from xgpfill.errors import AlignmentError, DataError, NoiseError, NotFittedError, listed
 from xgpfill.grid.encode import Layout, encode
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.kernels.spec import Kernel
 from xgpfill.learning.blocks import nearest_known, observed_share
-from xgpfill.options import checked_seed, progress_bar, resolve_device, show_progress
+from xgpfill.options import canonical_sizes, checked_seed, progress_bar, resolve_device, show_progress
 from xgpfill.results import Context, Reconstruction, decode
 from xgpfill.tiling.assemble import lazy_member, member_trend, over_members, run_member, tile_moments
 from xgpfill.tiling.messages import choose_features
@@ -121,6 +121,8 @@ class FittedModel:
     def _notes(self) -> list[str]:
         loose = tables.unidentified(self.prior, self.lattice)
         notes = [] if self.has_data else ["Loaded without data: `condition` it on observations first."]
+        if abs(self.record.calibration - 1.0) >= 0.05:
+            notes.append(f"Variances include a factor of {self.record.calibration:.2f}, calibrated on unseen blocks.")
         if loose:
             notes.append(
                 f"Lengthscale beyond half the extent: variance and lengthscale not separately identified "
@@ -174,7 +176,7 @@ class FittedModel:
                 if noise is None
                 else "The model was fitted with one noise variance; leave `noise=` out."
             )
-        kept = self.valid if valid is None and _still_fits(self.valid, da) else valid
+        kept = self._kept_valid(da) if valid is None else valid
         kept, noise = in_memory_as(da, kept), in_memory_as(da, noise)
         lattice, layout = encode(da, valid=kept, errors=noise, like=self.layout)
         self._require_learned_axes(lattice)
@@ -184,6 +186,17 @@ class FittedModel:
             share=self.share if lattice.is_lazy else observed_share(lattice, 0),
             valid=kept, typical_error=typical(da, noise, self.typical_error),
         )  # fmt: skip
+
+    def _kept_valid(self, da: xr.DataArray) -> xr.DataArray | bool | None:
+        """What was said of the old data's cells, which must hold for the new ones too."""
+        if not set(self.layout.roles.fitted) <= set(da.dims):
+            return None  # which is refused for that reason
+        if isinstance(self.valid, xr.DataArray) and not _same_grid(self.valid, da):
+            raise AlignmentError(
+                f"The `valid` that the model was fitted with, on {listed(self.valid.dims)}, does not lie on the grid "
+                f"of the new data. Give theirs: `condition(da, valid=...)`, or `valid=True` if it exists everywhere."
+            )
+        return self.valid
 
     def _require_learned_axes(self, lattice: Lattice) -> None:
         """Refuse several times where learning saw one: nothing is known of how they go together."""
@@ -240,6 +253,8 @@ class FittedModel:
             latent = field[1] ** 2
             extra = 0.0 if not include_noise else (noise if isinstance(noise, float) else self.layout.canonical(noise))
             spread = self._decoded(latent + extra, kind="variance", note=kind)
+            if include_noise and self.errors is not None:
+                spread.attrs["comment"] = "noise: where no standard error is known, that of the nearest known cell"
         return Reconstruction(mean, spread, Context(self.layout.template, noise, kind))
 
     def _field(self, solver: TileSolver, show: bool) -> Any:
@@ -388,8 +403,9 @@ class FittedModel:
 
     def _solver(self, tile: Tile | None, halo: Halo | None) -> TileSolver:
         """What each tile needs, with the tiles planned for this lattice."""
-        tile = self.options["tile"] if tile is None else tile
-        halo = self.options["halo"] if halo is None else halo
+        names = self.layout.axis_names
+        tile = canonical_sizes(self.options["tile"] if tile is None else tile, names)
+        halo = canonical_sizes(self.options["halo"] if halo is None else halo, names)
         key = repr((tile, halo))
         if key not in self._solvers:
             self._solvers[key] = self._planned(tile, halo)
@@ -497,10 +513,8 @@ def typical(da: xr.DataArray, errors: xr.DataArray | None, otherwise: float | No
     )
 
 
-def _still_fits(valid: xr.DataArray | bool | None, da: xr.DataArray) -> bool:
-    """Whether what was said of the old data's cells holds for the new ones."""
-    if not isinstance(valid, xr.DataArray):
-        return valid is not None
+def _same_grid(valid: xr.DataArray, da: xr.DataArray) -> bool:
+    """Whether every dimension of `valid` is one of the data, with the same labels."""
     try:
         xr.align(valid, da, join="exact", copy=False)
     except ValueError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,6 +46,11 @@ def checked_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise DataError(f"seed={seed!r}: expected an integer of at least zero.")
     return int(seed)
+
+
+def canonical_sizes(sizes: Any, names: Mapping[Hashable, str]) -> Any:
+    """Tile or halo sizes by canonical axis, where they were given by the data's own dimension names."""
+    return {names.get(k, k): v for k, v in sizes.items()} if isinstance(sizes, Mapping) else sizes
 
 
 def plain_sizes(sizes: Any) -> Any:

@@ -165,8 +165,8 @@ class Reconstruction(tuple[Any, Any]):
         """Evaluate both together and keep them on the workers."""
         import dask
 
-        mean, variance = dask.persist(self.mean, self.variance, **kwargs)
-        return Reconstruction(mean, variance, self._context)
+        mean, variance, noise = dask.persist(self.mean, self.variance, self._context.noise, **kwargs)
+        return Reconstruction(mean, variance, Context(self._context.observed, noise, self._context.variance_kind))
 
     def std(self) -> Field:
         """Standard deviation, of the same kind as the variance (``standard_name="… standard_error"``)."""

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from xgpfill.engines.base import WhitenedPosterior
-from xgpfill.engines.settings import Exact
-from xgpfill.errors import TooManyPointsError
+from xgpfill.engines.settings import Exact, require_affordable
 from xgpfill.linalg.dense import cholesky, solve_lower
 
 if TYPE_CHECKING:
@@ -33,13 +32,7 @@ class ExactEngine:
         TooManyPointsError
             When there are more observations than the settings allow.
         """
-        n = len(observations)
-        if n > self.settings.max_observations:
-            raise TooManyPointsError(
-                f"The exact engine would factor a {n} × {n} matrix: {3 * n * n * 8 / 2**30:.1f} GiB, and more than "
-                f"max_observations={self.settings.max_observations}. Type `method='variational'`, smaller tiles "
-                f"(`tile=`), or `method=xgpfill.Exact(max_observations={n})`."
-            )
+        require_affordable(self.settings, len(observations))
         return WhitenedPosterior(covariance, _Whitener(covariance, observations), observations, trend=trend)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from numbers import Integral
 
-from xgpfill.errors import MethodError, listed
+from xgpfill.errors import MethodError, TooManyPointsError, listed
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,21 @@ class Variational:
             raise MethodError(f"Variational(validation={self.validation!r}): expected a share of at least 0, below 1.")
         if self.train not in ("composite", "elbo"):
             raise MethodError(f"Variational(train={self.train!r}): choose 'composite' or 'elbo'.")
+
+
+def require_affordable(settings: Exact, count: int) -> None:
+    """Refuse more observations in one tile than the exact engine is allowed.
+
+    Raises
+    ------
+    TooManyPointsError
+    """
+    if count > settings.max_observations:
+        raise TooManyPointsError(
+            f"The exact engine would factor a {count} × {count} matrix: {3 * count * count * 8 / 2**30:.1f} GiB, and "
+            f"more than max_observations={settings.max_observations}. Type `method='variational'`, smaller tiles "
+            f"(`tile=`), or `method=xgpfill.Exact(max_observations={count})`."
+        )
 
 
 Settings = Exact | Variational

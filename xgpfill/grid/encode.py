@@ -61,6 +61,12 @@ class Layout:
         order = [self.canonical_dims.index(d) for d in self.template.dims]
         return squeezed.transpose(order)
 
+    @property
+    def axis_names(self) -> dict[Hashable, str]:
+        """The user's names of the canonical axes."""
+        own = zip((self.roles.time, self.roles.y_dim, self.roles.x_dim), ("time", "y", "x"), strict=True)
+        return {name: axis for name, axis in own if name is not None}
+
     def axis_sizes(self) -> tuple[int, int, int]:
         """Number of cells along (time, y, x)."""
         sizes = self.template.sizes

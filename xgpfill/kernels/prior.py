@@ -17,10 +17,8 @@ from xgpfill.kernels.spec import (
     Independent,
     Kernel,
     Periodic,
-    Sum,
     as_kernel,
     has_type,
-    is_directional,
     replaced,
     walk,
 )
@@ -96,11 +94,6 @@ class Prior:
     def restricted(self, names: tuple[str, ...]) -> Prior:
         """The prior of the named terms alone."""
         return replace(self, terms=tuple(t for t in self.terms if t.name in names))
-
-    @property
-    def is_directional(self) -> bool:
-        """Whether any space factor needs the two directions apart."""
-        return any(is_directional(term.space) for term in self.terms)
 
 
 def build_prior(
@@ -206,6 +199,3 @@ def _reach(kernel: Kernel) -> float:
     lengths = [getattr(k, "lengthscale", None) for _, k in walk(kernel) if not isinstance(k, Periodic)]
     reaches = [float(length) for length in lengths if length is not None]
     return max(reaches, default=0.0)
-
-
-__all__ = ["Prior", "Sum", "Term", "build_prior", "ordered", "resolve_brownian"]
