@@ -188,7 +188,8 @@ def _background(grid: _Grid) -> Floats:
     season = -5.0 * np.cos(2 * np.pi * (day_of_year - 45.0) / 365.25)
     front = 0.8 * np.sin(2 * np.pi * grid.lon / 9.0)
     gradient = -0.45 * (grid.lat[:, None] + front - 40.0)
-    return 18.0 + season[:, None, None] + gradient
+    found: Floats = 18.0 + season[:, None, None] + gradient
+    return found
 
 
 def _eddies(grid: _Grid, rng: np.random.Generator) -> Floats:
