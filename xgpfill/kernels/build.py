@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gpytorch
 import torch
 
-from xgpfill.kernels.evaluate import Lags, correlation
-from xgpfill.kernels.spec import Constant
+from xgpfill.kernels.evaluate import Lags, prior_covariance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,11 +45,4 @@ class PriorKernel(gpytorch.kernels.Kernel):  # type: ignore[misc]
         make = Lags if diag else Lags.matrix
         time = make(x1[..., :1], x2[..., :1], "time")
         space = make(x1[..., 1:], x2[..., 1:], self._geometry)
-        total: Any = 0.0
-        for term in self.prior().terms:
-            part: Any = term.variance
-            for kernel, lags in ((term.time, time), (term.space, space)):
-                if not isinstance(kernel, Constant):
-                    part = part * correlation(kernel, lags)
-            total = total + (part if part.ndim else part.expand(time.distance.shape))
-        return total  # type: ignore[no-any-return]
+        return prior_covariance(self.prior(), time, space)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
+
+    from xgpfill.kernels.prior import Prior
 
 
 class Lags:
@@ -91,6 +93,18 @@ def correlation(kernel: Kernel, lags: Lags) -> Tensor:
     except KeyError:
         raise KernelError(f"No evaluator for kernel {kernel!r}.") from None
     return evaluate(kernel, lags)
+
+
+def prior_covariance(prior: Prior, time: Lags, space: Lags) -> Tensor:
+    """Σ_j v_j k_time,j k_space,j at every lag, differentiable in whatever hyperparameters are tensors."""
+    total = torch.zeros_like(time.distance)
+    for term in prior.terms:
+        part: Any = term.variance
+        for kernel, lags in ((term.time, time), (term.space, space)):
+            if not isinstance(kernel, Constant):
+                part = part * correlation(kernel, lags)
+        total = total + part
+    return total
 
 
 class _MaternCorrelation(torch.autograd.Function):

@@ -44,11 +44,7 @@ def read_window(lattice: Lattice, member: tuple[int, ...], window: Window) -> Ob
         When the window holds an infinite value.
     """
     values = np.asarray(lattice.window(lattice.values, member, window), dtype=np.float64)
-    if np.isinf(values).any():
-        raise DataError(
-            f"The data hold an infinite value within time steps {int(window[0][0])} to {int(window[0][-1])}. "
-            f"Make them gaps: `da.where(np.isfinite(da))`."
-        )
+    require_finite(values, window)
     observed = np.isfinite(values)
     if lattice.valid is not None:
         observed &= np.asarray(lattice.window(lattice.valid, member, window))
@@ -62,6 +58,20 @@ def read_window(lattice: Lattice, member: tuple[int, ...], window: Window) -> Ob
     sites = lattice.space.coordinates[np.ix_(window[1], window[2])].reshape(ny * nx, -1)
     points = Points(lattice.time[window[0]], sites, t, y * nx + x)
     return Observations(points, values[observed], noise)
+
+
+def require_finite(values: Any, window: Window) -> None:
+    """Refuse infinite values, naming the time steps of the window they were read from.
+
+    Raises
+    ------
+    DataError
+    """
+    if np.isinf(values).any():
+        raise DataError(
+            f"The data hold an infinite value within time steps {int(window[0].min())} to {int(window[0].max())}. "
+            f"Make them gaps: `da.where(np.isfinite(da))`."
+        )
 
 
 def whole(lattice: Lattice) -> Window:

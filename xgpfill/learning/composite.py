@@ -16,8 +16,7 @@ import numpy as np
 import torch
 
 from xgpfill.errors import NumericalError, XgpfillWarning
-from xgpfill.kernels.evaluate import Lags, correlation
-from xgpfill.kernels.spec import Constant
+from xgpfill.kernels.evaluate import Lags, prior_covariance
 from xgpfill.learning.starts import AxisSummary, bounds_of
 
 if TYPE_CHECKING:
@@ -152,15 +151,7 @@ class Block:
 
     def covariance(self, prior: Prior) -> torch.Tensor:
         """The covariance of the block's field, differentiable in the prior's hyperparameters."""
-        total: Any = 0.0
-        for term in prior.terms:
-            part: Any = term.variance
-            for kernel, lags in ((term.time, self.time), (term.space, self.space)):
-                if not isinstance(kernel, Constant):
-                    part = part * correlation(kernel, lags)
-            total = total + part
-        size = self.values.numel()
-        return total if total.ndim == 2 else total.expand(size, size)  # type: ignore[no-any-return]
+        return prior_covariance(prior, self.time, self.space)
 
 
 class _Problem:

@@ -11,11 +11,10 @@ import torch
 
 from xgpfill.engines.select import build_engine
 from xgpfill.engines.settings import Exact, Settings
-from xgpfill.errors import DataError
 from xgpfill.grid.lattice import FloatArray, Lattice, Window
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.covariance import Covariance
-from xgpfill.learning.blocks import read_window
+from xgpfill.learning.blocks import read_window, require_finite
 from xgpfill.tiling.messages import Information, SlowFeatures, ToldLaw
 
 if TYPE_CHECKING:
@@ -73,11 +72,7 @@ class TileSolver:
     def observations(self, window: Window, values: Any, errors: Any) -> Observations:
         """The observed cells of a window, standardised; `values` may have a leading axis of draws, gaps alike."""
         first = values if values.ndim == 3 else values[0]
-        if np.isinf(first).any():
-            raise DataError(
-                f"The data hold an infinite value within time steps {int(window[0].min())} to {int(window[0].max())}. "
-                f"Make them gaps: `da.where(np.isfinite(da))`."
-            )
+        require_finite(first, window)
         local: Window = tuple(np.arange(n) for n in first.shape)  # type: ignore[assignment]
         t, y, x = window
         space = replace(self.frame.space, coordinates=self.frame.space.coordinates[np.ix_(y, x)])
