@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import xarray as xr
 import xgpfill
-from xgpfill.datasets import synthetic_sst
 from xgpfill.errors import NotFittedError, VariableError, XgpfillError, XgpfillWarning
 from xgpfill.fitting import fit
 
@@ -18,17 +17,6 @@ if TYPE_CHECKING:
     from xgpfill.model import FittedModel
 
 CUBE = ("time", "lat", "lon")
-
-
-@pytest.fixture(scope="module")
-def ds() -> xr.Dataset:
-    cube = synthetic_sst(days=8, nlat=8, nlon=9)
-    return cube.assign(sst=cube.sst.astype(float), truth=cube.truth.astype(float))
-
-
-@pytest.fixture(scope="module")
-def model(ds: xr.Dataset) -> FittedModel:
-    return ds.sst.gpfill.fit(valid=ds.valid, method="exact")
 
 
 @pytest.fixture(scope="module")

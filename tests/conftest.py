@@ -1,0 +1,24 @@
+"""Fixtures that several test modules share: a tiny field and the model of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import xgpfill  # noqa: F401  (registers .gpfill)
+from xgpfill.datasets import synthetic_sst
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from xgpfill.model import FittedModel
+
+
+@pytest.fixture(scope="module")
+def ds() -> xr.Dataset:
+    cube = synthetic_sst(days=8, nlat=8, nlon=9)
+    return cube.assign(sst=cube.sst.astype(float), truth=cube.truth.astype(float))
+
+
+@pytest.fixture(scope="module")
+def model(ds: xr.Dataset) -> FittedModel:
+    return ds.sst.gpfill.fit(valid=ds.valid, method="exact")
