@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from xgpfill.engines.select import select_method as select_method
     from xgpfill.engines.settings import Exact as Exact
     from xgpfill.engines.settings import Variational as Variational
+    from xgpfill.kernels.outside import FromFunction as FromFunction
+    from xgpfill.kernels.outside import FromGPyTorch as FromGPyTorch
     from xgpfill.kernels.spec import RBF as RBF
     from xgpfill.kernels.spec import Brownian as Brownian
     from xgpfill.kernels.spec import Constant as Constant
@@ -39,6 +41,8 @@ _HOMES = {
     "Exact": "engines.settings",
     "Variational": "engines.settings",
     "load": "model",
+    "FromFunction": "kernels.outside",
+    "FromGPyTorch": "kernels.outside",
     "RBF": "kernels.spec",
     "Brownian": "kernels.spec",
     "Constant": "kernels.spec",

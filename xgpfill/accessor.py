@@ -9,7 +9,7 @@ import xarray as xr
 from xgpfill.errors import NotFittedError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from xgpfill.dataset import FittedDataset
     from xgpfill.engines.settings import Settings
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xgpfill.results import Reconstruction
 
     Dims = Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None
-    KernelLike = Kernel | str | None
+    KernelLike = Kernel | Callable[..., Any] | str | None
     Sizes = str | Mapping[str, int]
 
 _FIT_DOC = """Learn the covariance of the gappy field and condition on its observations.
@@ -32,7 +32,8 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
         time_kernel, space_kernel : str, Kernel or None
             "matern12", "matern32", "matern52", "rbf", "rational_quadratic", "periodic", "spectral", "brownian" (time),
             "constant", or an object such as ``xgpfill.Matern(1.5, lengthscale=30.0)``; they compose with ``+`` and
-            ``*``. Lengthscales are in days and km. None: no correlation along that axis.
+            ``*``. Lengthscales are in days and km. None: no correlation along that axis. A GPyTorch kernel or a
+            function of two arrays of coordinates is accepted too; see ``xgpfill.FromFunction``.
         combine : {{"anova", "product", "sum"}}, optional
             "anova" (default): a static space term, a common time term and `scales` space-time products. A fixed kernel,
             or None on one side, implies "product".

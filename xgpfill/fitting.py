@@ -15,6 +15,7 @@ from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, 
 from xgpfill.errors import DataError, NoiseError
 from xgpfill.grid.encode import Dims, encode
 from xgpfill.grid.scaling import Scaling
+from xgpfill.kernels.check import check_outside
 from xgpfill.kernels.prior import Prior, build_prior, ordered, resolve_brownian
 from xgpfill.kernels.spec import as_kernel, is_directional
 from xgpfill.learning.blocks import BlockPlan, all_values, draw_blocks, draw_sample, observed_share
@@ -97,6 +98,7 @@ def fit(
         time_kernel, space_kernel, combine=combine, scales=scales,
         num_times=lattice.time.size, num_sites=lattice.space.size, geometry=lattice.space.geometry,
     )  # fmt: skip
+    check_outside(prior, lattice, options["seed"])
     prior = resolve_brownian(prior, lattice.time.min() - lattice.time_step, lattice.time_extent + lattice.time_step)
     prior = _with_noise(prior, noise, scaling)
     record = Record(choice=str(choice))

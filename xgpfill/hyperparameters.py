@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.errors import KernelError, listed
+from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.spec import AXIS_FREQUENCY, AXIS_UNIT, Constant, Independent, Kernel, Matern
 from xgpfill.results import squared
 
@@ -118,6 +119,7 @@ def described(kernel: Kernel, unit: str) -> str:
         sign = " + " if type(kernel).__name__ == "Sum" else " × "
         return sign.join(described(part, unit) for part in kernel.parts)
     name = f"Matérn-{int(2 * kernel.nu)}/2" if isinstance(kernel, Matern) else type(kernel).__name__
+    name = kernel.name if isinstance(kernel, Outside) else name
     numbers = []
     for key, marker in kernel.parameter_units().items():
         value = getattr(kernel, key)

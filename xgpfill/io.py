@@ -17,6 +17,7 @@ from xgpfill.files import uniform_chunks, written_whole
 from xgpfill.grid.dims import Roles
 from xgpfill.grid.metric import Clock, Metric
 from xgpfill.grid.scaling import Scaling
+from xgpfill.kernels.outside import FromFunction, FromGPyTorch, Outside
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.kernels.spec import TYPES
 
@@ -28,14 +29,18 @@ FORMAT = 1
 
 _PLAIN: dict[str, type] = {
     **TYPES,
-    **{cls.__name__: cls for cls in (Prior, Term, Roles, Metric, Clock, Scaling, *METHODS.values())},
+    **{
+        cls.__name__: cls
+        for cls in (FromFunction, FromGPyTorch, Prior, Term, Roles, Metric, Clock, Scaling, *METHODS.values())
+    },
 }
 
 
 def to_plain(value: Any) -> Any:
-    """A spec as JSON-ready data; its type's name under ``"type"``."""
+    """A spec as JSON-ready data, its type's name under ``"type"``; without the functions that users brought."""
     if is_dataclass(value) and not isinstance(value, type):
-        content = {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
+        kept = [f.name for f in fields(value) if not (isinstance(value, Outside) and f.name == "function")]
+        content = {name: to_plain(getattr(value, name)) for name in kept}
         return {"type": type(value).__name__, **content}
     if isinstance(value, tuple):
         return {"type": "tuple", "items": [to_plain(v) for v in value]}

@@ -15,7 +15,7 @@ from xgpfill.engines.select import tile_capacity
 from xgpfill.errors import AlignmentError, DataError, NoiseError, NotFittedError, listed
 from xgpfill.grid.encode import Layout, encode
 from xgpfill.grid.lattice import Lattice, Space
-from xgpfill.kernels.spec import Kernel
+from xgpfill.kernels.prior import with_outside
 from xgpfill.learning.blocks import nearest_known, observed_share
 from xgpfill.options import canonical_sizes, checked_seed, progress_bar, resolve_device, show_progress
 from xgpfill.results import Context, Reconstruction, decode
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from xgpfill.grid.scaling import Scaling
     from xgpfill.kernels.prior import Prior
 
-KernelLike = Kernel | str | None
+KernelLike = Any
+"""A kernel object, its name, a GPyTorch kernel, a function of two arrays, or None."""
 Tile = str | Mapping[str, int]
 Halo = str | int | Mapping[str, int]
 SMALLEST_NOISE = 1e-8
@@ -440,13 +441,15 @@ class FittedModel:
         return float(prior.noise) if self.errors is not None else max(float(prior.noise), SMALLEST_NOISE)
 
 
-def load(path: str | Path) -> FittedModel:
+def load(path: str | Path, *, kernels: Mapping[str, Any] | None = None) -> FittedModel:
     """Read a saved model.
 
     Parameters
     ----------
     path : path
         What :meth:`FittedModel.save` wrote.
+    kernels : mapping of name to kernel, optional
+        The GPyTorch kernels and functions that the model was fitted with; files never hold them.
 
     Returns
     -------
@@ -457,6 +460,8 @@ def load(path: str | Path) -> FittedModel:
     ------
     FileFormatError
         When it is no such file, or of a newer format.
+    KernelError
+        When a kernel that was brought is not given back.
 
     Examples
     --------
@@ -478,7 +483,8 @@ def load(path: str | Path) -> FittedModel:
         space = Space(np.zeros((0, 0, 2)), layout.metric.geometry, layout.metric.unit)
         lattice = Lattice(values=None, time=np.zeros(0), space=space)
     return FittedModel(
-        prior=parts["prior"], scaling=parts["scaling"], settings=parts["settings"], lattice=lattice, layout=layout,
+        prior=with_outside(parts["prior"], kernels), scaling=parts["scaling"], settings=parts["settings"],
+        lattice=lattice, layout=layout,
         options={**parts["options"], "device": resolve_device("auto")}, record=Record(**parts["record"]),
         share=parts["share"], valid=valid, errors=stored.errors, typical_error=parts["typical_error"],
         has_data=stored.has_data, learned_shape=parts["learned_shape"],

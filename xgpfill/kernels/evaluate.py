@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import torch
 
 from xgpfill.errors import KernelError
 from xgpfill.grid.metric import EARTH_RADIUS_KM
+from xgpfill.kernels.outside import FromFunction, FromGPyTorch, positive_parameters
 from xgpfill.kernels.spec import (
     RBF,
     Brownian,
@@ -25,10 +27,11 @@ from xgpfill.kernels.spec import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
+    from xgpfill.kernels.outside import Outside
     from xgpfill.kernels.prior import Prior
 
 
@@ -78,6 +81,15 @@ class Lags:
             wrapped = torch.remainder(turn + math.pi, 2 * math.pi) - math.pi
             return (EARTH_RADIUS_KM * wrapped, self.first[..., 2] - self.second[..., 2])
         return tuple(self.first[..., k] - self.second[..., k] for k in range(self.first.shape[-1]))
+
+    @cached_property
+    def pairs(self) -> tuple[Tensor, Tensor, bool]:
+        """The two sets (..., n, d) and (..., m, d) when every one meets every other (True); else the pairs, (n, d)."""
+        first, second = self.first, self.second
+        if first.ndim >= 3 and first.shape[-2] == 1 and second.shape[-3] == 1:
+            return first[..., 0, :], second[..., 0, :, :], True
+        shape = torch.broadcast_shapes(first.shape, second.shape)  # type: ignore[no-untyped-call]
+        return first.expand(shape), second.expand(shape), False
 
 
 def correlation(kernel: Kernel, lags: Lags) -> Tensor:
@@ -196,6 +208,93 @@ def _product(kernel: Product, lags: Lags) -> Tensor:
     return math.prod(correlation(part, lags) for part in kernel.parts)  # type: ignore[return-value]
 
 
+FUNCTION_ROWS = 256
+"""Pairs that are evaluated as one small matrix, of which only the diagonal is wanted."""
+
+
+def _from_function(kernel: FromFunction, lags: Lags) -> Tensor:
+    first, second, every = lags.pairs
+    a, b = first.detach(), second.detach()
+    if every:
+        batches = [_called(kernel, x, y) for x, y in zip(*_batched(a, b), strict=True)]
+        return torch.stack(batches).reshape(*a.shape[:-2], a.shape[-2], b.shape[-2]).to(first)
+    a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
+    rows = [slice(i, i + FUNCTION_ROWS) for i in range(0, len(a), FUNCTION_ROWS)]
+    parts = [_called(kernel, a[i], b[i]).diagonal() for i in rows]
+    return torch.cat(parts).reshape(first.shape[:-1]).to(first)
+
+
+def _batched(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Leading dimensions as one."""
+    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call]
+    return (
+        a.expand(*lead, *a.shape[-2:]).reshape(-1, *a.shape[-2:]),
+        b.expand(*lead, *b.shape[-2:]).reshape(-1, *b.shape[-2:]),
+    )
+
+
+def _called(kernel: FromFunction, a: Tensor, b: Tensor) -> Tensor:
+    """What the user's function makes of two sets, checked."""
+    x, y = (t.double().cpu().numpy() for t in (a, b))
+    with _blamed(kernel, x.shape, y.shape):
+        found = torch.as_tensor(kernel.function(x, y), dtype=torch.float64)
+    if found.shape != (len(x), len(y)):
+        raise KernelError(
+            f"The kernel {kernel.name!r} gave an array of shape {tuple(found.shape)} for coordinates of shapes "
+            f"{x.shape} and {y.shape}; expected {(len(x), len(y))}, the covariance of every first point with every "
+            f"second one."
+        )
+    return found
+
+
+class _GPyTorchCall(torch.nn.Module):
+    """A GPyTorch kernel as a function of its raw hyperparameters."""
+
+    def __init__(self, kernel: torch.nn.Module) -> None:
+        super().__init__()
+        self.kernel = kernel
+
+    def forward(self, a: Tensor, b: Tensor, *, diag: bool) -> Tensor:
+        """The covariance matrix, or its diagonal, as a plain tensor."""
+        found = self.kernel(a, b, diag=diag)
+        dense: Tensor = found if diag else found.to_dense()
+        return dense
+
+
+def _from_gpytorch(kernel: FromGPyTorch, lags: Lags) -> Tensor:
+    first, second, every = lags.pairs
+    values = iter(kernel.parameters or ())
+    raws = {}
+    for name, raw, constraint in positive_parameters(kernel.function):
+        numbers = [torch.as_tensor(next(values), dtype=torch.float64) for _ in range(raw.numel())]
+        raws[f"kernel.{name}"] = constraint.inverse_transform(torch.stack(numbers).reshape(raw.shape))
+    with _blamed(kernel, tuple(first.shape), tuple(second.shape)):
+        call = _GPyTorchCall(kernel.function)
+        found = torch.func.functional_call(call, raws, (first.double(), second.double()), {"diag": not every})
+    wanted = (*first.shape[:-1], second.shape[-2]) if every else first.shape[:-1]
+    if found.shape != wanted:
+        raise KernelError(f"The kernel {kernel.name!r} gave shape {tuple(found.shape)}, expected {tuple(wanted)}.")
+    answer: Tensor = found.to(first)
+    return answer
+
+
+@contextmanager
+def _blamed(kernel: Outside, a: tuple[int, ...], b: tuple[int, ...]) -> Iterator[None]:
+    """An error inside a user's kernel named as such."""
+    if kernel.function is None:
+        raise KernelError(
+            f"This model was saved without its kernel {kernel.name!r}. Give it back: "
+            f"`xgpfill.load(path, kernels={{{kernel.name!r}: kernel}})`."
+        )
+    try:
+        yield
+    except Exception as error:
+        raise KernelError(
+            f"The kernel {kernel.name!r} failed on coordinates of shapes {a} and {b} with {type(error).__name__}: "
+            f"{error}. It must take days (n, 1) along time, or km in space ((n, 3) on the sphere, (n, 2) on a plane)."
+        ) from error
+
+
 _EVALUATORS: dict[type[Kernel], Callable[..., Tensor]] = {
     Matern: _matern,
     RBF: _rbf,
@@ -207,6 +306,8 @@ _EVALUATORS: dict[type[Kernel], Callable[..., Tensor]] = {
     Independent: _independent,
     Sum: _sum,
     Product: _product,
+    FromFunction: _from_function,
+    FromGPyTorch: _from_gpytorch,
 }
 
 

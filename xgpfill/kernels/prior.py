@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from xgpfill.errors import KernelError, listed
+from xgpfill.kernels.outside import FromGPyTorch, Outside, with_function
 from xgpfill.kernels.spec import (
     Brownian,
     Constant,
@@ -24,7 +25,7 @@ from xgpfill.kernels.spec import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from xgpfill.kernels.spec import Number
 
@@ -84,6 +85,15 @@ class Prior:
             own["variance"] = values.get(f"{term.name}.variance", term.variance)
             terms.append(replace(term, **own))
         return replace(self, terms=tuple(terms), noise=values.get("noise", self.noise))
+
+    def mapped(self, change: Callable[[Kernel], Kernel]) -> Prior:
+        """The same prior with every simple kernel replaced by what `change` makes of it."""
+
+        def changed(kernel: Kernel) -> Kernel:
+            return kernel.with_parts(tuple(map(changed, kernel.parts))) if kernel.parts else change(kernel)
+
+        terms = tuple(replace(t, time=changed(t.time), space=changed(t.space)) for t in self.terms)
+        return replace(self, terms=terms)
 
     def scaled(self, factor: float, *, noise: bool = True) -> Prior:
         """The prior of the field times sqrt(`factor`): every variance (and the noise) times `factor`."""
@@ -163,6 +173,8 @@ def _sum(time: Kernel, space: Kernel, _: int) -> tuple[Term, ...]:
 
 def _unnumbered(kernel: Kernel) -> Kernel:
     """The family of a kernel: same types, no numbers given, nothing fixed."""
+    if isinstance(kernel, Outside):  # its numbers belong to what was given
+        return replace(kernel, fixed=False) if isinstance(kernel, FromGPyTorch) else kernel
     blank: dict[str, Any] = dict.fromkeys(kernel.parameter_units())
     if hasattr(kernel, "fixed"):
         blank["fixed"] = False
@@ -178,9 +190,52 @@ def resolve_brownian(prior: Prior, start: float, extent: float) -> Prior:
     def resolved(kernel: Kernel) -> Kernel:
         if isinstance(kernel, Brownian) and kernel.start is None:
             return replace(kernel, start=start, extent=extent)
-        return kernel.with_parts(tuple(resolved(part) for part in kernel.parts))
+        return kernel
 
-    return replace(prior, terms=tuple(replace(t, time=resolved(t.time)) for t in prior.terms))
+    return prior.mapped(resolved)
+
+
+def outside_kernels(prior: Prior) -> dict[str, Outside]:
+    """The kernels that users brought, by name.
+
+    Raises
+    ------
+    KernelError
+        When two of them share a name.
+    """
+    found: dict[str, Outside] = {}
+    for term in prior.terms:
+        for axis in AXES:
+            for _, kernel in walk(getattr(term, axis)):
+                if not isinstance(kernel, Outside):
+                    continue
+                if found.setdefault(kernel.name, kernel).function is not kernel.function:
+                    raise KernelError(
+                        f"Two kernels have the name {kernel.name!r}. Name them apart, e.g. "
+                        f"`xgpfill.FromFunction(f, name='{kernel.name}2')`."
+                    )
+    return found
+
+
+def with_outside(prior: Prior, kernels: Mapping[str, Any] | None) -> Prior:
+    """A prior read from a file with the kernels that users brought given back, by name.
+
+    Raises
+    ------
+    KernelError
+        When one is missing, of another kind, or not part of the prior.
+    """
+    given, wanted = dict(kernels or {}), outside_kernels(prior)
+    missing, unknown = [n for n in wanted if n not in given], [n for n in given if n not in wanted]
+    if missing:
+        raise KernelError(
+            f"The model was saved without the kernels that you brought: {listed(missing)}. Give them back: "
+            f"`xgpfill.load(path, kernels={{{missing[0]!r}: kernel}})`."
+        )
+    if unknown:
+        raise KernelError(f"kernels= names {listed(unknown)}; the model holds {listed(wanted) or 'no such kernel'}.")
+    made = {name: with_function(kernel, given[name]).function for name, kernel in wanted.items()}
+    return prior.mapped(lambda k: replace(k, function=made[k.name]) if isinstance(k, Outside) else k)
 
 
 def ordered(prior: Prior) -> Prior:

@@ -176,7 +176,7 @@ class Spectral(Kernel):
                     f"Spectral({name}={value!r}): expected a tuple of {self.num_components} positive numbers, "
                     f"one for each component, or None to learn them."
                 )
-            _require_numbers("Spectral", name, value)
+            require_numbers("Spectral", name, value)
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class Sum(Kernel):
     def __post_init__(self) -> None:
         if self.weights is not None and len(self.weights) != len(self.parts):
             raise KernelError(f"Sum has {len(self.parts)} parts but {len(self.weights)} weights; give one for each.")
-        _require_numbers("Sum", "weights", self.weights or ())
+        require_numbers("Sum", "weights", self.weights or ())
 
 
 @dataclass(frozen=True)
@@ -243,8 +243,8 @@ TYPES: dict[str, type[Kernel]] = {
 }
 
 
-def as_kernel(kernel: Kernel | str | None) -> Kernel:
-    """Read a kernel from its name, object or None (independent along the axis).
+def as_kernel(kernel: Any) -> Kernel:
+    """Read a kernel from its name, object, a GPyTorch kernel, a function, or None (independent along the axis).
 
     Raises
     ------
@@ -262,9 +262,15 @@ def as_kernel(kernel: Kernel | str | None) -> Kernel:
         return kernel
     if isinstance(kernel, str) and kernel.lower() in KERNELS:
         return KERNELS[kernel.lower()]
+    from xgpfill.kernels.outside import as_outside
+
+    outside = as_outside(kernel)
+    if outside is not None:
+        return outside
     raise KernelError(
         f"Unknown kernel {kernel!r}. Known names are {listed(KERNELS)}; or give a kernel object, "
-        f"e.g. `xgpfill.Matern(nu=1.5, lengthscale=30.0)`, or None for no correlation along the axis."
+        f"e.g. `xgpfill.Matern(nu=1.5, lengthscale=30.0)`, a GPyTorch kernel, a function of two arrays of coordinates, "
+        f"or None for no correlation along the axis."
     )
 
 
@@ -303,7 +309,8 @@ def _in_range(value: object, *, zero: bool) -> bool:
     return 0 < float(value) < float("inf") or (zero and value == 0)
 
 
-def _require_numbers(owner: str, name: str, values: tuple[object, ...]) -> None:
+def require_numbers(owner: str, name: str, values: tuple[object, ...]) -> None:
+    """Refuse a vector of hyperparameters that are not finite and at least zero."""
     if not all(_in_range(value, zero=True) for value in values):
         raise KernelError(f"{owner}({name}={values!r}): expected finite numbers of at least zero.")
 

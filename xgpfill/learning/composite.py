@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 PRIOR_SD = 2.5
 """Standard deviation of the weak prior on the log of each hyperparameter around its start."""
 NOISY_SHARE = 0.9
+VECTORS = ("weights", "frequencies", "bandwidths", "parameters")
+"""Hyperparameters that hold several numbers."""
 FAILED = 1e10
 """The objective where a covariance cannot be factored."""
 
@@ -75,7 +77,7 @@ class Packing:
         found: dict[str, Any] = {}
         at = 0
         for path, size in self.sizes.items():
-            vector = path.endswith(("weights", "frequencies", "bandwidths"))
+            vector = path.endswith(VECTORS)
             found[path] = tuple(numbers[at : at + size]) if vector else numbers[at]
             at += size
         return found

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xgpfill.kernels.outside import FromGPyTorch, positive_parameters
 from xgpfill.kernels.prior import AXES, Prior, Term
 from xgpfill.kernels.spec import (
     DIMENSIONLESS,
+    RBF,
     Brownian,
     Constant,
     Independent,
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray, Lattice
     from xgpfill.grid.points import Observations
 
+GPYTORCH_DEFAULT = float(np.log(2.0))
+"""What GPyTorch's lengthscales are when nobody has set them: the softplus of zero."""
 FIRST_NOISE = 0.02
 """Share of the variance taken for noise at the start."""
 
@@ -133,6 +137,9 @@ def starting_values(prior: Prior, axes: dict[str, AxisSummary], *, noise_is_scal
         for axis in AXES:
             stretch = _stretch(term, prior)
             for path, kernel in walk(getattr(term, axis)):
+                if isinstance(kernel, FromGPyTorch) and not kernel.fixed:
+                    values[f"{term.name}.{axis}.{path}parameters"] = _gpytorch_starts(kernel, axes[axis], stretch)
+                    continue
                 found = _kernel_starts(kernel, axes[axis], stretch)
                 values |= {f"{term.name}.{axis}.{path}{n}": v for n, v in found.items() if getattr(kernel, n) is None}
     if prior.noise is None:
@@ -176,6 +183,21 @@ def _kernel_starts(kernel: Kernel, axis: AxisSummary, stretch: float) -> dict[st
     return dict.fromkeys(kernel.parameter_units(), lengthscale)
 
 
+def _gpytorch_starts(kernel: FromGPyTorch, axis: AxisSummary, stretch: float) -> tuple[float, ...]:
+    """Its own numbers, except lengths that still are GPyTorch's default: those are guessed from the data."""
+    guesses = {
+        "lengthscale": _kernel_starts(RBF(), axis, stretch)["lengthscale"],
+        "period_length": _kernel_starts(Periodic(), axis, stretch)["period"],
+    }
+    found: list[float] = []
+    assert kernel.parameters is not None
+    for name, raw, _ in positive_parameters(kernel.function):
+        own = [float(v) for v in kernel.parameters[len(found) : len(found) + raw.numel()]]
+        guess = guesses.get(name.rsplit(".", 1)[-1].removeprefix("raw_"))
+        found += [guess if guess is not None and abs(v - GPYTORCH_DEFAULT) < 1e-6 else v for v in own]
+    return tuple(found)
+
+
 def bounds_of(path: str, unit: str, axes: dict[str, AxisSummary]) -> tuple[float, float]:
     """Smallest and largest value a hyperparameter may take while it is learned (standardised units)."""
     name = path.rsplit(".", 1)[-1]
@@ -189,5 +211,6 @@ def bounds_of(path: str, unit: str, axes: dict[str, AxisSummary]) -> tuple[float
         "bandwidths": (0.01 / axis.extent, 1.0 / axis.step),
         "offset": (1e-3 * axis.step, 100 * axis.extent),
         "weights": (1e-3, 1e3),
+        "parameters": (1e-6, 1e8),
         **periodic,
     }[name]

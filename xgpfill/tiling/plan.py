@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xgpfill.errors import DimensionError, listed
+from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.prior import AXES, Prior
 from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, Periodic, Spectral, walk
 
@@ -185,7 +186,7 @@ def _smootherstep(x: FloatArray) -> FloatArray:
 
 def reach(kernel: Kernel) -> float:
     """How far a kernel correlates, in its axis' unit; infinite for one that never decays."""
-    if isinstance(kernel, (Constant, Periodic, Brownian)):
+    if isinstance(kernel, (Constant, Periodic, Brownian, Outside)):
         return float("inf")
     if isinstance(kernel, Independent):
         return 0.0
