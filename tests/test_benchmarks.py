@@ -1,0 +1,243 @@
+"""The yardstick: cases in, a table and JSON out; peers beside; failures told, not raised."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from xgpfill.datasets import synthetic_sst
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import xarray as xr
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+NAMES = ("common", "ours", "peers", "measure", "cases")
+RECORDED = {"method": "pencil", "rmse": 3.25, "mae": 2.0, "crps": None, "cov95": None, "seconds": 86400}
+
+
+class Benchmarks:
+    """The modules of the folder, which is no package."""
+
+    common: ModuleType
+    ours: ModuleType
+    peers: ModuleType
+    measure: ModuleType
+    cases: ModuleType
+
+
+@pytest.fixture(scope="module")
+def bench() -> Any:
+    found = Benchmarks()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        for name in NAMES:
+            setattr(found, name, import_module(name))
+        yield found
+    for name in NAMES:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> xr.Dataset:
+    return synthetic_sst(days=4, nlat=8, nlon=9).rename(sst="obs")
+
+
+@pytest.fixture(scope="module")
+def folder(tiny: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cases")
+    tiny.to_netcdf(path / "tiny.nc")
+    (path / "peers.json").write_text(json.dumps({"cases": {"tiny": [RECORDED]}}))
+    return path
+
+
+@pytest.fixture
+def case(bench: Any, tiny: xr.Dataset) -> Any:
+    return bench.common.Case("tiny", tiny.obs, tiny.truth, tiny.valid)
+
+
+def test_the_command_prints_and_saves_every_case_and_tells_of_the_broken_one(bench, tiny, folder, tmp_path, capsys):
+    for name in ("peers.json", "tiny.nc"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    tiny.drop_vars("truth").to_netcdf(tmp_path / "broken.nc")
+    out = tmp_path / "results"
+    bench.cases.main([str(tmp_path), "--method", "exact", "--threads", "1", "--save", "--results", str(out)])
+
+    printed = capsys.readouterr().out
+    assert "failed: ValueError: broken.nc has the variables ['obs', 'valid']" in printed
+    (own,) = [line for line in printed.splitlines() if line.startswith("xgpfill exact")]
+    assert len(own.split()) == 2 + 8  # the name in two words, then one number a column
+    (peer,) = [line for line in printed.splitlines() if line.startswith("recorded: pencil")]
+    assert peer.split()[2:] == ["3.25", "2", "-", "-", "-", "-", "8.64e+04", "-"]
+
+    results = json.loads((out / "exact.json").read_text())
+    assert results["threads"] == 1
+    assert results["packages"]["numpy"] == np.__version__
+    assert results["peers"] == []
+    broken, row = results["cases"]
+    assert (broken["case"], row["case"]) == ("broken", "tiny")
+    assert "needs ['obs', 'truth', 'valid']: ['truth'] missing" in broken["error"]
+    assert row["total_seconds"] == pytest.approx(row["learn_seconds"] + row["solve_seconds"])
+    assert row["peak_memory_gib"] > 0.05
+    assert 0 < row["crps"] < row["mae"] < row["rmse"]
+
+
+@pytest.mark.slow
+def test_the_mean_alone_stands_beside_the_interpolator_with_its_ratio(bench, folder, tmp_path, capsys):
+    bench.cases.main([
+        str(folder), "--method", "exact", "--mean-only", "--threads", "1", "--repeat", "2", "--save",
+        "--results", str(tmp_path),
+    ])  # fmt: skip
+    assert "xgpfill exact, mean alone took " in capsys.readouterr().out
+    results = json.loads((tmp_path / "exact_mean.json").read_text())
+    (own,), (peer,) = results["cases"], results["peers"]
+    for row in (own, peer):
+        assert row["crps"] is row["coverage95"] is row["learn_seconds"] is None
+        assert row["total_seconds"] == min(row["all_seconds"])
+        assert len(row["all_seconds"]) == 2
+
+
+@pytest.mark.slow
+def test_peers_run_beside_xgpfill(bench, folder, tmp_path, capsys):
+    pytest.importorskip("gpboost")
+    bench.cases.main([str(folder), "--method", "exact", "--peers", "--save", "--results", str(tmp_path)])
+    assert capsys.readouterr().out.count(" x the seconds of ") == 3
+    rows = json.loads((tmp_path / "exact.json").read_text())["peers"]
+    assert [row["method"].split()[0] for row in rows] == ["GPBoost", "scipy", "scipy"]
+    assert all(row["rmse"] < 3 for row in rows)
+
+
+def test_our_scores_are_those_of_the_reconstruction(bench, case):
+    filled = bench.ours.full(case, bench.common.Request("xgpfill", "", engine="exact"))
+    model = case.obs.gpfill.fit(method="exact", valid=case.valid, progress=False)
+    own = model.reconstruct(progress=False).score(case.truth)
+    for name, value in bench.common.scored(case, filled).items():
+        assert value == pytest.approx(float(own[name]), rel=1e-6), name
+
+
+def test_a_perfect_mean_without_a_spread_scores_zero_and_has_no_crps(bench, case):
+    filled = bench.common.Filled("oracle", case.truth, None, None, 1.0)
+    assert bench.common.scored(case, filled) == {"rmse": 0.0, "mae": 0.0, "crps": None, "coverage95": None}
+
+
+def test_a_normal_guess_scores_as_the_formulae_say(bench, case):
+    one = case.truth * 0 + 1.0
+    scores = bench.common.scored(case, bench.common.Filled("off by one", case.truth + 1.0, one, 1.0, 1.0))
+    assert scores["rmse"] == pytest.approx(1.0, rel=1e-6)
+    # CRPS of N(0, 1) at 1 (Gneiting & Raftery 2007, eq. 21)
+    assert scores["crps"] == pytest.approx(0.602441, rel=1e-4)
+    assert scores["coverage95"] == 1.0
+
+
+@pytest.mark.parametrize("targets", ["hidden", "gaps"])
+def test_peers_are_given_days_kilometres_and_the_cells_to_predict(bench, tiny, targets):
+    truth = tiny.truth.where(tiny.lat < 42)
+    table = bench.common.tabulated(bench.common.Case("tiny", tiny.obs, truth, tiny.valid), targets)
+    wanted = tiny.obs.isnull() & (truth.notnull() if targets == "hidden" else tiny.valid)
+    assert len(table.targets) == int(wanted.sum())
+    assert len(table.values) == len(table.coordinates) == int(tiny.obs.notnull().sum())
+    assert set(table.coordinates[:, 0]) == {0.0, 1.0, 2.0, 3.0}
+    # a region of 8 by 12 degrees around 40 N, on its local plane
+    assert np.ptp(table.coordinates[:, 2]) <= 8.0 * 111.2
+    assert np.ptp(table.coordinates[:, 1]) <= 12.0 * 111.2 * np.cos(np.deg2rad(40)) * 1.001
+    back = table.field(np.arange(len(table.targets), dtype=float))
+    assert bool((back.notnull() == wanted.transpose(*back.dims)).all())
+
+
+def test_large_regions_lie_on_the_sphere(bench, case):
+    wide = case.obs.assign_coords(lon=np.linspace(-170, 150, case.obs.sizes["lon"]))
+    valid = case.valid.assign_coords(lon=wide.lon)
+    table = bench.common.tabulated(bench.common.Case("wide", wide, wide.fillna(0.0), valid))
+    np.testing.assert_allclose(np.linalg.norm(table.coordinates[:, 1:], axis=1), 6371.0088)
+
+
+def test_one_frame_has_no_column_of_days(bench, tiny):
+    frame = tiny.isel(time=[0])
+    table = bench.common.tabulated(bench.common.Case("frame", frame.obs, frame.truth, frame.valid))
+    assert not table.has_time
+    assert table.coordinates.shape[1] == table.targets.shape[1] == 2
+
+
+@pytest.mark.parametrize("method", ["rbf", "rbf_tuned"])
+@pytest.mark.parametrize("frames", [1, 4])
+def test_interpolators_reproduce_a_constant_and_only_at_the_targets(bench, tiny, method, frames):
+    cube = tiny.isel(time=slice(frames))
+    flat = bench.common.Case("flat", cube.obs * 0 + 7.0, cube.truth * 0 + 7.0, cube.valid)
+    filled = getattr(bench.peers, method)(flat, bench.common.Request(method, ""))
+    assert filled.std is None
+    np.testing.assert_allclose(filled.mean.where(flat.hidden, 7.0), 7.0, rtol=1e-6)
+    assert bool((filled.mean.notnull() == flat.hidden).all())
+
+
+def test_a_tuned_interpolator_prefers_the_kernel_that_fits_a_plane(bench, tiny):
+    plane = tiny.obs * 0 + 3.0 * tiny.lat + 2.0 * tiny.lon
+    truth = tiny.truth * 0 + 3.0 * tiny.lat + 2.0 * tiny.lon
+    filled = bench.peers.rbf_tuned(bench.common.Case("plane", plane, truth, tiny.valid), bench.common.Request("", ""))
+    assert filled.notes["kernel"] in {"thin_plate_spline", "cubic"}  # these carry a linear trend, "linear" does not
+    assert float(abs(filled.mean - truth).max()) < 1e-3
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_gpboost_answers_alike_when_it_learned_on_a_part(bench, tiny, frames, monkeypatch):
+    pytest.importorskip("gpboost")
+    cube = tiny.isel(time=slice(frames))
+    case = bench.common.Case("tiny", cube.obs, cube.truth, cube.valid)
+    request = bench.common.Request("gpboost", "")
+    full = bench.peers.gpboost_vecchia(case, request)
+    assert ("space_time" in full.label) == (frames > 1)
+    assert bool((full.std.notnull() == case.hidden).all())
+    monkeypatch.setattr(bench.peers, "LEARN_ON", int(0.9 * int(cube.obs.notnull().sum())))
+    part = bench.peers.gpboost_vecchia(case, request)
+    assert part.notes["learned on"] < full.notes["learned on"]
+    assert float(abs(part.mean - full.mean).mean()) < float(full.std.mean())
+
+
+def test_a_peer_that_is_not_installed_says_what_to_type(bench, case, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gpboost", None)
+    with pytest.raises(bench.peers.MissingPeerError, match=r'not installed. Type `pip install -e "\.\[peers\]"`'):
+        bench.peers.gpboost_vecchia(case, bench.common.Request("gpboost", ""))
+
+
+def test_peak_memory_sees_an_array_that_was_freed_and_nothing_of_the_parent():
+    code = "import numpy as np; from measure import peak_memory as p; a = p(); np.ones(25 * 2**20); print(a, p())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=BENCHMARKS, capture_output=True, text=True, check=True)
+    before, after = (int(text) / 2**20 for text in done.stdout.split())
+    assert before < 200 < after < before + 250  # MiB; the array has 200
+
+
+def test_every_library_that_counts_threads_is_told(bench):
+    told = bench.measure.with_threads({"HOME": "/x", "OMP_NUM_THREADS": "7"}, 3)
+    assert told["HOME"] == "/x"
+    assert {told[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")} == {"3"}
+
+
+def test_ratios_skip_what_failed(bench):
+    own = [{"method": "ours", "total_seconds": 6.0}]
+    peers = [{"method": "fast", "total_seconds": 2.0}, {"method": "gone", "error": "no"}]
+    assert bench.cases.ratios(own, peers) == ["ours took 3.00 x the seconds of fast"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{tmp}/nowhere"], r"There is no folder '.*nowhere'; expected one of cases.*python benchmarks/cases.py"),
+        (["{tmp}"], r"The folder '.*' holds no case; expected netCDF files"),
+        (["{folder}", "--case", "big"], r"No case \['big'\] in '.*', which has \['tiny'\]. Type e.g. `--case tiny`"),
+    ],
+)
+def test_a_folder_that_cannot_serve_says_what_to_type(bench, folder, tmp_path, arguments, message):
+    with pytest.raises(SystemExit, match=message):
+        bench.cases.main([text.format(tmp=tmp_path, folder=folder) for text in arguments])
+
+
+def test_zero_threads_are_refused(bench, folder, capsys):
+    with pytest.raises(SystemExit):
+        bench.cases.main([str(folder), "--threads", "0"])
+    assert "'0' is no whole number of at least 1; type e.g. 2" in capsys.readouterr().err
