@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class XgpfillError(ValueError):
     """Base of every error that xgpfill raises on purpose."""
@@ -66,3 +71,25 @@ class XgpfillWarning(UserWarning):
 def listed(names: object) -> str:
     """Write names for a message: ``'a', 'b', 'c'``."""
     return ", ".join(repr(name) for name in names) if names else "none"  # type: ignore[attr-defined]
+
+
+def shown(value: object, width: int = 60) -> str:
+    """What was found, for a message: on one line and short; of data only what they are.
+
+    Examples
+    --------
+    >>> shown([1, 2]), shown("x" * 100, 12)
+    ('[1, 2]', "'xxxxxxxx...")
+    """
+    if not isinstance(value, type) and hasattr(value, "data_vars"):
+        return f"<{type(value).__name__} of {listed(value.data_vars)}>"
+    if not isinstance(value, type) and hasattr(value, "__array__") and getattr(value, "ndim", True):
+        return f"<{type(value).__name__} of shape {getattr(value, 'shape', ())}>"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def parentheses(value: object, known: Iterable[type]) -> str:
+    """The cure for a class where one of its objects was meant, for a message; empty for anything else."""
+    named = isinstance(value, type) and value in known
+    return f" Add parentheses: `xgpfill.{value.__name__}()`." if named else ""  # type: ignore[attr-defined]

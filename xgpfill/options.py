@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
-from xgpfill.errors import DataError, DeviceError, MethodError, listed
+from xgpfill.checks import checked_flag
+from xgpfill.checks import checked_seed as checked_seed  # noqa: PLC0414  (what needs no torch is there)
+from xgpfill.errors import DeviceError, DimensionError, MethodError, listed, shown
 
 
 def resolve_device(device: str) -> str:
@@ -21,36 +22,41 @@ def resolve_device(device: str) -> str:
     """
     import torch
 
+    if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise DeviceError(
+            f"Unknown device {shown(device)}. Choose one of {listed(('auto', 'cpu', 'cuda'))}, or one of several GPUs, "
+            f"e.g. `device='cuda:1'`."
+        )
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         return "cpu"
-    if isinstance(device, str) and device.split(":", maxsplit=1)[0] == "cuda":
-        if not torch.cuda.is_available():
-            raise DeviceError(
-                f"device={device!r} was asked for, but torch finds no GPU. Type `device='cpu'` or 'auto'."
-            )
-        return device
-    raise DeviceError(f"Unknown device {device!r}. Choose one of {listed(('auto', 'cpu', 'cuda'))}.")
+    if not torch.cuda.is_available():
+        raise DeviceError(f"device={device!r} was asked for, but torch finds no GPU. Type `device='cpu'` or 'auto'.")
+    number, count = int(device.partition(":")[2] or 0), torch.cuda.device_count()
+    if number >= count:
+        raise DeviceError(
+            f"device={device!r} was asked for, but torch finds {count} GPU(s), counted from 0. Type "
+            f"`device='cuda:{count - 1}'` or 'cuda'."
+        )
+    return device
 
 
 def checked_dtype(dtype: str) -> str:
     """A dtype that computation knows."""
-    if dtype not in ("float64", "float32"):
-        raise MethodError(f"dtype={dtype!r}: choose 'float64' or 'float32'.")
+    if not isinstance(dtype, str) or dtype not in ("float64", "float32"):
+        raise MethodError(f"dtype={shown(dtype)}: choose 'float64' or 'float32'.")
     return dtype
-
-
-def checked_seed(seed: Any) -> int:
-    """A seed as a plain integer."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise DataError(f"seed={seed!r}: expected an integer of at least zero.")
-    return int(seed)
 
 
 def canonical_sizes(sizes: Any, names: Mapping[Hashable, str]) -> Any:
     """Tile or halo sizes by canonical axis, where they were given by the data's own dimension names."""
-    return {names.get(k, k): v for k, v in sizes.items()} if isinstance(sizes, Mapping) else sizes
+    if not isinstance(sizes, Mapping):
+        return sizes
+    named = {names.get(k, k): v for k, v in sizes.items()}
+    if len(named) < len(sizes):
+        raise DimensionError(f"Sizes {dict(sizes)!r} name an axis twice. Name each once: {listed(names)}.")
+    return named
 
 
 def plain_sizes(sizes: Any) -> Any:
@@ -60,7 +66,9 @@ def plain_sizes(sizes: Any) -> Any:
 
 def show_progress(progress: bool | None) -> bool:
     """Whether to show a bar: as asked, else when someone is watching."""
-    return bool(sys.stderr.isatty() or "ipykernel" in sys.modules) if progress is None else bool(progress)
+    if progress is None:
+        return bool(sys.stderr.isatty() or "ipykernel" in sys.modules)
+    return checked_flag(progress, "progress")
 
 
 @contextmanager

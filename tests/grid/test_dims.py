@@ -306,7 +306,8 @@ def test_a_role_given_twice_is_refused() -> None:
 @pytest.mark.parametrize("dims", [None, ("a", "b"), {"a", "b"}])
 def test_roles_that_cannot_be_told_are_asked_for(dims: Any) -> None:
     with pytest.raises(
-        DimensionError, match=r"Cannot tell the role of dimension\(s\) '[ab]', '[ab]'.*`dims=\{'time': 't'"
+        DimensionError,
+        match=r"Cannot tell the role of dimension\(s\) '[ab]', '[ab]'.*`dims=\{'y': '[ab]', 'x': '[ab]'\}`",
     ):
         find_roles(array("a", "b"), dims)
 

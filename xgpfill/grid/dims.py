@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xgpfill.errors import CoordinateError, DimensionError, listed
+from xgpfill.errors import CoordinateError, DimensionError, listed, shown
 from xgpfill.grid.metric import is_angle, kilometres_per
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ class Roles:
         """The fitted dimensions in canonical order (time, y, x)."""
         return (() if self.time is None else (self.time,)) + self.space
 
+    @property
+    def by_role(self) -> dict[str, Hashable]:
+        """The fitted dimensions under "time", "y" and "x", as `dims=` takes them."""
+        named = {"time": self.time, "y": self.y_dim, "x": self.x_dim}
+        return {role: name for role, name in named.items() if name is not None}
+
 
 def find_roles(da: xr.DataArray, dims: Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None) -> Roles:
     """Give every dimension of `da` a role, from CF attributes, then coordinate types, then names.
@@ -81,10 +87,23 @@ def find_roles(da: xr.DataArray, dims: Iterable[Hashable] | Mapping[str, Hashabl
     >>> find_roles(xr.DataArray(np.zeros((4, 5, 3)), dims=("y", "x", "channel")), ("x", "y")).extra
     ('channel',)
     """
+    if len(set(da.dims)) < da.ndim:
+        raise DimensionError(
+            f"The data have a dimension twice: {da.dims!r}. Name each apart, e.g. "
+            f"`xr.DataArray(da.values, dims={tuple(f'{d}{i}' for i, d in enumerate(da.dims))!r})`."
+        )
     by_role = _from_mapping(da, dims) if isinstance(dims, Mapping) else _inferred(da, _names(da, dims))
     chosen = set(by_role.values())
     extra = tuple(d for d in da.dims if d not in chosen)
     return _with_coordinates(da, by_role, extra)
+
+
+def roles_if_told(da: xr.DataArray, dims: Iterable[Hashable] | None = None) -> Roles | None:
+    """The roles, or None where they cannot be told."""
+    try:
+        return find_roles(da, dims)
+    except DimensionError:
+        return None
 
 
 def _names(da: xr.DataArray, dims: Iterable[Hashable] | Hashable | None) -> tuple[Hashable, ...] | None:
@@ -94,9 +113,10 @@ def _names(da: xr.DataArray, dims: Iterable[Hashable] | Hashable | None) -> tupl
     names = (dims,) if isinstance(dims, str) or not isinstance(dims, Iterable) else tuple(dims)
     for name in names:
         if name not in da.dims:
+            cure = f"Name the axes to fit, e.g. `fit(dims={tuple(da.dims)!r})`."
             raise DimensionError(
-                f"Dimension {name!r} is not in the data, whose dimensions are {listed(da.dims)}. "
-                f"Name the axes to fit, e.g. `fit(dims={tuple(da.dims)!r})`."
+                f"Dimension {shown(name)} is not in the data, whose dimensions are {listed(da.dims)}. "
+                f"{cure if da.dims else 'One value is no field; select less, e.g. `da.isel(lat=0)` alone.'}"
             )
     if len(set(names)) != len(names) or not names:
         raise DimensionError(f"dims={names!r}: expected at least one name, each once, out of {listed(da.dims)}.")
@@ -156,9 +176,13 @@ def _roles_by_place(da: xr.DataArray, by_role: dict[str, Hashable], names: tuple
 
 
 def _ambiguous(da: xr.DataArray, unknown: list[Hashable]) -> DimensionError:
+    told = {_role_of(da, name): str(name) for name in da.dims}
+    free = [role for role in ("x", "y", "time") if role not in told]
+    told |= dict(zip(free, reversed([str(name) for name in unknown]), strict=False))
+    said = {role: told[role] for role in ("time", "y", "x") if role in told}
     return DimensionError(
         f"Cannot tell the role of dimension(s) {listed(unknown)} of {tuple(da.dims)!r} from attributes, coordinates or "
-        f"names. Say it, e.g. `dims={{'time': 't', 'y': 'j', 'x': 'i'}}`."
+        f"names. Say it, e.g. `dims={said!r}`."
     )
 
 
@@ -192,7 +216,7 @@ def _is_dates(coordinate: xr.DataArray) -> bool:
     return coordinate.dtype == object and coordinate.size > 0 and hasattr(coordinate.values.flat[0], "calendar")
 
 
-def _located(da: xr.DataArray, role: str) -> Hashable | None:
+def located(da: xr.DataArray, role: str) -> Hashable | None:
     """The latitude ('y') or longitude ('x') coordinate, whatever dimensions it has."""
     import cf_xarray  # noqa: F401  (registers .cf)
 
@@ -204,11 +228,23 @@ def _located(da: xr.DataArray, role: str) -> Hashable | None:
 
 def _places(da: xr.DataArray) -> tuple[Hashable, ...]:
     """The dimensions that latitude and longitude share: one for a list of sites, two for a curvilinear grid."""
-    latitude, longitude = _located(da, "y"), _located(da, "x")
+    latitude, longitude = located(da, "y"), located(da, "x")
     if latitude is None or longitude is None:
-        return ()
+        sites = _projected_sites(da)
+        return () if sites is None else da.coords[sites[0]].dims
     dims = da.coords[latitude].dims
     return dims if set(dims) == set(da.coords[longitude].dims) else ()
+
+
+def _projected_sites(da: xr.DataArray) -> tuple[Hashable, Hashable] | None:
+    """The projected y and x of a list of sites: two coordinates along one dimension, none of them its index."""
+    found = []
+    for role, known in (("y", _Y_NAMES), ("x", _X_NAMES)):
+        named = [c for c in da.coords if c in _cf_names(da, role) or str(c).lower() in known]
+        along = [c for c in named if da.coords[c].ndim == 1 and c not in da.dims]
+        found.append(next(iter(along), None))
+    y, x = found
+    return (y, x) if y is not None and x is not None and da.coords[y].dims == da.coords[x].dims else None
 
 
 def _with_coordinates(da: xr.DataArray, by_role: dict[str, Hashable], extra: tuple[Hashable, ...]) -> Roles:
@@ -218,7 +254,11 @@ def _with_coordinates(da: xr.DataArray, by_role: dict[str, Hashable], extra: tup
     common |= {"y_dim": by_role.get("y"), "x_dim": by_role.get("x")}
     placed = bool(space) and set(_places(da)) == set(space)
     if placed and not (len(space) == 2 and all(_is_projected(da, d) for d in space)):
-        return Roles(**common, y=_located(da, "y"), x=_located(da, "x"), degrees=True)
+        latitude, longitude = located(da, "y"), located(da, "x")
+        if latitude is not None and longitude is not None:
+            return Roles(**common, y=latitude, x=longitude, degrees=True)
+        y, x = _projected_sites(da) or (None, None)
+        return Roles(**common, y=y, x=x)
     y, x = (by_role.get(role) if by_role.get(role) in da.coords else None for role in ("y", "x"))
     degrees = any(_in_degrees(da, c, names) for c, names in ((y, _LAT_NAMES), (x, _LON_NAMES)))
     if degrees and len(space) == 1:
@@ -228,7 +268,7 @@ def _with_coordinates(da: xr.DataArray, by_role: dict[str, Hashable], extra: tup
 
 def _scalar(da: xr.DataArray, role: str) -> Hashable | None:
     """The one latitude of a row, or longitude of a column, that `isel` left behind."""
-    found = _located(da, role)
+    found = located(da, role)
     return found if found is not None and da.coords[found].ndim == 0 else None
 
 
@@ -251,20 +291,26 @@ def require_numeric(values: np.ndarray[Any, Any], name: Hashable, dims: tuple[Ha
             f"Coordinate {name!r} has dtype {values.dtype}; expected real numbers. Convert it, or drop the labels "
             f"of all axes to use their indices: `da.drop_vars(da.indexes)`."
         )
-    lost = int((~np.isfinite(values)).sum())
-    if lost:
-        raise CoordinateError(
-            f"Coordinate {name!r} holds {lost} NaN or infinite value(s). " + _cure_of_lost(name, dims)
-        )
+    lost, far = ~np.isfinite(values), np.abs(values, dtype=float) >= FAR
+    if lost.any():
+        found = f"{int(lost.sum())} NaN or infinite value(s)"
+        raise CoordinateError(f"Coordinate {name!r} holds {found}. {_cure_of_lost(name, dims, 'np.isfinite({})')}")
+    if far.any():
+        found = f"{int(far.sum())} value(s) like {float(values[far].flat[0]):.3g}, which stand for no place or time"
+        raise CoordinateError(f"Coordinate {name!r} holds {found}. {_cure_of_lost(name, dims, f'abs({{}}) < {FAR:g}')}")
 
 
-def _cure_of_lost(name: Hashable, dims: tuple[Hashable, ...] | None) -> str:
+FAR = 1e19
+"""Coordinates from here on are fill values, not nanoseconds or metres."""
+
+
+def _cure_of_lost(name: Hashable, dims: tuple[Hashable, ...] | None, known: str) -> str:
     """What to type where a coordinate is not known: cells of unknown place are dropped, never invented."""
     if dims == ():
         return f"Give it, e.g. `da.assign_coords({name}=45.0)`, or drop it: `da.drop_vars({name!r})`."
     if dims is None or len(dims) == 1:
-        return f"Drop them, e.g. `da.isel({name if dims is None else dims[0]}=np.isfinite(da[{name!r}]))`."
+        return f"Drop them, e.g. `da.isel({name if dims is None else dims[0]}={known.format(f'da[{name!r}]')})`."
     return (
         f"Make the cells a list of sites and drop these, e.g. `da.stack(site={dims!r}, create_index=False)"
-        f".pipe(lambda s: s.isel(site=np.isfinite(s[{name!r}])))`."
+        f".pipe(lambda s: s.isel(site={known.format(f's[{name!r}]')}))`."
     )

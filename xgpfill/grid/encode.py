@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xgpfill.checks import require_array
 from xgpfill.errors import AlignmentError, CoordinateError, DataError, NoiseError, XgpfillWarning, listed
 from xgpfill.grid.axes import check_axes, is_closed
 from xgpfill.grid.dims import Roles, find_roles
 from xgpfill.grid.lattice import FloatArray, Lattice, Space
 from xgpfill.grid.metric import Clock, Metric, check_latitudes, clock_of, metric_for, same_unit
+from xgpfill.grid.scaling import LARGEST, SMALLEST
 
 Dims = Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None
 
@@ -114,6 +116,7 @@ def encode(
     XgpfillError
         See DESIGN §7; each kind of bad input has its own message.
     """
+    require_array(da, "fit")
     _require_real(da)
     roles = find_roles(da, dims) if like is None else _same_roles(da, like)
     check_axes(da, roles)
@@ -253,7 +256,7 @@ def _aligned(field: xr.DataArray | Any, layout: Layout, name: str) -> Any:
     if not isinstance(field, xr.DataArray):
         raise AlignmentError(
             f"`{name}` is a {type(field).__name__}; expected a DataArray on the grid of the data, "
-            f"e.g. `{name}=xr.ones_like(da{like})`."
+            f"e.g. `{name}=xr.ones_like(da{like})`{', or True' if name == 'valid' else ''}."
         )
     foreign = [d for d in field.dims if d not in da.dims]
     if foreign:
@@ -298,7 +301,7 @@ def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool |
         check_errors(values, lattice.errors)
     if valid is None and lattice.time.size > 1 and values.dtype.kind == "f":
         never = float(np.mean(np.isnan(values).all(axis=-3)))
-        if never > 0:
+        if never > 0 and np.isfinite(values).sum() > 1:  # else there is more to say than this
             warnings.warn(
                 f"{never:.1%} of the cells are never observed, and `valid=` is not given: they will be filled. If they "
                 f"are land, type `valid=da.notnull().any({str(layout.roles.time)!r})`; if they are gaps, `valid=True`.",
@@ -337,10 +340,16 @@ def check_errors(values: Any, errors: Any) -> None:
     NoiseError
     """
     observed = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
-    known = np.broadcast_to(errors, values.shape)
+    known = np.broadcast_to(np.asarray(errors, float), values.shape)
     bad = observed & ~(np.isfinite(known) & (known > 0))
     if bad.any():
         raise NoiseError(
             f"`noise` (standard errors) is missing, zero or negative at {int(bad.sum())} observed cell(s). Give a "
             f"positive one for every observation, or hide these: `da.where(noise > 0)`."
+        )
+    extreme = observed & ((known < SMALLEST) | (known > LARGEST))
+    if extreme.any():
+        raise NoiseError(
+            f"`noise` (standard errors) holds {float(known[extreme][0]):.3g}, whose square is beyond float64; expected "
+            f"the error of an observation in its units. Hide it, e.g. `da.where(noise < 1e6)`, or correct it."
         )

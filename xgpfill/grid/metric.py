@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xgpfill.errors import AlignmentError, CoordinateError, KernelError, listed
+from xgpfill.errors import AlignmentError, CoordinateError, KernelError, listed, shown
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (km), IUGG."""
@@ -170,8 +170,8 @@ def metric_for(y: FloatArray, x: FloatArray, *, degrees: bool, units: str, geome
     directional : bool
         Whether a kernel needs the two directions apart (periodic, spectral).
     """
-    if geometry not in GEOMETRIES:
-        raise CoordinateError(f"Unknown geometry {geometry!r}. Choose one of {listed(GEOMETRIES)}.")
+    if not isinstance(geometry, str) or geometry not in GEOMETRIES:
+        raise CoordinateError(f"Unknown geometry {shown(geometry)}. Choose one of {listed(GEOMETRIES)}.")
     if not degrees:
         if geometry in ("sphere", "cylinder"):
             raise CoordinateError(
@@ -288,6 +288,7 @@ def clock_of(times: NDArray[Any], units: str = "") -> Clock:
     if np.issubdtype(times.dtype, np.timedelta64):
         return Clock("timedelta64")
     if times.dtype == object and all(hasattr(time, "calendar") for time in times.flat):
+        _require_one_calendar(times)
         return Clock("cftime", epoch=times.flat[0].isoformat(sep=" "), calendar=times.flat[0].calendar)
     if not np.issubdtype(times.dtype, np.number) or np.issubdtype(times.dtype, np.complexfloating):
         raise CoordinateError(
@@ -299,9 +300,19 @@ def clock_of(times: NDArray[Any], units: str = "") -> Clock:
     if scale is None:
         raise CoordinateError(
             f"Time is counted in {unit!r}; expected a unit of fixed length, such as 'days' or 'hours'. Give dates, "
-            f"e.g. `ds['time'] = pd.date_range('2000-01-01', periods=ds.sizes['time'], freq='MS')`."
+            f"e.g. `ds['time'] = pd.date_range('2000-01-01', periods=ds.sizes['time'], freq='MS')`; if these are mere "
+            f"steps, `del ds.time.attrs['units']` counts each as a day."
         )
     return Clock("number", epoch=float(times.flat[0]), scale=scale, since=since.strip())
+
+
+def _require_one_calendar(times: NDArray[Any]) -> None:
+    calendars = sorted({time.calendar for time in times.flat})
+    if len(calendars) > 1:
+        raise CoordinateError(
+            f"Time holds dates of several calendars, {listed(calendars)}; expected one. Convert each part before they "
+            f"are joined, e.g. `part.convert_calendar({calendars[0]!r})`."
+        )
 
 
 def _split(times: Any) -> tuple[Any, Any]:

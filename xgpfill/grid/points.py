@@ -28,6 +28,8 @@ class Points:
     time_index, site_index : int array (n,)
     is_grid : bool
         Whether the points are all times × all sites, time outermost.
+    frame : (rows, columns) or None
+        The shape of the lattice that the sites are, columns innermost; None for a list of sites.
     """
 
     times: FloatArray
@@ -35,15 +37,16 @@ class Points:
     time_index: IntArray
     site_index: IntArray
     is_grid: bool = False
+    frame: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return self.time_index.size
 
     @classmethod
-    def grid(cls, times: FloatArray, sites: FloatArray) -> Points:
+    def grid(cls, times: FloatArray, sites: FloatArray, frame: tuple[int, int] | None = None) -> Points:
         """Every site at every time, time outermost."""
         t, s = np.indices((times.size, sites.shape[0]))
-        return cls(times, sites, t.ravel(), s.ravel(), is_grid=True)
+        return cls(times, sites, t.ravel(), s.ravel(), is_grid=True, frame=frame)
 
     @classmethod
     def scattered(cls, time: FloatArray, space: FloatArray) -> Points:
@@ -67,6 +70,10 @@ class Points:
         t, time_index = np.unique(self.time_index[index], return_inverse=True)
         s, site_index = np.unique(self.site_index[index], return_inverse=True)
         return Points(self.times[t], self.sites[s], time_index.ravel(), site_index.ravel())
+
+    def take_in_order(self, index: IntArray) -> Points:
+        """Some of the points, in any order, on the same axes."""
+        return Points(self.times, self.sites, self.time_index[index], self.site_index[index])
 
 
 @dataclass(frozen=True, eq=False)

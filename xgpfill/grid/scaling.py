@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+SMALLEST, LARGEST = 1e-140, 1e140
+"""What the largest value may be, so that variances can be held."""
+
+
 @dataclass(frozen=True)
 class Scaling:
     """An affine change of units, z = (y − shift) / scale.
@@ -49,10 +53,23 @@ class Scaling:
                 f"{name} has {found}; at least two different values are needed to learn from. "
                 f"Check the mask and the variable, e.g. `da.notnull().sum()`."
             )
-        shift, scale = float(np.mean(values, dtype=np.float64)), float(np.std(values, dtype=np.float64))
-        if not scale > 1e-12 * max(abs(shift), np.finfo(float).tiny * 1e20):
+        lowest, highest = float(values.min()), float(values.max())
+        if lowest == highest:
             raise DataError(
-                f"{name} is constant: all {values.size} observations equal {float(values.flat[0])!r}. There is nothing "
-                f"to learn; fill it with `da.fillna({float(values.flat[0])!r})`."
+                f"{name} is constant: all {values.size} observations equal {lowest!r}. There is nothing to learn; fill "
+                f"it with `da.fillna({lowest!r})`."
+            )
+        largest = max(abs(lowest), abs(highest))
+        if not SMALLEST <= largest <= LARGEST:
+            raise DataError(
+                f"{name} has values of up to {largest:.3g}, whose squares are beyond float64. Give it in other units, "
+                f"e.g. `da / {largest:.0e}`."
+            )
+        shift, scale = float(np.mean(values, dtype=np.float64)), float(np.std(values, dtype=np.float64))
+        if not scale > 1e-12 * largest:
+            raise DataError(
+                f"{name} is constant but for rounding: it varies by {scale:.1g} around {shift:.6g}. Take that "
+                f"off before it is rounded, e.g. `da.astype(float) - {shift:.6g}`, or fill it, "
+                f"`da.fillna({shift:.6g})`."
             )
         return cls(shift, scale)
