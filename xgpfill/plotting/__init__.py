@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from xgpfill.plotting.covariance import covariance, prior_draws
+from xgpfill.plotting.frames import facets
 from xgpfill.plotting.maps import comparison, field_map
+from xgpfill.plotting.scores import bars
+from xgpfill.plotting.series import series
+from xgpfill.plotting.steps import over_time
 
-__all__ = ["comparison", "field_map"]
+__all__ = ["bars", "comparison", "covariance", "facets", "field_map", "over_time", "prior_draws", "series"]

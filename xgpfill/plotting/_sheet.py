@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from xgpfill.errors import AlignmentError, DimensionError
-from xgpfill.grid.dims import Roles, find_roles
+from xgpfill.grid.dims import Roles, roles_if_told
+from xgpfill.grid.metric import kilometres_per
+from xgpfill.words import bracketed, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Array: TypeAlias = npt.NDArray[Any]
+
+MANY_METRES = 5000.0
 
 
 @dataclass(frozen=True)
@@ -76,14 +80,20 @@ def to_sheet(field: xr.DataArray, valid: xr.DataArray | None) -> Sheet:
         values = np.where(outside, np.nan, values)
     if roles is not None and roles.degrees and roles.y in field.coords and roles.x in field.coords:
         latitude, longitude = field.coords[roles.y], field.coords[roles.x]
-        if np.isfinite(latitude).all() and np.isfinite(longitude).all():
+        apart = latitude.ndim == longitude.ndim == 1 or (np.ptp(latitude.values) > 0 and np.ptp(longitude.values) > 0)
+        if apart and np.isfinite(latitude).all() and np.isfinite(longitude).all():
             return _geographic(field, latitude, longitude, values, outside)
     return _plain(field, values, outside)
 
 
 def check_flat(field: xr.DataArray) -> None:
     """Refuse anything but two dimensions."""
-    if field.ndim != 2:
+    if field.ndim < 2:
+        raise DimensionError(
+            f"A map needs two dimensions; this field has {field.ndim}: {tuple(field.dims)}. Draw it over time, e.g. "
+            f"`reconstruction.plot.series()`."
+        )
+    if field.ndim > 2:
         extra = "time" if "time" in field.dims else next(iter(field.dims), "time")
         raise DimensionError(
             f"A map needs two dimensions; this field has {field.ndim}: {tuple(field.dims)}. "
@@ -113,9 +123,13 @@ def on_cells_of(field: xr.DataArray, other: xr.DataArray, name: str) -> xr.DataA
     return other.transpose(*field.dims)
 
 
-def bracketed(name: str, units: str) -> str:
-    """Write `name [units]`; without units, the name alone."""
-    return f"{name} [{units}]" if units not in ("", "1") else name
+def load_together(*fields: xr.DataArray) -> list[xr.DataArray]:
+    """Bring fields into memory at once (mean and variance of a tile come from one task); those given stay lazy."""
+    from xarray import Dataset
+
+    own = {str(i): ([f"{dim} {i}" for dim in field.dims], field.data) for i, field in enumerate(fields)}
+    loaded = Dataset(own).load()
+    return [field.copy(data=loaded[name].values) for name, field in zip(own, fields, strict=True)]
 
 
 def centres(edges: Array) -> Array:
@@ -135,13 +149,6 @@ def ticks(values: Array) -> Array:
     return np.arange(np.ceil(low / step - 1e-6), np.floor(high / step + 1e-6) + 1) * step
 
 
-def degrees(value: float, signs: str) -> str:
-    """Write degrees with their side, 3.5°W for -3.5; 0 and 180 have none."""
-    value = round(value if signs == "NS" else (value + 180.0) % 360.0 - 180.0, 6)
-    side = "" if value == 0 or abs(value) == 180 else signs[int(value < 0)]
-    return f"{abs(value):g}°{side}"
-
-
 def limits(*fields: Array) -> tuple[float, float]:
     """Find the lowest and highest finite value; 0 and 1 when there is none."""
     finite = np.concatenate([values[np.isfinite(values)] for values in fields])
@@ -151,11 +158,8 @@ def limits(*fields: Array) -> tuple[float, float]:
 def _roles(field: xr.DataArray) -> Roles | None:
     """Find the roles of the dimensions when both are of space, by their names or what lies along them."""
     for dims in (None, field.dims):
-        try:
-            roles = find_roles(field, dims)
-        except DimensionError:
-            continue
-        if len(roles.space) == 2:
+        roles = roles_if_told(field, dims)
+        if roles is not None and len(roles.space) == 2:
             return roles
     return None
 
@@ -181,13 +185,18 @@ def _geographic(
     middle = float(x.min() + x.max()) / 2
     x, y = np.clip(x - middle, -180.0, 180.0), np.clip(y, -90.0, 90.0)
     central = (middle + 180.0) % 360.0 - 180.0
-    return Sheet(values, x, y, outside, central=central, equal=0.1 <= float(np.ptp(y) / np.ptp(x)) <= 10.0)
+    return Sheet(values, x, y, outside, central=central, equal=_alike(y, x, 10.0))
+
+
+def _alike(y: Array, x: Array, most: float) -> bool:
+    """Whether two axes have extents of one order; cells that all lie at one place have none."""
+    high, wide = float(np.ptp(y)), float(np.ptp(x))
+    return 0.0 < high <= most * wide and wide <= most * high
 
 
 def _plain(field: xr.DataArray, values: Array, outside: Array | None) -> Sheet:
     """Whatever has no latitudes and longitudes: projected metres, images, time against latitude."""
-    y, x = (_edges(_positions(field, dim)) for dim in field.dims)
-    y_units, x_units = (_units_along(field, dim) for dim in field.dims)
+    (y, y_units), (x, x_units) = (_in_readable_units(_edges(_positions(field, d)), field, d) for d in field.dims)
     comparable = x.dtype.kind == y.dtype.kind == "f" and y_units == x_units
     return Sheet(
         values,
@@ -195,7 +204,7 @@ def _plain(field: xr.DataArray, values: Array, outside: Array | None) -> Sheet:
         y,
         outside,
         labels=(bracketed(str(field.dims[1]), x_units), bracketed(str(field.dims[0]), y_units)),
-        equal=comparable and 0.2 <= float(np.ptp(y) / np.ptp(x)) <= 5.0,
+        equal=comparable and _alike(y, x, 5.0),
         top_down=not any(dim in field.coords for dim in field.dims),
     )
 
@@ -208,8 +217,12 @@ def _positions(field: xr.DataArray, dim: Hashable) -> Array:
     return np.arange(field.sizes[dim], dtype=float)
 
 
-def _units_along(field: xr.DataArray, dim: Hashable) -> str:
-    return str(field.coords[dim].attrs.get("units", "")) if dim in field.coords else ""
+def _in_readable_units(edges: Array, field: xr.DataArray, dim: Hashable) -> tuple[Array, str]:
+    """Positions along a dimension and their units; many metres become kilometres."""
+    units = units_of(field.coords[dim]) if dim in field.coords else ""
+    if edges.dtype.kind == "f" and kilometres_per(units) == 1e-3 and np.ptp(edges) >= MANY_METRES:
+        return edges * 1e-3, "km"
+    return edges, units
 
 
 def _step(centre: Array) -> float:

@@ -1,42 +1,25 @@
 """Maps of one frame: a field, or truth beside mean, standard deviation and error.
 
 Nothing here reaches for the network: coastlines are drawn when Natural Earth is already on disk, the outline
-of `valid` otherwise. No series or reports live here.
+of `valid` otherwise. Several frames of one field are in :mod:`xgpfill.plotting.frames`.
 """
 
 from __future__ import annotations
 
-from textwrap import fill
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import xarray as xr
 
-from xgpfill.plotting._sheet import (
-    Array,
-    Sheet,
-    bracketed,
-    centres,
-    check_flat,
-    degrees,
-    limits,
-    on_cells_of,
-    ticks,
-    to_sheet,
-)
+from xgpfill.plotting._drawing import ERROR_COLOURS, FIELD_COLOURS, SPREAD_COLOURS, draw, panels
+from xgpfill.plotting._sheet import Array, Sheet, check_flat, limits, load_together, on_cells_of, to_sheet
+from xgpfill.words import bracketed, label_of, moment_of, units_of
 
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.collections import QuadMesh
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
-
-FIELD_COLOURS = "viridis"
-SPREAD_COLOURS = "magma"
-# Even steps of lightness from a grey middle: Moreland (2009), doi:10.1007/978-3-642-10520-3_9.
-ERROR_COLOURS = "coolwarm"
-LAND_COLOUR = "#c9c0ae"
-PANEL_WIDTH = 4.6  # inches
 
 
 def field_map(
@@ -92,8 +75,8 @@ def field_map(
     """
     sheet = to_sheet(field, valid)
     if ax is None:
-        ax = _panels(sheet, 1, 1)[1][0]
-    return _draw(sheet, ax, cmap or FIELD_COLOURS, (vmin, vmax), label or _label(field))
+        ax = panels(sheet, 1, 1)[1][0]
+    return draw(sheet, ax, cmap or FIELD_COLOURS, (vmin, vmax), label or label_of(field))
 
 
 def comparison(
@@ -147,11 +130,11 @@ def comparison(
     """
     fields = _loaded(truth_or_observed, mean, std, *([] if error is None else [error]))
     sheets = [to_sheet(field, valid) for field in fields]
-    figure, axes = _panels(sheets[0], *((2, 2) if len(fields) == 4 else (1, 3)))
+    figure, axes = panels(sheets[0], *((2, 2) if len(fields) == 4 else (1, 3)))
     for sheet, ax, panel in zip(sheets, axes, _comparison_panels(fields, sheets), strict=True):
-        _draw(sheet, ax, panel.colours, panel.limits, panel.label)
+        draw(sheet, ax, panel.colours, panel.limits, panel.label)
         ax.set_title(panel.heading)
-    if heading := _frame_title(fields[0]) if title is None else title:
+    if heading := moment_of(fields[0]) if title is None else title:
         figure.suptitle(heading)
     return figure
 
@@ -167,18 +150,18 @@ def _comparison_panels(fields: list[xr.DataArray], sheets: list[Sheet]) -> list[
     """Choose words and colours: the first two share theirs, the error is symmetric about zero."""
     first, mean = fields[:2]
     known = len(fields) == 4
-    name, units = _label(mean if mean.attrs else first), _units(mean) or _units(first)
+    name, units = label_of(mean if mean.attrs else first), units_of(mean) or units_of(first)
     shared = limits(sheets[0].values, sheets[1].values)
     largest = limits(sheets[2].values)[1]
-    panels = [
+    found = [
         _Panel("truth" if known else "observed", FIELD_COLOURS, shared, name),
         _Panel("filled: mean", FIELD_COLOURS, shared, name),
         _Panel("standard deviation", SPREAD_COLOURS, (0.0, largest), bracketed("standard deviation", units)),
     ]
     if known:
         size = _error_size(sheets[3].values)
-        panels.append(_Panel("error: mean - truth", ERROR_COLOURS, (-size, size), bracketed("error", units)))
-    return panels
+        found.append(_Panel("error: mean - truth", ERROR_COLOURS, (-size, size), bracketed("error", units)))
+    return found
 
 
 def _error_size(error: Array) -> float:
@@ -193,145 +176,8 @@ def _loaded(*fields: xr.DataArray) -> list[xr.DataArray]:
         check_flat(field)
     first, *others = fields
     fields = (first, *(on_cells_of(first, other, _named(other)) for other in others))
-    together = xr.Dataset({str(i): field.variable for i, field in enumerate(fields)}).load()
-    return [field.copy(data=together[str(i)].values) for i, field in enumerate(fields)]
+    return load_together(*fields)
 
 
 def _named(field: xr.DataArray) -> str:
     return "A field of the comparison" if field.name is None else f"{field.name!r}"
-
-
-def _panels(sheet: Sheet, rows: int, columns: int) -> tuple[Figure, list[Axes]]:
-    """Make a figure of like panels: maps when the sheet has longitudes and cartopy is installed."""
-    import matplotlib.pyplot as plt
-
-    height = float(np.clip(PANEL_WIDTH * sheet.aspect, 1.6, 6.0)) + 0.5
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=((PANEL_WIDTH + 1.1) * columns, height * rows + 0.3),
-        layout="compressed",
-        squeeze=False,
-        subplot_kw={"projection": _projection(sheet)},
-    )
-    return figure, list(axes.flat)
-
-
-def _projection(sheet: Sheet) -> Any:
-    """PlateCarree about the middle of the data; None for plain axes, or without cartopy."""
-    if sheet.central is None:
-        return None
-    try:
-        import cartopy.crs as ccrs
-    except ImportError:
-        return None
-    return ccrs.PlateCarree(central_longitude=sheet.central)
-
-
-def _draw(
-    sheet: Sheet,
-    ax: Axes,
-    colours: str | Colormap,
-    within: tuple[float | None, float | None],
-    label: str,
-) -> QuadMesh:
-    on_map = sheet.central is not None and hasattr(ax, "projection")
-    options: dict[str, Any] = {"transform": _projection(sheet)} if on_map else {}
-    x = sheet.x if on_map or sheet.central is None else sheet.x + sheet.central
-    lowest, highest = limits(sheet.values)
-    vmin, vmax = (lowest if within[0] is None else within[0]), (highest if within[1] is None else within[1])
-    mesh = ax.pcolormesh(x, sheet.y, sheet.values, cmap=colours, vmin=vmin, vmax=vmax, rasterized=True, **options)
-    _shade_outside(sheet, ax, x, options)
-    _outline(sheet, ax, x, options, on_map=on_map)
-    _frame_axes(sheet, ax, x, on_map=on_map)
-    bar = ax.figure.colorbar(mesh, ax=ax, extend=_extend(sheet.values, vmin, vmax), fraction=0.046, pad=0.03)
-    bar.set_label(fill(label, 32))
-    return mesh
-
-
-def _shade_outside(sheet: Sheet, ax: Axes, x: Array, options: dict[str, Any]) -> None:
-    from matplotlib.colors import ListedColormap
-
-    if sheet.outside is not None and sheet.outside.any():
-        land = np.where(sheet.outside, 0.0, np.nan)
-        ax.pcolormesh(x, sheet.y, land, cmap=ListedColormap([LAND_COLOUR]), rasterized=True, **options)
-
-
-def _outline(sheet: Sheet, ax: Axes, x: Array, options: dict[str, Any], *, on_map: bool) -> None:
-    """Coastlines when they are on disk, else the edge of where the field exists."""
-    scale = _coastlines_on_disk(float(np.ptp(x))) if on_map else None
-    if scale is not None:
-        ax.coastlines(resolution=scale, linewidth=0.7, color="0.2")  # type: ignore[attr-defined]
-        return
-    outside = sheet.outside
-    if outside is not None and min(outside.shape) > 1 and outside.any() and not outside.all():
-        edge = outside.astype(float)
-        ax.contour(centres(x), centres(sheet.y), edge, levels=[0.5], colors="0.2", linewidths=0.7, **options)
-
-
-def _coastlines_on_disk(width: float) -> str | None:
-    """Choose a resolution of Natural Earth to draw over `width` degrees; None when there is none on disk.
-
-    `ax.coastlines()` always succeeds; without the shapefile it is saving the figure that tries to download
-    it and fails. So look where cartopy's own downloader would, and let it download nothing.
-    """
-    from cartopy import config
-    from cartopy.io import Downloader
-
-    finest = 0 if width < 20 else 1 if width < 120 else 2
-    scales = ("10m", "50m", "110m")
-    for scale in scales[finest:] + scales[:finest][::-1]:
-        keys = {"config": config, "category": "physical", "name": "coastline", "resolution": scale}
-        finder = Downloader.from_config(("shapefiles", "natural_earth", scale, "physical", "coastline"))
-        for path in (finder.pre_downloaded_path(keys), finder.target_path(keys)):
-            if path is not None and all(path.with_suffix(part).exists() for part in (".shp", ".shx", ".dbf")):
-                return scale
-    return None
-
-
-def _frame_axes(sheet: Sheet, ax: Axes, x: Array, *, on_map: bool) -> None:
-    """Limits, ticks and graticule."""
-    if on_map and ax.projection != _projection(sheet):  # type: ignore[attr-defined]
-        lines = ax.gridlines(draw_labels=True, linewidth=0.4, color="0.5", alpha=0.6)  # type: ignore[attr-defined]
-        lines.top_labels = lines.right_labels = False
-        return
-    ax.set_xlim(x.min(), x.max())
-    ax.set_ylim(*((sheet.y.max(), sheet.y.min()) if sheet.top_down else (sheet.y.min(), sheet.y.max())))
-    ax.set_aspect("equal" if sheet.equal else "auto")
-    if sheet.central is None:
-        ax.set(xlabel=sheet.labels[0], ylabel=sheet.labels[1])
-        return
-    offset = sheet.central if on_map else 0.0
-    east, north = ticks(x + offset), ticks(sheet.y)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_visible(True)  # GeoAxes hide theirs
-    ax.xaxis.set_ticks(east - offset, labels=[degrees(t, "EW") for t in east])
-    ax.yaxis.set_ticks(north, labels=[degrees(t, "NS") for t in north])
-    ax.grid(linewidth=0.4, color="0.5", alpha=0.6)
-
-
-def _extend(values: Array, vmin: float, vmax: float) -> str:
-    lowest, highest = limits(values[np.isfinite(values)])
-    return {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[lowest < vmin, highest > vmax]
-
-
-def _units(field: xr.DataArray) -> str:
-    return str(field.attrs.get("units", ""))
-
-
-def _label(field: xr.DataArray) -> str:
-    name = field.attrs.get("long_name") or field.attrs.get("standard_name") or field.name or ""
-    return bracketed(str(name).replace("_", " "), _units(field))
-
-
-def _frame_title(field: xr.DataArray) -> str:
-    """Tell the time of a frame cut from a series; nothing when it has none."""
-    for name, coordinate in field.coords.items():
-        if coordinate.ndim == 0 and str(name) in ("time", "t", "date"):
-            value = coordinate.values
-            return (
-                str(np.datetime_as_string(value, unit="m")).replace("T00:00", "")
-                if value.dtype.kind == "M"
-                else str(value)
-            )
-    return ""

@@ -1,0 +1,140 @@
+"""The pictures of a reconstruction: which frame, which variance, which region, and that tiles are computed once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dask.array
+import matplotlib as mpl
+import numpy as np
+import pytest
+import xarray as xr
+from xgpfill.errors import AlignmentError, DimensionError, VariableError, XgpfillError
+from xgpfill.results import Context, Reconstruction
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xgpfill.model import FittedModel
+
+HERE = {"lat": 39.5, "lon": 6.1}
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def found(model: FittedModel) -> Reconstruction:
+    return model.reconstruct()
+
+
+def values(mesh: Any) -> np.ndarray:
+    return np.ma.filled(mesh.get_array(), np.nan)
+
+
+@pytest.mark.parametrize("what", ["mean", "std", "variance", "filled", "observed"])
+def test_a_map_shows_the_step_nearest_to_a_time(found: Reconstruction, what: str) -> None:
+    field = found.std() if what == "std" else getattr(found, what)
+    mesh = found.plot.map(what, time="2021-04-18T10:00")
+    np.testing.assert_array_equal(values(mesh), field.isel(time=3))
+    np.testing.assert_array_equal(values(found.plot.map(what)), field.isel(time=0))
+
+
+def test_a_comparison_has_truth_and_error_when_a_truth_is_given(found: Reconstruction, ds: xr.Dataset) -> None:
+    figure = found.plot.comparison(ds.truth, time=np.datetime64("2021-04-17"))
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert titles == ["truth", "filled: mean", "standard deviation", "error: mean - truth"]
+    assert figure.get_suptitle() == "2021-04-17"
+    assert [ax.get_title() for ax in found.plot.comparison().axes][:2] == ["observed", "filled: mean"]
+
+
+def test_land_is_shaded_because_the_mean_is_empty_only_there(found: Reconstruction, ds: xr.Dataset) -> None:
+    shaded = found.plot.map("observed", time="2021-04-17").axes.collections[1]
+    np.testing.assert_array_equal(np.isnan(values(shaded)), ds.valid)
+
+
+def test_facets_share_the_units_of_a_spread(found: Reconstruction) -> None:
+    figure = found.plot.facets("variance", steps=4)
+    assert figure.axes[-1].get_ylabel().replace("\n", " ") == "latent variance of sea surface temperature [degC2]"
+    assert len(figure.axes) == 5
+
+
+@pytest.mark.parametrize("kind", ["latent", "observed"])
+@pytest.mark.parametrize("wanted", ["latent", "observed"])
+def test_bands_are_of_the_variance_that_was_asked_for(model: FittedModel, kind: str, wanted: str) -> None:
+    given = model.reconstruct(include_noise=kind == "observed")
+    ax = given.plot.series(sel=HERE, include_noise=wanted == "observed", sigmas=(1,))
+    assert ax.get_legend().get_texts()[0].get_text() == f"±1 sd ({wanted})"
+    truth = model.reconstruct(include_noise=wanted == "observed")
+    mean, variance = (field.sel(HERE, method="nearest").values for field in truth)
+    top = ax.collections[0].get_paths()[0].get_extents().y1
+    assert top == pytest.approx((mean + np.sqrt(variance)).max(), rel=1e-6)
+
+
+def test_without_a_variance_a_series_has_no_bands_and_a_comparison_is_refused(model: FittedModel) -> None:
+    bare = model.reconstruct(variance=False)
+    assert not bare.plot.series(sel=HERE).collections
+    with pytest.raises(XgpfillError, match=r"no variance\. Ask for it: `model\.reconstruct\(variance=True\)`"):
+        bare.plot.comparison()
+
+
+def test_several_variables_are_chosen_by_name(found: Reconstruction) -> None:
+    mean, variance = found.mean, found.variance
+    several = Reconstruction(
+        xr.Dataset({"sst": mean, "t": mean + 1}),
+        xr.Dataset({"sst_variance": variance, "t_variance": variance}),
+        Context(xr.Dataset({"sst": found.observed, "t": found.observed}), {"sst": 0.1, "t": 0.2}, "latent"),
+    )
+    np.testing.assert_array_equal(values(several.plot["t"].map()), mean.isel(time=0) + 1)
+    assert several.plot["t"].series(sel=HERE).get_legend()
+    assert several.plot["t"].comparison(several.mean)
+    with pytest.raises(VariableError, match=r"several variables, 'sst', 't'.*reconstruction\.plot\['sst'\]\.map\(\)"):
+        several.plot.map()
+    with pytest.raises(VariableError, match=r"no variable 'u' in this reconstruction; there are 'sst', 't'"):
+        several.plot["u"]
+
+
+def test_a_lazy_reconstruction_computes_each_tile_of_a_frame_once(found: Reconstruction) -> None:
+    runs: list[tuple[int, ...]] = []
+
+    def both(block: np.ndarray, block_info: Any = None) -> np.ndarray:
+        runs.append(block_info[0]["chunk-location"])
+        return np.stack([block, 0 * block + 1])
+
+    blocks = dask.array.from_array(found.mean.values, chunks=(1, 8, 9))
+    pair = blocks.map_blocks(both, dtype=float, new_axis=0, chunks=((2,), *blocks.chunks), meta=np.empty((0,) * 4))
+    mean, variance = (field.copy(data=data) for field, data in zip(found, pair, strict=True))
+    lazy = Reconstruction(mean, variance, Context(found.observed, 0.1, "latent"))
+    lazy.plot.comparison(time="2021-04-17")
+    assert runs == [(2, 0, 0)]
+    lazy.plot.facets("std", steps=[1, 3])
+    assert sorted(runs[1:]) == [(1, 0, 0), (3, 0, 0)]
+
+
+def test_a_date_of_another_calendar_is_chosen_by_its_text() -> None:
+    times = xr.date_range("2001-02-27", periods=3, calendar="noleap", use_cftime=True)
+    mean = xr.DataArray(np.arange(12.0).reshape(3, 2, 2), dims=("time", "y", "x"), coords={"time": times})
+    found = Reconstruction(mean, 0 * mean, Context(mean, 0.1, "latent"))
+    np.testing.assert_array_equal(values(found.plot.map(time="2001-03-01")), mean.isel(time=2))
+    with pytest.raises(DimensionError, match=r"time='soon': the steps of 'time' run from 2001-02-27.*to 2001-03-01"):
+        found.plot.map(time="soon")
+
+
+def test_what_cannot_be_drawn_says_what_to_type(found: Reconstruction, ds: xr.Dataset) -> None:
+    with pytest.raises(VariableError, match=r"no picture of 'error'\. Choose one of 'mean', 'std'"):
+        found.plot.map("error")
+    with pytest.raises(AlignmentError, match=r"`truth` shares .* cells with the reconstruction.*reindex_like"):
+        found.plot.comparison(ds.truth.isel(lat=slice(2)))
+    with pytest.raises(VariableError, match=r"`truth` is a Dataset of 'sst', 'truth', 'valid'.*truth\['sst'\]"):
+        found.plot.series(truth=ds, sel=HERE)
+    member = found.mean.expand_dims(member=["a", "b"])
+    several = Reconstruction(member, 0 * member, Context(member, 0.1, "latent"))
+    assert several.plot.map(sel={"member": "b"})
+    with pytest.raises(DimensionError, match=r"sel=\{'member': 'c'\}.*reconstruction\.mean\['member'\]"):
+        several.plot.map(sel={"member": "c"})

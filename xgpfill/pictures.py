@@ -1,0 +1,249 @@
+"""The pictures of a reconstruction, by name: it is cut and completed here, and drawn by :mod:`xgpfill.plotting`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from xgpfill.checks import checked_sel, require_array
+from xgpfill.errors import AlignmentError, DimensionError, VariableError, listed, shown
+from xgpfill.grid.dims import roles_if_told
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
+    from matplotlib.figure import Figure
+
+FIELDS = ("mean", "std", "variance", "filled", "observed")
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """What ``reconstruction.plot`` is; with several variables choose one, ``reconstruction.plot["sst"]``.
+
+    Attributes
+    ----------
+    reconstruction : Reconstruction
+    variable : name or None
+        Which of several.
+    """
+
+    reconstruction: Any
+    variable: Hashable | None = None
+
+    def __getitem__(self, variable: Hashable) -> Pictures:
+        """The pictures of one of several variables."""
+        names = list(getattr(self.reconstruction.mean, "data_vars", ()))
+        if variable not in names:
+            raise VariableError(f"There is no variable {variable!r} in this reconstruction; there are {listed(names)}.")
+        return Pictures(self.reconstruction, variable)
+
+    def __repr__(self) -> str:
+        return "Pictures: .comparison(truth, time=), .map(what, time=), .facets(what), .series(sel=)"
+
+    def map(
+        self,
+        what: str = "mean",
+        *,
+        time: Any = None,
+        sel: Mapping[Hashable, Any] | None = None,
+        ax: Axes | None = None,
+        **options: Any,
+    ) -> QuadMesh:
+        """Draw one frame; `options` are those of :func:`xgpfill.plotting.field_map`.
+
+        Parameters
+        ----------
+        what : {"mean", "std", "variance", "filled", "observed"}
+        time : date or number, optional
+            The nearest step; by default the first.
+        sel : mapping, optional
+            Labels along other dimensions, e.g. ``{"level": 850}``.
+        ax : matplotlib Axes, optional
+        """
+        from xgpfill.plotting import field_map
+
+        frame, mean = self._frames((self._field(what), self._field("mean")), time, sel)
+        return field_map(frame, ax=ax, **_looks(what) | {"valid": _existence(mean)} | options)
+
+    def comparison(
+        self,
+        truth: xr.DataArray | xr.Dataset | None = None,
+        *,
+        time: Any = None,
+        sel: Mapping[Hashable, Any] | None = None,
+        title: str | None = None,
+    ) -> Figure:
+        """Draw one frame: truth (or what was observed), mean, standard deviation and, with a truth, the error.
+
+        Parameters
+        ----------
+        truth : DataArray, optional
+            On the same cells, all times or that one.
+        time, sel : optional
+            As in :meth:`map`.
+        title : str, optional
+            Default: the time.
+        """
+        from xgpfill.plotting import comparison
+
+        first = self._field("observed") if truth is None else _one_of(truth, self.variable)
+        mean, std, first = self._frames((self._field("mean"), self._field("std"), first), time, sel)
+        if truth is None:
+            return comparison(first, mean, std, valid=_existence(mean), title=title)
+        error = mean - first
+        if dict(error.sizes) != dict(mean.sizes):
+            raise AlignmentError(
+                f"`truth` shares {dict(error.sizes)} cells with the reconstruction, which has {dict(mean.sizes)}. "
+                f"Put it on the same ones: `truth.reindex_like(mean, method='nearest', tolerance=1e-6)`."
+            )
+        return comparison(first, mean, std, error=error, valid=_existence(mean), title=title)
+
+    def facets(self, what: str = "mean", *, sel: Mapping[Hashable, Any] | None = None, **options: Any) -> Figure:
+        """Draw several frames; `options` are those of :func:`xgpfill.plotting.facets`."""
+        from xgpfill.plotting import facets
+
+        field, mean = (_selected(self._field(name), sel) for name in (what, "mean"))
+        return facets(field, **_looks(what) | {"valid": mean.notnull()} | options)
+
+    def series(
+        self,
+        *,
+        sel: Mapping[Hashable, Any] | None = None,
+        truth: xr.DataArray | xr.Dataset | None = None,
+        draws: xr.DataArray | None = None,
+        include_noise: bool = True,
+        **options: Any,
+    ) -> Axes:
+        """Draw the field over time at one place, as :func:`xgpfill.plotting.series`, with its observations.
+
+        Parameters
+        ----------
+        sel : mapping, optional
+            The place, e.g. ``{"lat": 39.9, "lon": 3.5}``.
+        truth, draws : DataArray, optional
+        include_noise : bool
+            True: bands of the observed variance, which hold observations; False: of the latent one, of the field.
+        **options
+            `dim`, `sigmas` and `ax`, as there.
+        """
+        from xgpfill.plotting import series
+
+        true = None if truth is None else _one_of(truth, self.variable)
+        kind = "observed" if include_noise else "latent"
+        bare = self.reconstruction.variance is None
+        spread = None if bare else self.reconstruction._variance_of(self.variable, kind)
+        return series(
+            mean=self._field("mean"), variance=spread, observed=self._field("observed"), truth=true, draws=draws,
+            sel=sel, **options,
+        )  # fmt: skip
+
+    # Inside
+
+    def _field(self, what: str) -> xr.DataArray:
+        """One of the fields of one variable."""
+        if what not in FIELDS:
+            raise VariableError(f"There is no picture of {shown(what)}. Choose one of {listed(FIELDS)}.")
+        if self.variable is None and hasattr(self.reconstruction.mean, "data_vars"):
+            names = list(self.reconstruction.mean.data_vars)
+            raise VariableError(
+                f"This reconstruction has several variables, {listed(names)}. Choose one, e.g. "
+                f"`reconstruction.plot[{names[0]!r}].map()`."
+            )
+        found = self.reconstruction.std() if what == "std" else getattr(self.reconstruction, what)
+        if found is None:
+            raise VariableError("This reconstruction has no variance. Ask for it: `model.reconstruct(variance=True)`.")
+        if self.variable is None:
+            return found  # type: ignore[no-any-return]
+        name = self.variable if what in ("mean", "filled", "observed") else f"{self.variable}_{what}"
+        return found[name]  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _frames(
+        fields: Sequence[xr.DataArray], time: Any, sel: Mapping[Hashable, Any] | None
+    ) -> tuple[xr.DataArray, ...]:
+        """One step of every field (which may be a single one already), evaluated together."""
+        import dask
+
+        frames = []
+        for field in (_selected(field, sel) for field in fields):
+            dim = _time_dim(field)
+            step = 0 if dim is None or time is None else _step(field, dim, time)
+            frames.append(field if dim is None else field.isel({dim: step}))
+        found: tuple[xr.DataArray, ...] = dask.compute(*frames)
+        return found
+
+
+def _looks(what: str) -> dict[str, Any]:
+    """A spread has other colours than a field, which start at zero."""
+    return {"cmap": "magma", "vmin": 0.0} if what in ("std", "variance") else {}
+
+
+def _existence(mean: xr.DataArray) -> xr.DataArray | None:
+    """Where the field exists: the mean is NaN only elsewhere. None when that is everywhere or nowhere."""
+    exists = mean.notnull()
+    return exists if bool(exists.any()) and not bool(exists.all()) else None
+
+
+def _one_of(truth: Any, variable: Hashable | None) -> xr.DataArray:
+    """The truth of one variable."""
+    if not hasattr(truth, "data_vars"):
+        require_array(truth, "truth")
+        return truth  # type: ignore[no-any-return]
+    if variable is None or variable not in truth:
+        raise VariableError(
+            f"`truth` is a Dataset of {listed(list(truth.data_vars))}; expected a DataArray. Give one of them, e.g. "
+            f"`truth[{next(iter(truth.data_vars), 'sst')!r}]`."
+        )
+    return truth[variable]  # type: ignore[no-any-return]
+
+
+def _selected(field: xr.DataArray, sel: Mapping[Hashable, Any] | None) -> xr.DataArray:
+    """The field at labels (indices where there are none) of dimensions that it has."""
+    wanted = checked_sel(sel)
+    here = {name: value for name, value in wanted.items() if name in field.dims}
+    try:
+        return field.sel(here)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DimensionError(
+            f"sel={shown(wanted)}: {shown(error, 120)}. Give labels that are there, e.g. those of "
+            f"`reconstruction.mean[{next(iter(here))!r}]`."
+        ) from None
+
+
+def _time_dim(field: xr.DataArray) -> Hashable | None:
+    """The dimension of time, where there are more than the two of a map."""
+    roles = roles_if_told(field)
+    if roles is None:
+        return field.dims[0] if field.ndim == 3 else None
+    return roles.time if field.ndim > 2 else None
+
+
+def _step(field: xr.DataArray, dim: Hashable, time: Any) -> int:
+    """The step nearest to a time; an index where steps have no labels."""
+    if dim not in field.indexes:
+        if (
+            isinstance(time, bool)
+            or not isinstance(time, int | np.integer)
+            or not -field.sizes[dim] <= time < field.sizes[dim]
+        ):
+            raise DimensionError(
+                f"time={shown(time)}: the {field.sizes[dim]} steps of {dim!r} have no labels. Give an index, e.g. "
+                f"`time=0`."
+            )
+        return int(time)
+    times = field.indexes[dim]
+    steps = xr.DataArray(np.arange(times.size), coords={dim: times}, dims=(dim,))
+    by_text = isinstance(time, str) and times.dtype == object  # cftime knows no date nearest to a text
+    try:
+        return int(steps.sel({dim: time}, method=None if by_text else "nearest").values.flat[0])
+    except (KeyError, TypeError, ValueError, IndexError):
+        raise DimensionError(
+            f"time={shown(time)}: the steps of {dim!r} run from {times[0]} to {times[-1]}. Give one of their kind, "
+            f"e.g. `time={str(times[0])!r}`."
+        ) from None

@@ -1,0 +1,171 @@
+"""Pictures of priors: a learned covariance against lag, and draws of kernels. They are evaluated elsewhere."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xgpfill.errors import KernelError
+from xgpfill.words import bracketed, units_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from xgpfill.plotting._sheet import Array
+
+TOTAL_COLOUR = "black"
+NOISE_COLOUR = "0.5"
+_AXES = {"time_covariance": ("time", "time_lag"), "space_covariance": ("space", "distance")}
+
+
+def covariance(model: Any, *, axes: Sequence[Axes] | None = None) -> Figure:
+    """Draw a learned covariance against time lag and against distance: in all, of each term, and the noise.
+
+    A term's lengthscale is a dot on its curve, and stands in the legend. The noise is the step at lag zero.
+
+    Parameters
+    ----------
+    model : FittedModel or Dataset
+        Or what ``model.covariance(time=..., distance=...)`` gives, for lags of your own.
+    axes : sequence of matplotlib Axes, optional
+        One for each panel (time, then space; only that which the model has). None makes a figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    KernelError
+        When it is no covariance, or there are too few axes.
+
+    Examples
+    --------
+    >>> import matplotlib, xgpfill
+    >>> matplotlib.use("Agg")
+    >>> ds = xgpfill.datasets.synthetic_sst(days=8, nlat=8, nlon=8)
+    >>> model = ds.sst.gpfill.fit(valid=ds.valid, method="exact")
+    >>> [ax.get_xlabel() for ax in covariance(model).axes]
+    ['time lag [days]', 'distance [km]']
+    """
+    table = model.covariance() if hasattr(model, "covariance") else model
+    names = [name for name in _AXES if name in getattr(table, "data_vars", ())]
+    if not names:
+        raise KernelError(
+            f"There is no covariance to draw in a {type(model).__name__}. Give a fitted model, or "
+            f"`model.covariance(time=..., distance=...)`; one learned on a single value has neither."
+        )
+    panels = _new_axes(len(names)) if axes is None else list(np.ravel(np.asarray(axes, dtype=object)))
+    if len(panels) < len(names):
+        raise KernelError(
+            f"axes= holds {len(panels)} panel(s); {len(names)} are needed, e.g. `plt.subplots(1, {len(names)})[1]`."
+        )
+    for ax, name in zip(panels, names, strict=False):
+        _draw_covariance(ax, table, name)
+    figure: Figure = panels[0].figure  # type: ignore[assignment]
+    return figure
+
+
+def _draw_covariance(ax: Axes, table: xr.Dataset, name: str) -> None:
+    """One panel: the total, its terms with their lengthscales, and the noise at lag zero."""
+    axis, lag = _AXES[name]
+    field = table[name].transpose("term", lag).sortby(lag)
+    lags, parts = field[lag].values, field.values
+    total = parts.sum(axis=0)
+    if len(parts) > 1:
+        ax.plot(lags, total, color=TOTAL_COLOUR, linewidth=2.0, label="field", zorder=4)
+    for i, term in enumerate(field["term"].values):
+        lengths = _lengths(table, axis, i)
+        unit = units_of(field[lag])
+        words = f"{term}: {', '.join(f'{length:.4g}' for length in lengths)} {unit}" if lengths else str(term)
+        (line,) = ax.plot(lags, parts[i], linewidth=1.3, label=words, zorder=3)
+        seen = [length for length in lengths if lags[0] <= length <= lags[-1]]
+        ax.plot(seen, np.interp(seen, lags, parts[i]), "o", color=line.get_color(), markersize=5, zorder=5)
+    noise = float(table["noise"]) if "noise" in table else math.nan
+    if np.isfinite(noise) and lags[0] == 0.0:
+        ax.plot([0.0, 0.0], [total[0], total[0] + noise], color=NOISE_COLOUR, linewidth=2.5, zorder=2, clip_on=False)
+        top = f"noise: {noise:.3g} {units_of(table[name])}".rstrip()
+        ax.plot([0.0], [total[0] + noise], "^", color=NOISE_COLOUR, label=top, zorder=6, clip_on=False)
+    ax.axhline(0.0, color="0.8", linewidth=0.8, zorder=1)
+    ax.set_xlim(0.0, max(float(lags[-1]), np.finfo(float).tiny * 1e10))
+    ax.set_xlabel(bracketed(lag.replace("_", " "), units_of(field[lag])))
+    ax.set_ylabel(bracketed("covariance", units_of(field)))
+    ax.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False)
+
+
+def _lengths(table: xr.Dataset, axis: str, term: int) -> list[float]:
+    """The lengthscales of one term along an axis; a composed kernel has several."""
+    keys = [key for key in table if str(key).startswith(f"{axis}_") and str(key).endswith("lengthscale")]
+    found: Array = np.array([float(table[key].isel(term=term)) for key in keys])
+    return [float(length) for length in found[np.isfinite(found)]] if keys else []
+
+
+def prior_draws(draws: xr.DataArray) -> Figure:
+    """Draw what kernels mean: one panel for each, its draws as lines along time or distance.
+
+    Parameters
+    ----------
+    draws : DataArray (kernel, sample, time or distance)
+        What :func:`xgpfill.prior_draws` gives.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    KernelError
+        When they are no such draws.
+
+    Examples
+    --------
+    >>> import matplotlib, xgpfill
+    >>> matplotlib.use("Agg")
+    >>> figure = prior_draws(xgpfill.prior_draws(["matern12", "rbf"], extent=60.0))
+    >>> [ax.get_title() for ax in figure.axes]
+    ['Matérn-1/2, 6 days', 'RBF, 6 days']
+    """
+    if not {"kernel", "sample"} <= set(getattr(draws, "dims", ())):
+        raise KernelError(
+            f"There are no draws of kernels in {draws!r:.80}. Make them first, e.g. "
+            f"`xgpfill.plotting.prior_draws(xgpfill.prior_draws(['matern32', 'rbf'], extent=100.0))`."
+        )
+    import matplotlib.pyplot as plt
+
+    (dim,) = (d for d in draws.dims if d not in ("kernel", "sample"))
+    count = draws.sizes["kernel"]
+    columns = min(count, 3)
+    rows = math.ceil(count / columns)
+    size = (0.3 + 3.6 * columns, 0.3 + 2.3 * rows)
+    figure, grid = plt.subplots(rows, columns, figsize=size, sharex=True, squeeze=False, layout="constrained")
+    panels = list(grid.flat)
+    for i, ax in enumerate(panels[:count]):
+        part = draws.isel(kernel=i).transpose(dim, "sample")
+        ax.plot(draws[dim].values, part.values, linewidth=1.0)
+        ax.set_title(_folded(str(draws["kernel"].values[i])), fontsize="small")
+        ax.tick_params(labelbottom=i + columns >= count)
+        if i + columns >= count:
+            ax.set_xlabel(bracketed(str(dim), units_of(draws[dim])))
+        ax.margins(x=0)
+    for unused in panels[count:]:
+        unused.remove()
+    return figure
+
+
+def _folded(text: str) -> str:
+    from textwrap import fill
+
+    return fill(text, 44)
+
+
+def _new_axes(count: int) -> list[Axes]:
+    import matplotlib.pyplot as plt
+
+    size = (0.4 + 4.6 * count, 4.0)
+    return list(plt.subplots(1, count, figsize=size, squeeze=False, layout="constrained")[1].flat)
