@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from xgpfill.errors import KernelError
 from xgpfill.grid.metric import EARTH_RADIUS_KM
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from xgpfill.kernels.outside import Outside
-    from xgpfill.kernels.prior import Prior
+    from xgpfill.kernels.prior import Prior, Term
 
 
 class Lags:
@@ -109,14 +110,63 @@ def correlation(kernel: Kernel, lags: Lags) -> Tensor:
 
 def prior_covariance(prior: Prior, time: Lags, space: Lags) -> Tensor:
     """Σ_j v_j k_time,j k_space,j at every lag, differentiable in whatever hyperparameters are tensors."""
-    total = torch.zeros_like(time.distance)
+    total: Any = None
     for term in prior.terms:
-        part: Any = term.variance
-        for kernel, lags in ((term.time, time), (term.space, space)):
-            if not isinstance(kernel, Constant):
-                part = part * correlation(kernel, lags)
-        total = total + part
-    return total
+        part: Any = _term_correlation(term, time, space)
+        part = term.variance if part is None else part * term.variance
+        total = part if total is None else total + part
+    if not isinstance(total, torch.Tensor) or total.shape != time.distance.shape:
+        total = (0.0 if total is None else total) + torch.zeros_like(time.distance)
+    found: Tensor = total
+    return found
+
+
+def _term_correlation(term: Term, time: Lags, space: Lags) -> Tensor | None:
+    """k_time k_space at every lag; None where both are one."""
+    if isinstance(term.time, Matern) and isinstance(term.space, Matern) and _is_learned(term.time, term.space):
+        numbers = (time.distance, space.distance, term.time.lengthscale, term.space.lengthscale)
+        found: Tensor = _MaternProduct.apply(*numbers, term.time.nu, term.space.nu)  # type: ignore[no-untyped-call]
+        return found
+    part: Any = None
+    for kernel, lags in ((term.time, time), (term.space, space)):
+        if not isinstance(kernel, Constant):
+            factor = correlation(kernel, lags)
+            part = factor if part is None else part * factor
+    return part  # type: ignore[no-any-return]
+
+
+def _is_learned(*kernels: Matern) -> bool:
+    return all(isinstance(k.lengthscale, torch.Tensor) for k in kernels)
+
+
+def _polynomials(a: Tensor, nu: float) -> tuple[Tensor, Tensor]:
+    """P and q with k = p e⁻ᵃ and dk/dlogℓ = q e⁻ᵃ for a Matérn correlation at scaled distance a."""
+    if nu == 0.5:
+        return torch.ones((), dtype=a.dtype), a
+    square = a * a
+    if nu == 1.5:
+        return 1 + a, square
+    return 1 + a + square / 3, square * (1 + a) / 3
+
+
+class _MaternProduct(torch.autograd.Function):
+    """Product of two Matérn correlations: one exponential for both and for their derivatives in log lengthscale."""
+
+    @staticmethod
+    def forward(ctx, time, space, time_scale, space_scale, time_nu, space_nu):  # type: ignore[no-untyped-def]
+        a, b = time * (math.sqrt(2 * time_nu) / time_scale), space * (math.sqrt(2 * space_nu) / space_scale)
+        (p, q), (r, s) = _polynomials(a, time_nu), _polynomials(b, space_nu)
+        e = torch.exp(-(a + b))
+        pe = p * e
+        ctx.save_for_backward(q * e * r, pe * s, time_scale, space_scale)
+        return pe * r
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+        in_time, in_space, time_scale, space_scale = ctx.saved_tensors
+        slopes = [(grad * slope).sum() / scale for slope, scale in ((in_time, time_scale), (in_space, space_scale))]
+        return None, None, *slopes, None, None
 
 
 class _MaternCorrelation(torch.autograd.Function):
@@ -126,16 +176,12 @@ class _MaternCorrelation(torch.autograd.Function):
     def forward(ctx, distance: Tensor, lengthscale: Tensor, nu: float) -> Tensor:  # type: ignore[no-untyped-def]
         a = distance * (math.sqrt(2 * nu) / lengthscale)
         e = torch.exp(-a)
-        if nu == 0.5:
-            value, slope = e, a * e  # slope = −a dk/da = dk/dlogℓ
-        elif nu == 1.5:
-            value, slope = (1 + a) * e, a * a * e
-        else:
-            value, slope = (1 + a + a * a / 3) * e, a * a * (1 + a) * e / 3
-        ctx.save_for_backward(slope, lengthscale)
-        return value
+        p, q = _polynomials(a, nu)
+        ctx.save_for_backward(q * e, lengthscale)
+        return p * e
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
         slope, lengthscale = ctx.saved_tensors
         return None, (grad * slope).sum() / lengthscale, None
@@ -217,11 +263,17 @@ def _from_function(kernel: FromFunction, lags: Lags) -> Tensor:
     a, b = first.detach(), second.detach()
     if every:
         batches = [_called(kernel, x, y) for x, y in zip(*_batched(a, b), strict=True)]
-        return torch.stack(batches).reshape(*a.shape[:-2], a.shape[-2], b.shape[-2]).to(first)
+        return torch.stack(batches).reshape(_matrices(a, b)).to(first)
     a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
     rows = [slice(i, i + FUNCTION_ROWS) for i in range(0, len(a), FUNCTION_ROWS)]
     parts = [_called(kernel, a[i], b[i]).diagonal() for i in rows]
     return torch.cat(parts).reshape(first.shape[:-1]).to(first)
+
+
+def _matrices(a: Tensor, b: Tensor) -> torch.Size:
+    """The shape of every one of `a` (..., n, d) with every one of `b` (..., m, d)."""
+    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call]
+    return torch.Size((*lead, a.shape[-2], b.shape[-2]))
 
 
 def _batched(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -271,7 +323,7 @@ def _from_gpytorch(kernel: FromGPyTorch, lags: Lags) -> Tensor:
     with _blamed(kernel, tuple(first.shape), tuple(second.shape)):
         call = _GPyTorchCall(kernel.function)
         found = torch.func.functional_call(call, raws, (first.double(), second.double()), {"diag": not every})
-    wanted = (*first.shape[:-1], second.shape[-2]) if every else first.shape[:-1]
+    wanted = _matrices(first, second) if every else first.shape[:-1]
     if found.shape != wanted:
         raise KernelError(f"The kernel {kernel.name!r} gave shape {tuple(found.shape)}, expected {tuple(wanted)}.")
     answer: Tensor = found.to(first)

@@ -7,10 +7,12 @@ Variances and noise are in data units², lengthscales in days and km. How terms 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from xgpfill.errors import KernelError, listed
+from xgpfill.errors import KernelError, listed, shown
 from xgpfill.kernels.outside import FromGPyTorch, Outside, with_function
 from xgpfill.kernels.spec import (
     Brownian,
@@ -25,7 +27,7 @@ from xgpfill.kernels.spec import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from xgpfill.kernels.spec import Number
 
@@ -126,15 +128,15 @@ def build_prior(
     time, space = as_kernel(time_kernel), as_kernel(space_kernel)
     if has_type(space, Brownian):
         raise KernelError("brownian is a kernel of time only; for space choose e.g. `space_kernel='matern12'`.")
-    if combine is not None and combine not in COMBINATIONS:
-        raise KernelError(f"Unknown combine={combine!r}. Choose one of {listed(COMBINATIONS)}.")
-    if isinstance(scales, bool) or not isinstance(scales, int) or scales < 1:
-        raise KernelError(f"scales={scales!r}: expected a positive integer, e.g. `scales=2`.")
+    if combine is not None and not (isinstance(combine, str) and combine in COMBINATIONS):
+        raise KernelError(f"Unknown combine={shown(combine)}. Choose one of {listed(COMBINATIONS)}.")
+    if isinstance(scales, bool) or not isinstance(scales, Integral) or scales < 1:
+        raise KernelError(f"scales={shown(scales)}: expected a positive integer, e.g. `scales=2`.")
     one_sided = isinstance(time, Independent) or isinstance(space, Independent)
     chosen = combine or ("product" if one_sided or time.is_fixed or space.is_fixed else "anova")
     time = Constant() if num_times == 1 else time
     space = Constant() if num_sites == 1 else space
-    terms = {"anova": _anova, "product": _product, "sum": _sum}[chosen](time, space, scales)
+    terms = {"anova": _anova, "product": _product, "sum": _sum}[chosen](time, space, int(scales))
     return Prior(terms=terms, combine=chosen, geometry=geometry)
 
 
@@ -225,6 +227,10 @@ def with_outside(prior: Prior, kernels: Mapping[str, Any] | None) -> Prior:
     KernelError
         When one is missing, of another kind, or not part of the prior.
     """
+    if kernels is not None and not isinstance(kernels, Mapping):
+        raise KernelError(
+            f"kernels={shown(kernels)}: expected a mapping of name to kernel, e.g. `kernels={{'mine': f}}`."
+        )
     given, wanted = dict(kernels or {}), outside_kernels(prior)
     missing, unknown = [n for n in wanted if n not in given], [n for n in given if n not in wanted]
     if missing:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
-from xgpfill.errors import KernelError, listed
+from xgpfill.errors import KernelError, listed, parentheses, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -267,10 +267,17 @@ def as_kernel(kernel: Any) -> Kernel:
     outside = as_outside(kernel)
     if outside is not None:
         return outside
+    if isinstance(kernel, str) and kernel.lower() == "auto":
+        raise KernelError(
+            "'auto' is no kernel but the choice of one: it stands alone in `fit(time_kernel='auto', "
+            "space_kernel='auto')`, not in a sum or product. Name the kernel here, e.g. 'matern12', 'matern32' or "
+            "'matern52'."
+        )
     raise KernelError(
-        f"Unknown kernel {kernel!r}. Known names are {listed(KERNELS)}; or give a kernel object, "
+        f"Unknown kernel {shown(kernel)}.{parentheses(kernel, TYPES.values())} Known names are {listed(KERNELS)}; or "
+        f"give a kernel object, "
         f"e.g. `xgpfill.Matern(nu=1.5, lengthscale=30.0)`, a GPyTorch kernel, a function of two arrays of coordinates, "
-        f"or None for no correlation along the axis."
+        f"None for no correlation along the axis, or, in `fit` alone, 'auto'."
     )
 
 

@@ -1,0 +1,24 @@
+"""How far kernels correlate, in the unit of their axis: what halos and neighbourhoods are made from."""
+
+from __future__ import annotations
+
+import math
+
+from xgpfill.kernels.outside import Outside
+from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, Periodic, Product, Spectral, walk
+
+
+def reach(kernel: Kernel) -> float:
+    """How far a kernel correlates, in its axis' unit; infinite for one that never decays."""
+    if isinstance(kernel, (Constant, Periodic, Brownian, Outside)):
+        return float("inf")
+    if isinstance(kernel, Independent):
+        return 0.0
+    if isinstance(kernel, Spectral):
+        assert kernel.bandwidths is not None
+        narrowest = min(float(b) for b in kernel.bandwidths)
+        return 1 / (2 * math.pi * narrowest) if narrowest > 0 else float("inf")
+    if kernel.parts:
+        reaches = [reach(part) for part in kernel.parts]
+        return min(reaches) if isinstance(kernel, Product) else max(reaches)
+    return max((float(k.lengthscale) for _, k in walk(kernel)), default=0.0)  # type: ignore[attr-defined]
