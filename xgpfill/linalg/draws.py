@@ -1,8 +1,9 @@
 """Coherent draws of the prior on a lattice, from a seed, evaluated on any window of it.
 
 A separable term is drawn as (factor of the time matrix) · (draws in space). Space is drawn by a dense Cholesky
-factor up to `DENSE_SITES` cells; beyond, by random Fourier features (Rahimi & Recht 2007) with fresh frequencies
-for every draw, so that the covariance over draws is exact in expectation.
+factor up to `DENSE_SITES` cells; beyond, by a factor in longitude (:mod:`xgpfill.linalg.spectral_draws`) where
+meridians are regular; else by random Fourier features (Rahimi & Recht 2007) with fresh frequencies for every draw, so
+that the covariance over draws is exact in expectation.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from xgpfill.errors import KernelError
+from xgpfill.grid.meridians import find_meridians
 from xgpfill.grid.metric import EARTH_RADIUS_KM
 from xgpfill.kernels.evaluate import Lags, correlation
 from xgpfill.kernels.spec import (
@@ -32,12 +34,15 @@ from xgpfill.kernels.spec import (
     is_directional,
 )
 from xgpfill.linalg.dense import cholesky
+from xgpfill.linalg.space import is_even
+from xgpfill.linalg.spectral_draws import SpectralFactor, spectral_factor
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
     from xgpfill.grid.points import IntArray
     from xgpfill.kernels.prior import Prior, Term
 
+FEW_SITES = 256
 DENSE_SITES = 4000
 DENSE_TIMES = 4000
 NUM_FEATURES = 2000
@@ -91,7 +96,11 @@ class PriorDraws:
             phase = self.frame.time[t, None] @ _frequencies(term.time, rng, 1).T
             in_time = (np.cos(phase) @ white[0] + np.sin(phase) @ white[1]) / math.sqrt(NUM_FEATURES)
             return self._spread(in_time, term.space, sites)
-        if num_sites <= DENSE_SITES or isinstance(term.space, (Constant, Independent)):
+        unmixed = isinstance(term.space, (Constant, Independent))
+        spectral = self._spectral(term.space) if num_sites > FEW_SITES and not unmixed else None
+        if spectral is not None:
+            return self._in_longitude(spectral, term, rng, t, sites)
+        if num_sites <= DENSE_SITES or unmixed:
             white = rng.standard_normal((self._time_rank(term.time), self._space_rank(term.space)))
             return self._spread(self._along(white, term.time, t), term.space, sites)
         places = self._places(term.space)
@@ -100,6 +109,28 @@ class PriorDraws:
         cosine, sine = (self._along(w, term.time, t) for w in white)
         mixed = cosine @ np.cos(phase).T + sine @ np.sin(phase).T
         return np.asarray(mixed / math.sqrt(NUM_FEATURES))
+
+    def _in_longitude(
+        self, spectral: SpectralFactor, term: Term, rng: np.random.Generator, t: IntArray, sites: IntArray
+    ) -> FloatArray:
+        """A draw by a factor in longitude; the whole lattice is drawn, of which the window is a part."""
+        mixed = not isinstance(term.time, (Constant, Independent))
+        in_time = self._factor(term.time, self.frame.time[:, None], "time") if mixed else None
+        whole = spectral.draw(rng, in_time, self._time_rank(term.time)).reshape(-1, self.frame.space.size)
+        whole = whole[t] if len(whole) > 1 else np.repeat(whole, t.size, axis=0)
+        return whole if sites.size == whole.shape[1] else whole[:, sites]
+
+    def _spectral(self, kernel: Kernel) -> SpectralFactor | None:
+        """Factors in longitude, where meridians are regular and a circle is affordable."""
+        if kernel not in self._spectra:
+            meridians = find_meridians(self.frame.space.coordinates, self.prior.geometry)
+            usable = meridians is not None and is_even(kernel, meridians)
+            self._spectra[kernel] = spectral_factor(kernel, meridians) if usable and meridians is not None else None
+        return self._spectra[kernel]
+
+    @cached_property
+    def _spectra(self) -> dict[Kernel, SpectralFactor | None]:
+        return {}
 
     def _joint_features(self, term: Term, rng: np.random.Generator, t: IntArray, sites: IntArray) -> FloatArray:
         """Features of time and space together, for lattices long in both."""

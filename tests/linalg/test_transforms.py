@@ -1,0 +1,68 @@
+"""The transform along longitude answers as numpy's real FFT does, by matrix and by FFT alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from xgpfill.linalg.transforms import MATRIX_PERIOD, Buffers, LongitudeTransform, period_for
+
+SIZES = [(1, 1), (1, 2), (4, 4), (5, 5), (5, 9), (6, 16), (7, 512), (7, 513), (300, 599), (300, 600), (600, 600)]
+"""Meridians and period: odd and even, full circles and regions, by matrix and (after 512) by FFT."""
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-11), (torch.float32, 2e-4)])
+@pytest.mark.parametrize(("size", "period"), SIZES)
+def test_both_ways_equal_the_real_fft_of_numpy(size, period, dtype, atol):
+    rng = np.random.default_rng(0)
+    transform = LongitudeTransform(size, period, "cpu", dtype)
+    x = rng.standard_normal((size, 3))
+    found = transform.forward(torch.as_tensor(x).to(dtype)).double().numpy()
+    expected = np.fft.rfft(x, n=period, axis=0)
+    assert found.shape == (period // 2 + 1, 2, 3)
+    assert_allclose(found[:, 0] + 1j * found[:, 1], expected, atol=atol)
+    both = torch.as_tensor(np.stack([expected.real, expected.imag], axis=1)).to(dtype)
+    assert_allclose(transform.inverse(both).double().numpy(), x, atol=atol)
+
+
+@pytest.mark.parametrize(("size", "period"), [(6, 11), (6, 16), (300, 600)])
+def test_frequencies_that_are_left_out_count_as_zero(size, period):
+    rng = np.random.default_rng(1)
+    kept = 4
+    some = rng.standard_normal((kept, 2, 5))
+    padded = np.zeros((period // 2 + 1, 5), complex)
+    padded[:kept] = some[:, 0] + 1j * some[:, 1]
+    transform = LongitudeTransform(size, period, "cpu", torch.float64)
+    for _ in range(2):  # what the first call left in the buffers does not matter
+        transform.inverse(torch.as_tensor(rng.standard_normal((period // 2 + 1, 2, 5))))
+        found = transform.inverse(torch.as_tensor(some))
+        assert_allclose(found.numpy(), np.fft.irfft(padded, n=period, axis=0)[:size], atol=1e-13)
+
+
+def test_another_number_of_columns_in_between_changes_nothing():
+    transform = LongitudeTransform(5, 9, "cpu", torch.float64)
+    x = torch.arange(20.0, dtype=torch.float64).reshape(5, 4)
+    first = transform.forward(x).clone()
+    transform.forward(torch.ones(5, 11, dtype=torch.float64))
+    assert_array_equal(transform.forward(x), first)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 256, 257, 1000, 1009])
+def test_the_period_of_a_region_holds_it_without_overlap_and_is_no_power_of_two_too_long(size):
+    period = period_for(size)
+    assert 2 * size - 1 <= period <= 1.1 * (2 * size - 1)
+    if period > MATRIX_PERIOD:  # a product of small primes
+        for prime in (2, 3, 5, 7, 11):
+            while period % prime == 0:
+                period //= prime
+        assert period == 1
+
+
+def test_a_buffer_is_kept_by_name_and_grows_when_it_must():
+    buffers = Buffers("cpu", torch.float64)
+    first = buffers("a", 2, 3)
+    assert buffers("a", 3, 2).data_ptr() == buffers("a", 2).data_ptr() == first.data_ptr()
+    assert buffers("b", 2, 3).data_ptr() != first.data_ptr()
+    assert buffers("a", 4, 5).shape == (4, 5)
+    assert buffers("a", 2, dtype=torch.float32).dtype == torch.float32

@@ -1,0 +1,140 @@
+"""How a space kernel acts on a lattice: spectra in longitude where meridians are regular, a dense matrix elsewhere.
+
+A kernel that depends on (y, y', x − x') alone is block-circulant around the globe and block-Toeplitz on a region.
+After a real Fourier transform along x every frequency has its own real, symmetric (ny, ny) block.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from xgpfill.errors import MethodError
+from xgpfill.kernels.check import invariant_in_longitude
+from xgpfill.kernels.evaluate import Lags, correlation
+from xgpfill.linalg.transforms import period_for
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.meridians import Meridians
+    from xgpfill.kernels.spec import Kernel
+
+MAX_DENSE_SITES = 10_000
+NEGLIGIBLE = 1e-8
+"""Frequencies whose block is smaller than this share of the largest are left out."""
+UNCORRELATED = 1e-8
+CHUNK = 2**18
+
+
+def product_period(meridians: Meridians) -> int:
+    """After how many columns a product repeats: around the globe, or far enough for a region not to overlap."""
+    return meridians.size if meridians.is_global else period_for(meridians.size)
+
+
+def spectrum(
+    kernel: Kernel, meridians: Meridians, period: int, *, negligible: float = NEGLIGIBLE, images: bool = False
+) -> Tensor:
+    """Real blocks (frequencies, ny, ny) of the kernel on columns that repeat after `period`; float64.
+
+    Lags longer than those between columns of the lattice continue the same function; products never use them. The
+    highest frequencies are left out where those on the diagonal hold less than `negligible` of the largest.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    meridians : Meridians
+    period : int
+    negligible : float
+    images : bool
+        Add the covariance with the next image, so that the sum is positive definite on this circle.
+    """
+    ny, half = meridians.column.shape[0], period // 2 + 1
+    first = torch.as_tensor(meridians.column)
+    lags = _images(kernel, meridians, period) if images else [_shifted(meridians, period, 0)]
+    table = _cosines(period)
+    own = _summed(kernel, first[None], lags, meridians.geometry)
+    level = (table @ own).abs().amax(1)
+    count = int(torch.nonzero(level > negligible * level.max())[-1]) + 1
+    table = table[:count].contiguous()
+    blocks = torch.empty(count, ny, ny, dtype=torch.float64)
+    rows = max(1, CHUNK // (half * ny))
+    for start in range(0, ny, rows):
+        some = first[None, start : start + rows, None, :]
+        part = _summed(kernel, some, [column[:, None] for column in lags], meridians.geometry)
+        blocks[:, start : start + rows] = (table @ part.reshape(half, -1)).view(count, -1, ny)
+    return blocks
+
+
+def _summed(kernel: Kernel, first: Tensor, others: list[Tensor], geometry: str) -> Tensor:
+    total = correlation(kernel, Lags(first, others[0], geometry))
+    for other in others[1:]:
+        total = total + correlation(kernel, Lags(first, other, geometry))
+    return total
+
+
+def _shifted(meridians: Meridians, period: int, shift: int) -> Tensor:
+    """The columns at every lag up to half a period, moved by whole periods, (half, ny, d)."""
+    return torch.as_tensor(meridians.columns(np.arange(period // 2 + 1, dtype=float) + shift * period))
+
+
+def _images(kernel: Kernel, meridians: Meridians, period: int) -> list[Tensor]:
+    """The columns and those of their images that are not as good as uncorrelated with the first."""
+    first = torch.as_tensor(meridians.column)[None]
+    turn = np.inf if meridians.geometry == "plane" else np.pi / abs(meridians.step)
+    found = [_shifted(meridians, period, 0)]
+    for shift in (-1, 1, -2, 2):
+        if (abs(shift) - 0.5) * period <= turn:
+            column = _shifted(meridians, period, shift)
+            if float(correlation(kernel, Lags(first, column, meridians.geometry)).abs().max()) > UNCORRELATED:
+                found.append(column)
+    return found
+
+
+def _cosines(period: int) -> Tensor:
+    """The real transform of even data as a matrix: every lag but zero and half the period occurs twice."""
+    k = torch.arange(period // 2 + 1)
+    angle = 2 * math.pi * ((k[:, None] * k) % period).double() / period
+    twice = torch.full((k.numel(),), 2.0, dtype=torch.float64)
+    twice[0] = 1.0
+    if period % 2 == 0:
+        twice[-1] = 1.0
+    return angle.cos() * twice
+
+
+def dense_space(kernel: Kernel, coordinates: FloatArray, geometry: str) -> Tensor:
+    """The matrix of a kernel between all sites, (sites, sites), in rows that stay near the caches; float64.
+
+    Raises
+    ------
+    MethodError
+        When there are too many sites that lie on no regular meridians.
+    """
+    flat = torch.as_tensor(np.ascontiguousarray(coordinates.transpose(1, 0, 2).reshape(-1, coordinates.shape[-1])))
+    n = flat.shape[0]
+    if n > MAX_DENSE_SITES:
+        raise MethodError(
+            f"The iterative engine takes lattices with regular longitudes (or x), or up to {MAX_DENSE_SITES} other "
+            f"places; these {n} lie on no regular meridians. Type `method='variational'`, or smaller tiles, e.g. "
+            f"`tile={{'y': 100, 'x': 100}}`."
+        )
+    K = torch.empty(n, n, dtype=torch.float64)
+    width = max(1, CHUNK // n)
+    for start in range(0, n, width):
+        K[start : start + width] = correlation(kernel, Lags.matrix(flat[start : start + width], flat, geometry))
+    return K
+
+
+def is_even(kernel: Kernel, meridians: Meridians) -> bool:
+    """Whether a kernel is the same to the left and to the right, and along all meridians; ours are."""
+    places = meridians.columns(np.arange(min(meridians.size, 24), dtype=float)).reshape(-1, meridians.column.shape[1])
+    if not invariant_in_longitude(kernel, places, meridians.geometry):
+        return False
+    first = torch.as_tensor(meridians.column)[None, :, None, :]
+    sides = [torch.as_tensor(meridians.columns(np.array([side * 2.0])))[:, None, :, :] for side in (-1, 1)]
+    left, right = (correlation(kernel, Lags(first, side, meridians.geometry)) for side in sides)
+    return bool(torch.allclose(left, right, rtol=1e-6, atol=1e-9))
