@@ -14,11 +14,13 @@ from xgpfill.errors import DataError
 from xgpfill.learning.blocks import (
     BlockPlan,
     all_values,
+    distinct,
     draw_blocks,
     draw_sample,
     merged,
     nearest_known,
     observed_share,
+    one_field,
     read_window,
     whole,
 )
@@ -261,3 +263,27 @@ def test_errors_that_are_all_known_stay_and_those_that_are_all_unknown_are_a_typ
     known = np.array([[0.1, 0.2]])
     assert_array_equal(nearest_known(known, 9.0), known)
     assert_array_equal(nearest_known(np.full((2, 2), np.nan), 9.0), np.full((2, 2), 9.0))
+
+
+# One field
+
+
+def test_blocks_that_overlap_are_put_together_with_each_cell_once():
+    of = lattice(gappy((5, 6, 7)))
+    everything = read_window(of, (), whole(of))
+    n = len(everything)
+    found = distinct([everything.take(np.arange(0, 2 * n // 3)), everything.take(np.arange(n // 3, n))])
+    assert_array_equal(np.sort(found.values), np.sort(everything.values))
+    assert_true_to(of, [found])
+
+
+def test_one_field_of_several_keeps_what_is_known_of_it():
+    values, rng = gappy((2, 3, 4, 5, 6)), np.random.default_rng(0)
+    errors, valid = rng.uniform(1, 2, values.shape), rng.random((1, 3, 1, 5, 6)) < 0.9
+    found = one_field(lattice(values, errors=errors, valid=valid), (1, 2))
+    assert (found.extra_shape, found.shape) == ((), (4, 5, 6))
+    assert_array_equal(found.values, values[1, 2])
+    assert_array_equal(found.errors, errors[1, 2])
+    assert_array_equal(found.valid, valid[0, 2])
+    alone = lattice(values[0, 0])
+    assert one_field(alone, ()).values is alone.values

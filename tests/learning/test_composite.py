@@ -8,20 +8,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.grid.points import Observations
 from xgpfill.kernels import spec
+from xgpfill.kernels.outside import FromFunction
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.learning import composite as module
-from xgpfill.learning.composite import PRIOR_SD, Packing, _Problem, learn
+from xgpfill.learning.composite import FEW, PRIOR_SD, Block, Packing, _fewer, _Problem, learn
 from xgpfill.learning.starts import AxisSummary
 
 from tests import reference as ref
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, observed, oracle_covariance, product, scattered
 
 AXES = {"time": AxisSummary(0.1, 11.0, 3.0, (0.2,)), "space": AxisSummary(50.0, 3000.0, 500.0, (1e-3,))}
-Block = getattr(module, "Block", None) or module._Block
 
 PRIORS = {
     "anova of matern12": anova("matern12"),
@@ -57,7 +57,7 @@ def problem(prior, *, seed=0):
     blocks = [with_unit_noise(b, rng) for b in blocks_of(prior)]
     packing = Packing(prior, AXES)
     theta = packing.start + 0.2 * rng.standard_normal(packing.start.size)
-    return _Problem(packing, [Block(b, prior.geometry) for b in blocks]), blocks, theta
+    return _Problem(packing, [Block(b, prior) for b in blocks]), blocks, theta
 
 
 # The objective
@@ -100,9 +100,43 @@ def test_a_covariance_that_cannot_be_factored_is_a_very_bad_value_and_no_error()
     prior = product(spec.RBF(4.0), spec.Constant(), "plane")
     points = scattered(np.random.default_rng(0), 30, "plane")
     block = Observations(points, np.zeros(30), np.zeros(30))
-    objective = _Problem(Packing(prior, AXES), [Block(block, "plane")])
+    objective = _Problem(Packing(prior, AXES), [Block(block, prior)])
     value, gradient = objective.evaluate(objective.packing.start)
     assert value >= 1e10 and not gradient.any()
+
+
+# A block
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_the_covariance_of_a_block_is_that_of_the_oracle(name):
+    prior = PRIORS[name]
+    (block,) = blocks_of(prior, count=1, size=15)
+    ours, expected = Block(block, prior), oracle_covariance(prior, block.points, block.points)
+    assert len(ours) == 15
+    assert_allclose(ours.covariance(prior), expected, rtol=1e-9, atol=1e-12)
+    assert_allclose(np.tril(ours.matrix(ours.entries(prior))), np.tril(expected), rtol=1e-9, atol=1e-12)
+
+
+def test_a_kernel_that_was_brought_gives_the_covariance_of_its_function():
+    mine = FromFunction(lambda a, b: np.exp(-np.abs(a[..., :, None, 0] - b[..., None, :, 0]) / 3.0), name="mine")
+    ours, theirs = (product(k, SPACE_KERNELS["matern32"], "sphere") for k in (spec.Matern(0.5, 3.0), mine))
+    (block,) = blocks_of(ours, count=1, size=15)
+    expected = oracle_covariance(ours, block.points, block.points)
+    assert_allclose(Block(block, theirs).covariance(theirs), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["anova of matern32", "a weighted sum"])
+def test_the_slope_in_a_pair_counts_both_its_places_in_the_matrix(name):
+    """The change of Σ G∘K, G symmetric, is that of the entries times their slopes."""
+    prior, rng = PRIORS[name], np.random.default_rng(0)
+    (block,) = blocks_of(prior, count=1)
+    ours = Block(block, prior)
+    G = torch.as_tensor(rng.standard_normal((12, 12)))
+    G = G + G.T
+    change = torch.as_tensor(rng.standard_normal(ours.entries(prior).shape))
+    lower = ours.matrix(change).tril()
+    assert float(ours.slopes(G.clone()) @ change) == pytest.approx(float((G * (lower + lower.tril(-1).T)).sum()))
 
 
 # Packing
@@ -215,6 +249,57 @@ def test_the_callback_hears_of_every_evaluation(data):
     assert [count for count, _ in heard] == list(range(1, found.evaluations + 1))
     assert 1 <= found.evaluations <= 7
     assert heard[-1][1] <= heard[0][1]
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Draws of the truth in blocks large enough for a coarse round."""
+    rng = np.random.default_rng(5)
+    return [replace(observed(rng, TRUTH, scattered(rng, 240, "sphere")), noise=np.ones(240)) for _ in range(8)]
+
+
+@pytest.fixture(scope="module")
+def rounds(many):
+    """What each choice of rounds finds, and how many evaluations were heard of."""
+
+    def found(*names):
+        heard: list[int] = []
+        result = learn(astray(TRUTH, 2.0), many, AXES, rounds=names, callback=lambda count, _: heard.append(count))
+        assert heard == list(range(1, result.evaluations + 1))
+        return result
+
+    return {names: found(*names) for names in (("coarse",), ("fine",), ("coarse", "fine"))}
+
+
+def test_the_coarse_round_comes_near_the_fine_optimum(rounds):
+    coarse, fine = ({p: v for p, v, _, _ in rounds[r,].prior.items()} for r in ("coarse", "fine"))
+    for path, value in fine.items():
+        assert abs(math.log(coarse[path] / value)) < math.log(1.35), path
+
+
+def test_after_a_coarse_round_the_fine_one_ends_where_it_would_and_needs_less(rounds):
+    both, fine = rounds["coarse", "fine"], rounds["fine",]
+    assert both.log_likelihood == pytest.approx(fine.log_likelihood, abs=2e-3)
+    assert both.evaluations - rounds["coarse",].evaluations < fine.evaluations
+
+
+def test_the_coarse_round_sees_smaller_blocks_by_turns_cut_out_and_thinned_and_fewer_of_many(many):
+    few = _fewer(many)
+    assert [len(block) for block in few] == [FEW] * 8
+    spread = []
+    for block, part in zip(many, few, strict=True):
+        own, seen = ({*zip(b.points.time, b.values, strict=True)} for b in (block, part))
+        assert seen < own
+        spread.append(np.std(part.points.time) / np.std(block.points.time))
+    assert max(spread[::2]) < min(spread[1::2])
+    assert len(_fewer(many * 2)) == 8
+
+
+def test_little_data_have_one_round_only(data):
+    few = [block.take(np.arange(0, 150, 3)) for block in data]
+    assert _fewer(few) == []
+    first, second = (learn(TRUTH, few, AXES, rounds=r) for r in (("fine",), ("coarse", "fine")))
+    assert first == second
 
 
 def test_what_is_fixed_is_not_learned(data):

@@ -5,7 +5,7 @@ On lazy data only the chunks under these blocks are read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,9 +30,9 @@ NUM_SCATTERED_WINDOWS = 16
 class BlockPlan:
     """How many blocks of how many observations to learn from."""
 
-    compact: int = 12
-    scattered: int = 4
-    size: int = 384
+    compact: int = 9
+    scattered: int = 3
+    size: int = 320
 
 
 def read_window(lattice: Lattice, member: tuple[int, ...], window: Window) -> Observations:
@@ -56,7 +56,7 @@ def read_window(lattice: Lattice, member: tuple[int, ...], window: Window) -> Ob
         noise = np.broadcast_to(errors, values.shape)[observed] ** 2
     _, ny, nx = values.shape
     sites = lattice.space.coordinates[np.ix_(window[1], window[2])].reshape(ny * nx, -1)
-    points = Points(lattice.time[window[0]], sites, t, y * nx + x)
+    points = Points(lattice.time[window[0]], sites, t, y * nx + x, frame=(ny, nx))
     return Observations(points, values[observed], noise)
 
 
@@ -195,6 +195,26 @@ def merged(pieces: list[Observations]) -> Observations:
     )
     values: FloatArray = np.concatenate([p.values for p in pieces])
     return Observations(points, values, np.concatenate([p.noise for p in pieces]))
+
+
+def distinct(pieces: list[Observations]) -> Observations:
+    """Several sets of observations of one field as one, each cell once."""
+    both = merged(pieces)
+    cells = both.points.time_index * both.points.sites.shape[0] + both.points.site_index
+    return both.take(np.unique(cells, return_index=True)[1])
+
+
+def one_field(lattice: Lattice, member: tuple[int, ...]) -> Lattice:
+    """One of the independent fields of a lattice, without extra axes."""
+
+    def part(array: Any) -> Any:
+        if array is None or not member:
+            return array
+        return array[tuple(0 if n == 1 else m for n, m in zip(array.shape, member, strict=False))]
+
+    return replace(
+        lattice, values=part(lattice.values), valid=part(lattice.valid), errors=part(lattice.errors), extra_shape=()
+    )
 
 
 def all_values(blocks: list[Observations]) -> FloatArray:
