@@ -82,7 +82,7 @@ def test_exact_tiles_agree_with_one_tile_within_a_twentieth_of_the_sd(model, who
 def test_a_wider_halo_comes_closer(model, whole, tile):
     far = [in_sd(model.reconstruct(tile=tile, halo=halo).mean, whole[0], whole[1]) for halo in (0, 2, 5)]
     assert 0.5 > far[0] > far[1] > far[2]
-    assert far[2] < 0.05
+    assert far[2] < 0.06
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xgpfill.engines.settings import Exact, Settings, Variational
+from xgpfill.engines.settings import Exact, Iterative, Settings, Variational
+from xgpfill.grid.meridians import find_meridians
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from xgpfill.engines.base import Engine
+    from xgpfill.grid.lattice import Lattice
 
-FEW_OBSERVATIONS = 4000
+FEW_OBSERVATIONS = 1000
+"""Up to here a dense factor is as fast as anything, and exact."""
+SOME_OBSERVATIONS = 4000
+"""Up to here it is affordable where places are no lattice."""
 OBSERVATIONS_PER_INDUCING = 3
 """Observations that a tile may hold for each of its inducing points before it is made smaller."""
+MAX_SITES = 10_000
+"""Places on no regular meridians that the iterative engine takes."""
+MAX_TIMES = 20_000
+BYTES_PER_CELL = 900
+"""What the iterative engine holds of each cell of a tile while it solves for the data and eight draws."""
+MEMORY_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -28,19 +40,38 @@ class Choice:
         return f"{self.settings}: {self.reason}"
 
 
-def select_settings(num_observations: int) -> Choice:
+def select_settings(num_observations: int, lattice: Lattice | None = None) -> Choice:
     """The engine for this many observations in one field.
+
+    Parameters
+    ----------
+    num_observations : int
+    lattice : Lattice, optional
+        Where they are; without it no lattice is taken for granted.
 
     Examples
     --------
     >>> select_settings(900).settings
     Exact(max_observations=12000)
     """
+    many = f"about {num_observations} observations in a field"
     if num_observations <= FEW_OBSERVATIONS:
-        why = f"about {num_observations} observations in a field; dense up to {FEW_OBSERVATIONS}, fast and exact"
-        return Choice(Exact(), why)
-    why = f"about {num_observations} observations in a field, more than the {FEW_OBSERVATIONS} of a dense factor"
+        return Choice(Exact(), f"{many}; dense up to {FEW_OBSERVATIONS}, fast and exact")
+    if lattice is not None and suits_iteration(lattice):
+        return Choice(Iterative(), f"{many} on a lattice; exact without a matrix")
+    if num_observations <= SOME_OBSERVATIONS:
+        return Choice(Exact(), f"{many} on no regular lattice; dense up to {SOME_OBSERVATIONS}, exact")
+    why = f"{many}, more than the {SOME_OBSERVATIONS} of a dense factor, on no regular lattice"
     return Choice(Variational(), why)
+
+
+def suits_iteration(lattice: Lattice) -> bool:
+    """Whether the iterative engine takes it: regular meridians or few places, and not too many irregular times."""
+    if lattice.time.size > MAX_TIMES:
+        return False
+    if lattice.space.size <= MAX_SITES:
+        return True
+    return find_meridians(lattice.space.coordinates, lattice.space.geometry) is not None
 
 
 def select_method(da: xr.DataArray, *, dims: Any = None) -> Choice:
@@ -69,7 +100,7 @@ def select_method(da: xr.DataArray, *, dims: Any = None) -> Choice:
 
     lattice, _ = encode(da, dims=dims, valid=True)
     cells = lattice.shape[0] * lattice.shape[1] * lattice.shape[2]
-    return select_settings(round(observed_share(lattice, 0) * cells))
+    return select_settings(round(observed_share(lattice, 0) * cells), lattice)
 
 
 def build_engine(settings: Settings) -> Engine:
@@ -78,13 +109,28 @@ def build_engine(settings: Settings) -> Engine:
         from xgpfill.engines.exact import ExactEngine
 
         return ExactEngine(settings)
+    if isinstance(settings, Iterative):
+        from xgpfill.engines.iterative import IterativeEngine
+
+        return IterativeEngine(settings)
     from xgpfill.engines.variational import VariationalEngine
 
     return VariationalEngine(settings)
 
 
-def tile_capacity(settings: Settings) -> int | None:
+def tile_capacity(settings: Settings, observed_share: float = 1.0) -> int | None:
     """Observations that one tile (and its halo) should hold; None when tiles are made only on request."""
     if isinstance(settings, Variational):
         return OBSERVATIONS_PER_INDUCING * settings.num_inducing
+    if isinstance(settings, Iterative):
+        cells = MEMORY_SHARE * _memory() / (BYTES_PER_CELL * (settings.num_samples + 2) / 10)
+        return max(1, int(cells * observed_share))
     return None
+
+
+def _memory() -> float:
+    """Bytes of memory of this machine; 8 GiB where it does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE")) * float(os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return 8.0 * 2**30

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from numbers import Integral
 
-from xgpfill.errors import MethodError, TooManyPointsError, listed
+from xgpfill.errors import MethodError, TooManyPointsError, listed, shown
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,34 @@ class Variational:
             raise MethodError(f"Variational(train={self.train!r}): choose 'composite' or 'elbo'.")
 
 
+@dataclass(frozen=True)
+class Iterative:
+    """The exact posterior without a matrix: conjugate gradients over a covariance operator; for lattices.
+
+    Parameters
+    ----------
+    tolerance : float
+        True residual of the solve for the mean, relative to the data.
+    num_samples : int
+        Draws that correct the local variances; more make the variance less noisy.
+    num_neighbours : int
+        Observations that each one is conditioned on in the preconditioner.
+    max_steps : int
+        Steps after which the solve stops, with a warning when the tolerance was missed.
+    """
+
+    tolerance: float = 1e-3
+    num_samples: int = 8
+    num_neighbours: int = 24
+    max_steps: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("num_samples", "num_neighbours", "max_steps"):
+            _require_positive_integer("Iterative", name, getattr(self, name))
+        if not isinstance(self.tolerance, (int, float)) or not 0.0 < self.tolerance < 1.0:
+            raise MethodError(f"Iterative(tolerance={self.tolerance!r}): expected a number between 0 and 1, e.g. 1e-3.")
+
+
 def require_affordable(settings: Exact, count: int) -> None:
     """Refuse more observations in one tile than the exact engine is allowed.
 
@@ -74,8 +102,8 @@ def require_affordable(settings: Exact, count: int) -> None:
         )
 
 
-Settings = Exact | Variational
-METHODS: dict[str, type[Exact | Variational]] = {"exact": Exact, "variational": Variational}
+Settings = Exact | Variational | Iterative
+METHODS: dict[str, type[Settings]] = {"exact": Exact, "iterative": Iterative, "variational": Variational}
 
 
 def as_settings(method: str | Settings) -> Settings | None:
@@ -86,18 +114,20 @@ def as_settings(method: str | Settings) -> Settings | None:
     MethodError
         When there is no such engine.
     """
-    if isinstance(method, (Exact, Variational)):
+    if isinstance(method, Settings):
         return method
-    if method == "auto":
+    if isinstance(method, str) and method == "auto":
         return None
     if isinstance(method, str) and method in METHODS:
         return METHODS[method]()
+    if isinstance(method, type) and method in METHODS.values():
+        raise MethodError(f"method={method.__name__} is a class. Type `method=xgpfill.{method.__name__}()`.")
     raise MethodError(
-        f"Unknown method {method!r}. Choose 'auto', {listed(METHODS)}, or settings such as "
+        f"Unknown method {shown(method)}. Choose 'auto', {listed(METHODS)}, or settings such as "
         f"`xgpfill.Variational(num_inducing=2000)`."
     )
 
 
 def _require_positive_integer(owner: str, name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise MethodError(f"{owner}({name}={value!r}): expected a positive integer.")
+        raise MethodError(f"{owner}({name}={shown(value)}): expected a positive integer, e.g. `{owner}({name}=1000)`.")

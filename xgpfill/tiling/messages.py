@@ -72,8 +72,10 @@ class SlowFeatures:
         return {"names": self.names, "anchors": self.anchors}
 
 
-def choose_features(lattice: Lattice, prior: Prior, names: tuple[str, ...], seed: int) -> SlowFeatures:
-    """Anchor the features at lattice cells that explain most of the slow terms' variance."""
+def choose_features(
+    lattice: Lattice, prior: Prior, names: tuple[str, ...], seed: int, most: int | None = None
+) -> SlowFeatures:
+    """Anchor at most `most` (768) features at lattice cells that explain most of the slow terms' variance."""
     rng = np.random.default_rng(seed)
     nt, ns = lattice.time.size, lattice.space.size
     sites = lattice.space.coordinates.reshape(ns, -1)
@@ -86,7 +88,7 @@ def choose_features(lattice: Lattice, prior: Prior, names: tuple[str, ...], seed
     if not names:
         number = 0
     candidates = Points(lattice.time[times], sites[chosen_sites], t, s).take(np.arange(number))
-    anchors = choose_inducing(slow, candidates, MAX_FEATURES, seed=seed, tolerance=UNEXPLAINED)
+    anchors = choose_inducing(slow, candidates, most or MAX_FEATURES, seed=seed, tolerance=UNEXPLAINED)
     return SlowFeatures(names, anchors)
 
 
@@ -151,6 +153,20 @@ class ToldLaw:
         self._basis: WeakKeyDictionary[Points, Tensor] = WeakKeyDictionary()
         self._change = change.to(self.device, self.dtype)
         self.coefficients = coefficients.to(self.device, self.dtype)
+
+    @property
+    def told_terms(self) -> tuple[str, ...]:
+        """Names of the terms that the features summarise."""
+        return self.features.names
+
+    @property
+    def weights_covariance(self) -> Tensor | None:
+        """C, the covariance of (w, β); None without a message, when the features are no part of the law."""
+        if self.information is None:
+            return None
+        known = torch.ones(len(self._change), dtype=self.dtype, device=self.device)
+        known[-1] = 0.0
+        return self._change + torch.diag(known)
 
     @property
     def mean_variance(self) -> float:

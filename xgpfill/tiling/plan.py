@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xgpfill.errors import DimensionError, listed
-from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.prior import AXES, Prior
-from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, Periodic, Spectral, walk
+from xgpfill.kernels.reach import reach
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
@@ -182,22 +181,6 @@ def _smootherstep(x: FloatArray) -> FloatArray:
     """Rises from 0 to 1 over the unit interval with two continuous derivatives: 6x⁵ − 15x⁴ + 10x³."""
     x = np.clip(x, 0.0, 1.0)
     return x**3 * (10 + x * (6 * x - 15))
-
-
-def reach(kernel: Kernel) -> float:
-    """How far a kernel correlates, in its axis' unit; infinite for one that never decays."""
-    if isinstance(kernel, (Constant, Periodic, Brownian, Outside)):
-        return float("inf")
-    if isinstance(kernel, Independent):
-        return 0.0
-    if isinstance(kernel, Spectral):
-        assert kernel.bandwidths is not None
-        narrowest = min(float(b) for b in kernel.bandwidths)
-        return 1 / (2 * np.pi * narrowest) if narrowest > 0 else float("inf")
-    if kernel.parts:
-        reaches = [reach(part) for part in kernel.parts]
-        return min(reaches) if type(kernel).__name__ == "Product" else max(reaches)
-    return max((float(k.lengthscale) for _, k in walk(kernel)), default=0.0)  # type: ignore[attr-defined]
 
 
 def plan_tiles(

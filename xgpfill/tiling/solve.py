@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,12 @@ from xgpfill.grid.lattice import FloatArray, Lattice, Window
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.learning.blocks import read_window, require_finite
+from xgpfill.options import progress_bar
 from xgpfill.tiling.messages import Information, SlowFeatures, ToldLaw
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from xgpfill.engines.base import Engine, Posterior
     from xgpfill.grid.scaling import Scaling
     from xgpfill.kernels.prior import Prior
@@ -67,7 +71,7 @@ class TileSolver:
         """All cells of a window."""
         t, y, x = window
         sites = self.frame.space.coordinates[np.ix_(y, x)]
-        return Points.grid(self.frame.time[t], sites.reshape(-1, sites.shape[-1]))
+        return Points.grid(self.frame.time[t], sites.reshape(-1, sites.shape[-1]), frame=(y.size, x.size))
 
     def observations(self, window: Window, values: Any, errors: Any) -> Observations:
         """The observed cells of a window, standardised; `values` may have a leading axis of draws, gaps alike."""
@@ -127,7 +131,30 @@ class TileSolver:
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel as plain data: what was made on a device stays there."""
-        return {name: value for name, value in self.__dict__.items() if name != "covariance"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("covariance", "engine")}
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine of this process, which may keep what it made."""
+        return build_engine(self.settings)
+
+    @property
+    def records(self) -> list[Any]:
+        """How the solves of an iterative engine went, those of the systems it has dropped included."""
+        return list(getattr(self.engine, "records", []))
+
+    @contextmanager
+    def watched(self, show: bool) -> Iterator[None]:
+        """A bar over the steps of an iterative engine while a field is solved for."""
+        if not hasattr(self.engine, "watch"):
+            yield
+            return
+        with progress_bar("Solving", show, total=None) as step:
+            self.engine.watch = lambda *_: step()
+            try:
+                yield
+            finally:
+                self.engine.watch = None
 
     def _engine(self, found: Observations) -> Engine:
-        return build_engine(self.settings if len(found) else Exact())
+        return self.engine if len(found) else build_engine(Exact())

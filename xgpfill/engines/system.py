@@ -1,0 +1,172 @@
+"""The system of the iterative engine, A = K + noise on the observed cells of a lattice: products, factor, solves."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from xgpfill.errors import XgpfillWarning
+from xgpfill.grid.lattice import Lattice, Space
+from xgpfill.linalg.conjugate_gradients import conjugate_gradients
+from xgpfill.linalg.draws import PriorDraws
+from xgpfill.linalg.lattice import LatticeOperator
+from xgpfill.linalg.vecchia import VecchiaFactor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from xgpfill.engines.settings import Iterative
+    from xgpfill.engines.tilelaw import TileLaw
+    from xgpfill.grid.points import Observations
+    from xgpfill.linalg.conjugate_gradients import Solution
+
+    Watch = Callable[[int, float], None]
+
+DRAW_TOLERANCE = 1e-2
+"""Of the solves for draws: looser ones would make the variance too small."""
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """How a solve went.
+
+    Attributes
+    ----------
+    steps : int
+    residual : float
+        Largest true residual over its tolerance; at most 1 when the solve converged.
+    tolerance : float
+        Of the mean.
+    observations, columns : int
+    factor_seconds, solve_seconds : float
+    """
+
+    steps: int
+    residual: float
+    tolerance: float
+    observations: int
+    columns: int
+    factor_seconds: float
+    solve_seconds: float
+
+
+class System:
+    """A = K + noise on the observed cells of a lattice: products, a preconditioner, solves."""
+
+    def __init__(
+        self,
+        settings: Iterative,
+        law: TileLaw,
+        observations: Observations,
+        records: list[Convergence] | None = None,
+    ) -> None:
+        began = time.perf_counter()
+        self.settings, self.law, self.observations = settings, law, observations
+        points = observations.points
+        rows, columns = points.frame or (points.sites.shape[0], 1)
+        coordinates = points.sites.reshape(rows, columns, -1)
+        self.operator = LatticeOperator(law.prior, points.times, coordinates, law.device, law.dtype)
+        self.site, self.time = self.operator.cells(points.time_index, points.site_index)
+        cell = points.time_index * self.operator.num_sites + points.site_index
+        self._repeats = np.unique(cell).size < cell.size
+        self.noise = law.tensor(observations.noise)[:, None]
+        self.features = law.features(points)
+        self.preconditioner = VecchiaFactor(
+            law.prior,
+            observations,
+            settings.num_neighbours,
+            device=law.device,
+            dtype=law.dtype,
+            features=self.features,
+        )
+        self.factor_seconds = time.perf_counter() - began
+        self.record: list[Convergence] = [] if records is None else records
+        self.watch: Watch | None = None
+        self._draws: tuple[Tensor, Tensor] | None = None
+
+    def product(self, v: Tensor) -> Tensor:
+        """A times (n, R)."""
+        found = self.spread(v)[self.site, :, self.time] + self.noise * v
+        return found if self.features is None else found.addmm_(self.features, self.features.T @ v)
+
+    def spread(self, v: Tensor) -> Tensor:
+        """K, without features, times values at the observations, on all cells: (sites, R, nt), overwritten next."""
+        field = self.operator.empty(v.shape[1])
+        if self._repeats:  # several measurements of one cell add up
+            field.permute(0, 2, 1).index_put_((self.site, self.time), v, accumulate=True)
+        else:
+            field[self.site, :, self.time] = v
+        return self.operator(field)
+
+    def solve(self, right: Tensor, tolerance: Tensor) -> Tensor:
+        """A⁻¹ times (n, R).
+
+        Warns
+        -----
+        XgpfillWarning
+            When the tolerance was missed.
+        """
+        began = time.perf_counter()
+        found = conjugate_gradients(
+            self.product,
+            right,
+            self.preconditioner,
+            tolerance,
+            max_steps=self.settings.max_steps,
+            callback=self.watch,
+        )
+        self._note(found, tolerance, time.perf_counter() - began)
+        return found.values
+
+    def _note(self, found: Solution, tolerance: Tensor, seconds: float) -> None:
+        worst = float((found.residual / tolerance).max()) if tolerance.numel() else 0.0
+        n, columns = found.values.shape
+        self.record.append(
+            Convergence(found.steps, worst, self.settings.tolerance, n, columns, self.factor_seconds, seconds)
+        )
+        if not found.converged:
+            most = self.settings.num_neighbours
+            warnings.warn(
+                f"Conjugate gradients stopped after {found.steps} steps at {worst:.2g} times the tolerance, so the "
+                f"field is not the exact one. Type `method=xgpfill.Iterative(num_neighbours={2 * most})`, more "
+                f"`max_steps=`, or a larger `noise=`.",
+                XgpfillWarning,
+                stacklevel=2,
+            )
+
+    def with_draws(self, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A⁻¹ times `right`, and draws of zero-mean data (n, S) with A⁻¹ times them, solved once in the same batch."""
+        own = right.shape[1]
+        if self._draws is None:
+            data = self.draw_data(self.settings.num_samples)
+            tolerance = right.new_full((own + data.shape[1],), max(DRAW_TOLERANCE, self.settings.tolerance))
+            tolerance[:own] = self.settings.tolerance
+            found = self.solve(torch.cat([right, data], 1), tolerance)
+            self._draws = (data, found[:, own:])
+            return found[:, :own], *self._draws
+        solved = self.solve(right, right.new_full((own,), self.settings.tolerance)) if own else right
+        return solved, *self._draws
+
+    def draw_data(self, count: int) -> Tensor:
+        """Draws of zero-mean data from the prior and the noise, (n, count)."""
+        points, law = self.observations.points, self.law
+        rows, columns = points.frame or (points.sites.shape[0], 1)
+        space = Space(points.sites.reshape(rows, columns, -1), law.prior.geometry)
+        draws = PriorDraws(Lattice(None, points.times, space), law.prior, 0)
+        rng = np.random.default_rng(1)
+        found = np.empty((len(points), count))
+        for s in range(count):
+            field = draws.field(s, 0, (np.arange(points.times.size), np.arange(rows), np.arange(columns)))
+            found[:, s] = field.reshape(points.times.size, -1)[points.time_index, points.site_index]
+        found += rng.standard_normal(found.shape) * np.sqrt(self.observations.noise)[:, None]
+        data = law.tensor(found)
+        if self.features is not None:
+            data = data + self.features @ law.tensor(rng.standard_normal((self.features.shape[1], count)))
+        return data
