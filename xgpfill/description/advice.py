@@ -1,0 +1,63 @@
+"""What ``fit`` would refuse or warn of, and the arguments that suit the data. Nothing is learned here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xgpfill.engines.select import select_settings, tile_capacity
+
+if TYPE_CHECKING:
+    from xgpfill.description.survey import Survey
+    from xgpfill.grid.encode import Layout
+    from xgpfill.grid.lattice import Lattice
+
+YEAR = 365.25  # days
+
+
+def problems(layout: Layout, found: Survey, never: float, refused: str, *, told: bool) -> tuple[str, ...]:
+    """What stands in the way of a fit, each with its cure."""
+    values, said = found.values, [refused] if refused else []
+    if values.infinities:
+        said.append(f"{values.infinities} infinite value(s). Make them gaps: `da.where(np.isfinite(da))`.")
+    if values.count == 0:
+        said.append("No observation at all: every cell read is NaN.")
+    elif values.count == 1:
+        said.append("One observation only; a covariance cannot be learned from it.")
+    elif values.minimum == values.maximum:
+        said.append(f"The field is constant: every value is {values.minimum:.6g}. There is nothing to learn from.")
+    if never > 0 and not told and values.count and layout.roles.time is not None:
+        said.append(
+            f"{never:.1%} of the places are never observed. If they are land, type "
+            f"`valid=da.notnull().any({str(layout.roles.time)!r})`; if they are gaps, `valid=True`."
+        )
+    return tuple(said)
+
+
+def suggestions(layout: Layout, lattice: Lattice, found: Survey, never: float, *, told: bool) -> dict[str, str]:
+    """Arguments of ``fit`` and why; empty when there is nothing to fit."""
+    if found.values.count < 2:
+        return {}
+    advice = {"dims": repr(tuple(layout.roles.fitted))}
+    if never > 0 and not told and layout.roles.time is not None:
+        time = str(layout.roles.time)
+        advice["valid"] = f"da.notnull().any({time!r}) if cells that are never observed are land; True if they are gaps"
+    share = found.values.count / found.observed.size
+    count = round(share * lattice.shape[0] * lattice.space.size)
+    choice = select_settings(count, lattice)
+    name = type(choice.settings).__name__.lower()
+    advice["method"] = f"{name!r}: {choice.reason}"
+    if lattice.shape[0] > 1:
+        advice["time_kernel"] = _time_kernel(lattice)
+    if lattice.space.size > 1:
+        advice["space_kernel"] = "'matern32'; 'matern12' for a rough field (steep terrain, fronts)"
+    capacity = tile_capacity(choice.settings, share)
+    if capacity is not None:
+        advice["tile"] = f"'auto' makes about {max(1, -(-count // capacity))} tile(s) of {capacity} observations"
+    return advice
+
+
+def _time_kernel(lattice: Lattice) -> str:
+    seasonal = lattice.time_extent >= 2 * YEAR and lattice.time_step <= YEAR / 4
+    if seasonal:
+        return f"xgpfill.Matern(1.5) + xgpfill.Periodic(period={YEAR}): the series spans several seasons"
+    return "'matern32'"
