@@ -1,14 +1,17 @@
-"""Fixtures that several test modules share: a tiny field and the model of it."""
+"""Fixtures that several test modules share: a tiny field, the model of it, and a scheduler that refuses to work."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import dask
 import pytest
 import xgpfill  # noqa: F401  (registers .gpfill)
 from xgpfill.datasets import synthetic_sst
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import xarray as xr
     from xgpfill.model import FittedModel
 
@@ -22,3 +25,14 @@ def ds() -> xr.Dataset:
 @pytest.fixture(scope="module")
 def model(ds: xr.Dataset) -> FittedModel:
     return ds.sst.gpfill.fit(valid=ds.valid, method="exact")
+
+
+@pytest.fixture
+def nothing_is_computed() -> Iterator[None]:
+    """A scheduler that refuses to work."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        pytest.fail("dask computed something")
+
+    with dask.config.set(scheduler=refuse):
+        yield

@@ -55,17 +55,6 @@ def lazy(ds: xr.Dataset, known: dict[str, Any]) -> FittedModel:
 
 
 @pytest.fixture
-def nothing_is_computed() -> Iterator[None]:
-    """A scheduler that refuses to work."""
-
-    def refuse(*args: object, **kwargs: object) -> None:
-        pytest.fail("dask computed something")
-
-    with dask.config.set(scheduler=refuse):
-        yield
-
-
-@pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[tuple[int, ...]]]:
     """How often each tile is evaluated, on the synchronous scheduler."""
     counted: Counter[tuple[int, ...]] = Counter()

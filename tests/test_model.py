@@ -257,7 +257,7 @@ def test_condition_with_standard_errors_needs_those_of_the_new_data(ds: xr.Datas
 @pytest.mark.parametrize(
     ("change", "arguments", "error", "match"),
     [
-        (lambda da: da.to_dataset(), {}, DataError, r"`condition` got a Dataset; expected a DataArray"),
+        (lambda da: da.to_dataset(), {}, DataError, r"`condition` takes a DataArray; got a Dataset"),
         (
             lambda da: da,
             {"noise": xr.DataArray(0.1)},

@@ -13,7 +13,7 @@ import xarray as xr
 import xgpfill
 from xgpfill.datasets import synthetic_sst
 from xgpfill.errors import AlignmentError, VariableError, XgpfillError
-from xgpfill.results import squared
+from xgpfill.words import squared
 
 from tests import reference as ref
 
@@ -270,14 +270,17 @@ def test_scores_are_those_of_the_oracle_on_the_hidden_cells(
         "bias": error.mean(),
         "crps": ref.crps_gaussian(mean, sd, truth).mean(),
         "nlpd": (0.5 * (error / sd) ** 2 + np.log(sd) + 0.5 * np.log(2 * np.pi)).mean(),
+        "mean_variance": (sd**2).mean(),
         "coverage95": ref.coverage(mean, sd, truth, 0.95),
+        "variance_error_correlation": np.corrcoef(sd**2, error**2)[0, 1],
+        "reduced_chi2": ((error / sd) ** 2).mean(),
         "cells": hidden.sum(),
     }
     assert set(scores) == set(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(scores[name], value, rtol=2e-4, atol=1e-5, err_msg=name)
     assert {name: scores[name].attrs.get("units") for name in scores} == {
-        **dict.fromkeys(("rmse", "mae", "bias", "crps"), "degC"), **dict.fromkeys(("nlpd", "coverage95", "cells")),
+        **dict.fromkeys(expected), **dict.fromkeys(("rmse", "mae", "bias", "crps"), "degC"), "mean_variance": "degC2",
     }  # fmt: skip
 
 

@@ -14,11 +14,14 @@ from xgpfill import accessor as _accessor  # noqa: F401  (registers .gpfill)
 if TYPE_CHECKING:
     from xgpfill import datasets as datasets
     from xgpfill import errors as errors
+    from xgpfill import masks as masks
     from xgpfill import metrics as metrics
     from xgpfill import plotting as plotting
     from xgpfill.dataset import FittedDataset as FittedDataset
+    from xgpfill.description import Description as Description
     from xgpfill.engines.select import select_method as select_method
     from xgpfill.engines.settings import Exact as Exact
+    from xgpfill.engines.settings import Iterative as Iterative
     from xgpfill.engines.settings import Variational as Variational
     from xgpfill.kernels.outside import FromFunction as FromFunction
     from xgpfill.kernels.outside import FromGPyTorch as FromGPyTorch
@@ -29,18 +32,23 @@ if TYPE_CHECKING:
     from xgpfill.kernels.spec import Periodic as Periodic
     from xgpfill.kernels.spec import RationalQuadratic as RationalQuadratic
     from xgpfill.kernels.spec import Spectral as Spectral
+    from xgpfill.loading import load as load
     from xgpfill.model import FittedModel as FittedModel
-    from xgpfill.model import load as load
+    from xgpfill.priors import prior_draws as prior_draws
+    from xgpfill.report import Experiment as Experiment
+    from xgpfill.report import report_experiments as report_experiments
     from xgpfill.results import Reconstruction as Reconstruction
 
 __version__ = "0.1.0"
 
-_MODULES = ("datasets", "errors", "metrics", "plotting")
+_MODULES = ("datasets", "errors", "masks", "metrics", "plotting")
 _HOMES = {
+    "Description": "description",
     "select_method": "engines.select",
     "Exact": "engines.settings",
+    "Iterative": "engines.settings",
     "Variational": "engines.settings",
-    "load": "model",
+    "load": "loading",
     "FromFunction": "kernels.outside",
     "FromGPyTorch": "kernels.outside",
     "RBF": "kernels.spec",
@@ -52,7 +60,10 @@ _HOMES = {
     "Spectral": "kernels.spec",
     "FittedDataset": "dataset",
     "FittedModel": "model",
+    "Experiment": "report",
+    "report_experiments": "report",
     "Reconstruction": "results",
+    "prior_draws": "priors",
 }
 
 __all__ = ["__version__", *_MODULES, *_HOMES]

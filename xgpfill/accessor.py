@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from xgpfill.dataset import FittedDataset
+    from xgpfill.description import Description
     from xgpfill.engines.settings import Settings
     from xgpfill.kernels.spec import Kernel
     from xgpfill.model import FittedModel
@@ -33,7 +34,8 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
             "matern12", "matern32", "matern52", "rbf", "rational_quadratic", "periodic", "spectral", "brownian" (time),
             "constant", or an object such as ``xgpfill.Matern(1.5, lengthscale=30.0)``; they compose with ``+`` and
             ``*``. Lengthscales are in days and km. None: no correlation along that axis. A GPyTorch kernel or a
-            function of two arrays of coordinates is accepted too; see ``xgpfill.FromFunction``.
+            function of two arrays of coordinates is accepted too; see ``xgpfill.FromFunction``. "auto": the Matérn
+            smoothness that predicts hidden observations best.
         combine : {{"anova", "product", "sum"}}, optional
             "anova" (default): a static space term, a common time term and `scales` space-time products. A fixed kernel,
             or None on one side, implies "product".
@@ -42,8 +44,8 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
         noise : float or DataArray, optional
             Noise variance in data units², or the standard error of each observation (its scale is learned). None
             learns one variance.
-        method : {{"auto", "exact", "variational"}} or settings
-            The engine, e.g. ``xgpfill.Variational(num_inducing=2000)``.
+        method : {{"auto", "exact", "iterative", "variational"}} or settings
+            The engine, e.g. ``xgpfill.Iterative(num_samples=32)``; "auto" takes "iterative" on lattices.
         geometry : {{"auto", "sphere", "cylinder", "plane"}}
             What distance means; the sphere for latitude and longitude.
         valid : bool DataArray or True, optional
@@ -78,6 +80,44 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
         >>> mean, variance = model.reconstruct()
         >>> mean.dims
         ('time', 'lat', 'lon')
+        """
+
+
+_DESCRIBE_DOC = """Describe the field before anything is fitted: axes, gaps, values, and settings that suit it.
+
+        The data are read once, chunk by chunk; of lazy data only where they are observed is kept in memory.
+
+        Parameters
+        ----------{variable}
+        dims : names or mapping, optional
+            Dimensions to fit, as in ``fit``; inferred when left out.
+        valid : bool DataArray or True, optional
+            Where the field exists; the figures are about these cells. Without it, places that are never observed are
+            left out of the figures and their share is told apart; ``True`` counts them as gaps.
+        max_cells : int
+            With more cells than this, evenly spaced steps of time are read, which the description says; gap
+            durations are left out then.
+
+        Returns
+        -------
+        Description
+            With all figures as attributes; ``.to_dataset()`` gives them as a Dataset.
+
+        Raises
+        ------
+        XgpfillError
+            When dimensions are missing or ambiguous, `valid` does not align, or the data are no real numbers. What
+            else ``fit`` would refuse is listed among its ``problems``.
+
+        Examples
+        --------
+        >>> import xgpfill
+        >>> ds = xgpfill.datasets.synthetic_sst(days=10, nlat=10, nlon=12)
+        >>> found = {example}
+        >>> found.axes[0].name, found.axes[0].size
+        ('time', 10)
+        >>> found.durations.units
+        'days'
         """
 
 
@@ -175,6 +215,20 @@ class DataArrayAccessor(_Accessor):
         variable="", returns="FittedModel", example='model = ds["sst"].gpfill.fit(valid=ds["valid"], method="exact")'
     )
 
+    def describe(
+        self,
+        *,
+        dims: Dims = None,
+        valid: xr.DataArray | bool | None = None,
+        max_cells: int = 50_000_000,
+    ) -> Description:
+        """Describe the field; the full text is made below."""
+        from xgpfill.description import describe
+
+        return describe(self._data, dims=dims, valid=valid, max_cells=max_cells)
+
+    describe.__doc__ = _DESCRIBE_DOC.format(variable="", example='ds["sst"].gpfill.describe(valid=ds["valid"])')
+
     def fill(self, **fit_arguments: Any) -> xr.DataArray:
         """Fit and return the field with its gaps filled: observed where observed, the mean elsewhere.
 
@@ -237,6 +291,28 @@ class DatasetAccessor(_Accessor):
             gives Datasets, each variable fitted on its own.""",
         returns="FittedModel, or FittedDataset for a list of variables",
         example='model = ds.gpfill.fit(variable="sst", valid=ds["valid"], method="exact")',
+    )
+
+    def describe(
+        self,
+        *,
+        variable: Hashable | None = None,
+        dims: Dims = None,
+        valid: xr.DataArray | bool | None = None,
+        max_cells: int = 50_000_000,
+    ) -> Description:
+        """Describe the field; the full text is made below."""
+        from xgpfill.description import describe
+        from xgpfill.grid.variables import named_variable, only_variable
+
+        da = only_variable(self._data, dims) if variable is None else named_variable(self._data, variable)
+        return describe(da, dims=dims, valid=valid, max_cells=max_cells)
+
+    describe.__doc__ = _DESCRIBE_DOC.format(
+        variable="""
+        variable : name, optional
+            What to describe. Needed when several variables have the dimensions.""",
+        example='ds.gpfill.describe(variable="sst", valid=ds["valid"])',
     )
 
     def fill(self, **fit_arguments: Any) -> xr.DataArray | xr.Dataset:

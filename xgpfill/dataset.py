@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from xgpfill.decoding import suffixed
 from xgpfill.errors import VariableError, XgpfillError, listed
 from xgpfill.fitting import fit
-from xgpfill.results import Context, Reconstruction, suffixed
+from xgpfill.grid.variables import has_variable, named_variable, only_variable
+from xgpfill.results import Context, Reconstruction
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,12 +28,14 @@ def fit_dataset(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -
     VariableError
         When a name is missing, or several variables could be meant.
     """
-    if isinstance(variable, list) or (isinstance(variable, tuple) and variable not in ds.data_vars):
+    if isinstance(variable, list) or (isinstance(variable, tuple) and not has_variable(ds, variable)):
         if not variable:
             raise VariableError(f"variable={variable!r} names nothing. The Dataset has {listed(ds.data_vars)}.")
-        chosen = {name: _named(ds, name) for name in variable}
+        chosen = {name: named_variable(ds, name) for name in variable}
         return FittedDataset({n: fit(da, dims=dims, **_own_arguments(arguments, n)) for n, da in chosen.items()})
-    return fit(_named(ds, variable) if variable is not None else _only(ds, dims), dims=dims, **arguments)
+    return fit(
+        named_variable(ds, variable) if variable is not None else only_variable(ds, dims), dims=dims, **arguments
+    )
 
 
 def _own_arguments(arguments: dict[str, Any], name: Hashable) -> dict[str, Any]:
@@ -39,43 +43,17 @@ def _own_arguments(arguments: dict[str, Any], name: Hashable) -> dict[str, Any]:
     own = dict(arguments)
     for key in ("noise", "valid"):
         if isinstance(own.get(key), xr.Dataset):
-            own[key] = own[key][name]
+            own[key] = _of_name(own[key], name, key)
     if isinstance(own.get("hyperparameters"), Mapping) and not isinstance(own["hyperparameters"], xr.Dataset):
-        own["hyperparameters"] = own["hyperparameters"][name]
+        own["hyperparameters"] = _of_name(own["hyperparameters"], name, "hyperparameters")
     return own
 
 
-def _named(ds: xr.Dataset, name: Hashable) -> xr.DataArray:
-    if name not in ds.data_vars:
-        raise VariableError(f"There is no variable {name!r} in the Dataset, which has {listed(ds.data_vars)}.")
-    return ds[name]
-
-
-def _only(ds: xr.Dataset, dims: Any) -> xr.DataArray:
-    """The one variable that can be meant."""
-    if dims is None:
-        wanted: set[Hashable] = set()
-    elif isinstance(dims, Mapping):
-        wanted = set(dims.values())
-    else:
-        wanted = {dims} if isinstance(dims, str) or not isinstance(dims, Iterable) else set(dims)
-    most = max((da.ndim for da in ds.data_vars.values() if da.dtype.kind in "iuf"), default=0)
-    found = [
-        name
-        for name, da in ds.data_vars.items()
-        if da.dtype.kind in "iuf" and (wanted <= set(da.dims) if wanted else da.ndim == most and most > 0)
-    ]
-    if len(found) == 1:
-        return ds[found[0]]
-    if not found:
-        raise VariableError(
-            f"No numeric variable of the Dataset has the dimensions {listed(sorted(map(str, wanted)))}; its variables "
-            f"are {listed(ds.data_vars)} on {listed(ds.dims)}."
-        )
-    raise VariableError(
-        f"The Dataset has several variables on these dimensions: {listed(found)}. Name one, e.g. "
-        f"`fit(variable={found[0]!r})`, or a list to fit each."
-    )
+def _of_name(parts: Mapping[Any, Any], name: Hashable, key: str) -> Any:
+    """What a mapping of variable to argument holds for one of them."""
+    if name not in parts:
+        raise VariableError(f"`{key}` holds nothing for {name!r}, only for {listed(list(parts))}. Give one for each.")
+    return parts[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +85,7 @@ class FittedDataset:
 
     def condition(self, ds: xr.Dataset, **kwargs: Any) -> FittedDataset:
         """The same covariances conditioned on other observations; see :meth:`FittedModel.condition`."""
-        models = {n: m.condition(_named(ds, n), **_own_arguments(kwargs, n)) for n, m in self.models.items()}
+        models = {n: m.condition(named_variable(ds, n), **_own_arguments(kwargs, n)) for n, m in self.models.items()}
         return replace(self, models=models)
 
     def reconstruct(self, **kwargs: Any) -> Reconstruction:
@@ -145,4 +123,5 @@ def _paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:
     )
     observed = xr.Dataset({n: r._context.observed for n, r in parts.items()})
     noise = {n: r._context.noise for n, r in parts.items()}
-    return Reconstruction(mean, variance, Context(observed, noise, first._context.variance_kind))
+    models = {n: r._context.model for n, r in parts.items()}
+    return Reconstruction(mean, variance, Context(observed, noise, first._context.variance_kind, models))

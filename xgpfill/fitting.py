@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import time as clock_time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from xgpfill import hyperparameters as tables
+from xgpfill.checks import require_array
 from xgpfill.engines.select import Choice, select_settings
 from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
-from xgpfill.errors import DataError, NoiseError
+from xgpfill.errors import DataError, NoiseError, shown
+from xgpfill.grid.companions import in_memory_as, within_valid
 from xgpfill.grid.encode import Dims, encode
 from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels.check import check_outside
 from xgpfill.kernels.prior import Prior, build_prior, ordered, resolve_brownian
 from xgpfill.kernels.spec import as_kernel, is_directional
-from xgpfill.learning.blocks import BlockPlan, all_values, draw_blocks, draw_sample, observed_share
-from xgpfill.learning.calibration import leave_one_out_factor
+from xgpfill.learning.blocks import (
+    BlockPlan,
+    all_values,
+    distinct,
+    draw_blocks,
+    draw_sample,
+    observed_share,
+    one_field,
+    read_window,
+    whole,
+)
+from xgpfill.learning.heldout import held_out, settle_noise, settle_smoothness
 from xgpfill.learning.starts import starting_values, summarise
-from xgpfill.model import SMALLEST_NOISE, FittedModel, Halo, KernelLike, Record, Tile, in_memory_as, within_valid
+from xgpfill.model import FittedModel, Halo, KernelLike, Record, Tile
 from xgpfill.options import (
     canonical_sizes,
     checked_dtype,
@@ -31,14 +44,18 @@ from xgpfill.options import (
     resolve_device,
     show_progress,
 )
+from xgpfill.reconstruction import SMALLEST_NOISE
 from xgpfill.tiling.plan import check_tiles
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
     from xgpfill.grid.points import Observations
 
-CALIBRATION = BlockPlan(compact=24, scattered=4)
-"""Blocks, other than those of learning, that settle the scale of the uncertainty."""
+FRESH_BLOCKS = BlockPlan(compact=24, scattered=4, size=384)
+"""Blocks, other than those of learning, that settle noise and calibration where the field is not read whole."""
+MAX_POOL = 2**24
+"""Cells of a field in memory that is read whole for that."""
+AUTO = "auto"
 ELBO_OBSERVATIONS = 100_000
 """The most observations that training by evidence lower bound sees."""
 
@@ -66,32 +83,36 @@ def fit(
 ) -> FittedModel:
     """Learn the covariance of a gappy field and condition on it; see :meth:`xgpfill.accessor.DataArrayAccessor.fit`."""
     began = clock_time.perf_counter()
+    require_array(da, "fit")
+    show = show_progress(progress)
     settings = as_settings(method)
     options: dict[str, Any] = {
         "device": resolve_device(device),
         "dtype": checked_dtype(dtype),
         "seed": checked_seed(seed),
     }
-    options |= {"tile": plain_sizes(tile), "halo": plain_sizes(halo)}
+    auto = tuple(axis for axis, k in (("time", time_kernel), ("space", space_kernel)) if _is_auto(k))
+    time_kernel, space_kernel = ("matern32" if _is_auto(k) else k for k in (time_kernel, space_kernel))
     directional = is_directional(as_kernel(space_kernel))
     valid, noise = in_memory_as(da, valid), in_memory_as(da, noise)
     errors = noise if isinstance(noise, xr.DataArray) else None
-    if check not in ("blocks", "full"):
+    if not isinstance(check, str) or check not in ("blocks", "full"):
         raise DataError(
-            f"check={check!r}: choose 'blocks' (read only what learning reads) or 'full' (scan all data first)."
+            f"check={shown(check)}: choose 'blocks' (read only what learning reads) or 'full' (scan all data first)."
         )
     if check == "full" and da.chunks is not None:
         _scan(da)
     lattice, layout = encode(da, dims=dims, geometry=geometry, directional=directional, valid=valid, errors=errors)
     lattice = within_valid(lattice)
-    options |= {key: canonical_sizes(options[key], layout.axis_names) for key in ("tile", "halo")}
+    sizes = {"tile": tile, "halo": halo}
+    options |= {key: plain_sizes(canonical_sizes(size, layout.axis_names)) for key, size in sizes.items()}
     check_tiles(lattice, options["tile"], options["halo"])
     blocks = draw_blocks(lattice, BlockPlan(), options["seed"])
     observed = all_values(blocks) if lattice.is_lazy else _observed_values(lattice)
     scaling = Scaling.of(observed, repr(da.name) if da.name is not None else "the data")
     share = observed_share(lattice, options["seed"])
     count = round(share * float(np.prod(lattice.shape)))
-    choice = Choice(settings, "named by `method=`") if settings else select_settings(count)
+    choice = Choice(settings, "named by `method=`") if settings else select_settings(count, lattice)
     if isinstance(choice.settings, Exact) and options["tile"] == "auto" and hyperparameters is None:
         require_affordable(choice.settings, count)
     prior = build_prior(
@@ -104,9 +125,10 @@ def fit(
     record = Record(choice=str(choice))
     if hyperparameters is not None:
         prior = _given(prior, hyperparameters, has_errors=errors is not None)
+        tables.require_units(hyperparameters, lattice)
     else:
         prior, record = _learned(
-            prior, blocks, lattice, scaling, choice.settings, errors is not None, options, show_progress(progress)
+            prior, blocks, lattice, scaling, choice.settings, errors is not None, options | {"auto": auto}, show
         )
         record = replace(record, choice=str(choice), seconds=clock_time.perf_counter() - began)
     return FittedModel(
@@ -139,22 +161,58 @@ def _learned(
     axes = summarise(standard, lattice)
     start = _scaled_known(prior, 1 / square, noise=not has_errors)
     start = start.with_values(starting_values(start, axes, noise_is_scale=has_errors))
+    factor, auto, seed = 1.0, options.pop("auto"), options["seed"]
+    field, pool = _pool(lattice, seed + 1) if auto or not prior.fixed_noise else (lattice, None)
+    pool = None if pool is None else standardised(pool)
     with progress_bar("Learning", show, total=None) as step:
+        relearn = partial(learn, blocks=standard, axes=axes, callback=lambda *_: step())
+        if auto and pool is not None:
+            start = _smoothness(start, auto, relearn, field, pool, seed)
         if isinstance(settings, Variational) and settings.train == "elbo":
             from xgpfill.learning.elbo import learn_elbo
 
-            sample = standardised(draw_sample(lattice, ELBO_OBSERVATIONS, options["seed"]))
-            kwargs = {"seed": options["seed"], "device": options["device"], "callback": lambda *_: step()}
+            sample = standardised(draw_sample(lattice, ELBO_OBSERVATIONS, seed))
+            kwargs = {"seed": seed, "device": options["device"], "callback": lambda *_: step()}
             learned = learn_elbo(start, sample, axes, settings, **kwargs)
         else:
-            learned = learn(start, standard, axes, callback=lambda *_: step())
-    factor = 1.0
-    if not prior.fixed_noise:
-        unseen = draw_blocks(lattice, CALIBRATION, options["seed"] + 1)
-        factor = leave_one_out_factor(learned.prior, [standardised(block) for block in unseen])
-    calibrated = learned.prior.scaled(factor)
+            learned = relearn(start, rounds=("fine",) if auto else ("coarse", "fine"))
+        found = learned.prior
+        hidden = held_out(found, field, pool, seed + 1) if pool is not None and not prior.fixed_noise else None
+        if hidden is not None:
+            found = found if has_errors else settle_noise(found, hidden)
+            factor = hidden.predict(found).factor
     record = Record(evaluations=learned.evaluations, log_likelihood=learned.log_likelihood, calibration=factor)
-    return ordered(calibrated.scaled(square, noise=not has_errors)), record
+    return ordered(found.scaled(factor).scaled(square, noise=not has_errors)), record
+
+
+def _is_auto(kernel: KernelLike) -> bool:
+    return isinstance(kernel, str) and kernel.lower() == AUTO
+
+
+def _smoothness(
+    start: Prior, auto: tuple[str, ...], relearn: Any, lattice: Lattice, pool: Observations, seed: int
+) -> Prior:
+    """The prior with the smoothness of these axes settled, near its optimum."""
+
+    def near(prior: Prior) -> Prior:
+        return relearn(prior, rounds=("coarse",)).prior  # type: ignore[no-any-return]
+
+    first = near(start)
+    hidden = held_out(first, lattice, pool, seed + 1)
+    return first if hidden is None else settle_smoothness(first, auto, near, hidden)
+
+
+def _pool(lattice: Lattice, seed: int) -> tuple[Lattice, Observations | None]:
+    """One field and observations to hide some of: all of those in memory, else fresh blocks of them."""
+    for member in lattice.members():
+        field = one_field(lattice, member)
+        if not lattice.is_lazy and np.prod(lattice.shape) <= MAX_POOL:
+            found = [read_window(field, (), whole(field))]
+        else:
+            found = draw_blocks(field, FRESH_BLOCKS, seed)
+        if any(map(len, found)):
+            return field, distinct(found) if len(found) > 1 else found[0]
+    return lattice, None
 
 
 def _scaled_known(prior: Prior, factor: float, *, noise: bool) -> Prior:
@@ -173,8 +231,8 @@ def _with_noise(prior: Prior, noise: float | xr.DataArray | None, scaling: Scali
         or not 0 <= noise < np.inf
     ):
         raise NoiseError(
-            f"noise={noise!r}: expected None (learn it), a variance of at least zero in data units², or a DataArray of "
-            f"standard errors on the grid of the data."
+            f"noise={shown(noise)}: expected None (learn it), a variance of at least zero in data units², or a "
+            f"DataArray of standard errors on the grid of the data."
         )
     return replace(prior, noise=max(float(noise), SMALLEST_NOISE * scaling.scale**2), fixed_noise=True)
 

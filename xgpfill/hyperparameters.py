@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from xgpfill.errors import KernelError, listed
+from xgpfill.errors import KernelError, listed, shown
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.spec import AXIS_FREQUENCY, AXIS_UNIT, Constant, Independent, Kernel, Matern
-from xgpfill.results import squared
+from xgpfill.words import squared
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
@@ -57,6 +56,18 @@ def to_dataset(prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bo
     return ds
 
 
+def noise_variance(
+    table: xr.Dataset, errors: xr.DataArray | None, typical_error: float | None, units: str
+) -> xr.DataArray:
+    """Noise variance in data units²; with standard errors, that of the typical one."""
+    attrs = {"long_name": "noise variance"} | ({"units": squared(units)} if units else {})
+    if errors is None:
+        return table["noise"].assign_attrs(attrs)
+    error = np.nan if typical_error is None else typical_error
+    found: xr.DataArray = table["noise"] * error**2
+    return found.assign_attrs(attrs | {"comment": "of the median standard error"})
+
+
 def _unit(marker: str, axis: str, units: str) -> str:
     return {AXIS_UNIT: axis, AXIS_FREQUENCY: f"{axis}-1", "variance": squared(units)}.get(marker, "1")
 
@@ -86,12 +97,40 @@ def from_dataset(prior: Prior, ds: xr.Dataset) -> Prior:
         if key not in ds:
             raise KernelError(f"`hyperparameters` has no {key!r}; it was learned with other kernels.")
         entry = ds[key] if path == "noise" else ds[key].sel(term=path.split(".", 1)[0])
-        numbers = np.asarray(entry.values, float)
+        numbers = _numbers(entry.values)
         numbers = numbers[np.isfinite(numbers)]
         if numbers.size == 0 or (numbers < 0).any():
-            raise KernelError(f"`hyperparameters` has no usable number for {path!r}: {entry.values!r}.")
+            raise KernelError(
+                f"`hyperparameters` has no usable number for {path!r}: {shown(entry.values)}; expected a positive "
+                f"one. Give `model.hyperparameters` of a fitted model."
+            )
+        if path == "noise" and entry.ndim:
+            raise KernelError(f"`hyperparameters` has a noise of shape {entry.shape}; expected one number.")
         values[path] = tuple(numbers.tolist()) if entry.ndim else float(numbers[0])
     return prior.with_values(values)
+
+
+def _numbers(values: Any) -> Any:
+    """As float64; nothing where they are no numbers."""
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError):
+        return np.array([np.nan])
+
+
+def require_units(ds: xr.Dataset, lattice: Lattice) -> None:
+    """Refuse lengthscales in other units than those of this lattice.
+
+    Raises
+    ------
+    KernelError
+    """
+    found = str(ds["space_lengthscale"].attrs.get("units", "")) if "space_lengthscale" in ds else ""
+    if found and found != lattice.space.unit and lattice.space.size > 1:
+        raise KernelError(
+            f"`hyperparameters` has lengthscales of space in {found!r}, but the distances of these data are in "
+            f"{lattice.space.unit!r}. Give the data the coordinates of those it was learned on, or learn anew."
+        )
 
 
 def rows(prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool) -> list[tuple[str, str, str, str]]:
@@ -104,9 +143,6 @@ def rows(prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool) ->
         noise = f"{float(prior.noise) ** 0.5:.3g} {'× error' if noise_is_scale else units}".strip()
         table.append(("noise", noise, "", ""))
     return table
-
-
-HEADINGS = ("term", "std. dev.", "time", "space")
 
 
 def described(kernel: Kernel, unit: str) -> str:
@@ -130,22 +166,6 @@ def described(kernel: Kernel, unit: str) -> str:
         written = " ".join(f"{v:.3g}" for v in value) if isinstance(value, tuple) else f"{float(value):.4g}"
         numbers.append(f"{label}{written}{suffix}")
     return ", ".join([name, *numbers])
-
-
-def as_text(table: list[tuple[str, str, str, str]]) -> str:
-    """The table in aligned columns."""
-    every = [HEADINGS, *table]
-    widths = [max(len(row[i]) for row in every) for i in range(4)]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in every)
-
-
-def as_html(table: list[tuple[str, str, str, str]]) -> str:
-    """The table in HTML."""
-    head = "".join(f"<th style='text-align:left'>{escape(h)}</th>" for h in HEADINGS)
-    body = "".join(
-        "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def unidentified(prior: Prior, lattice: Lattice) -> list[str]:

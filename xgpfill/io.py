@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
+from xgpfill.checks import checked_flag
 from xgpfill.engines.settings import METHODS
 from xgpfill.errors import DataError, FileFormatError, XgpfillError, listed
-from xgpfill.files import uniform_chunks, written_whole
+from xgpfill.files import as_path, uniform_chunks, written_whole
 from xgpfill.grid.dims import Roles
 from xgpfill.grid.metric import Clock, Metric
 from xgpfill.grid.scaling import Scaling
@@ -22,6 +22,8 @@ from xgpfill.kernels.prior import Prior, Term
 from xgpfill.kernels.spec import TYPES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from xgpfill.model import FittedModel
 
 FORMAT = 1
@@ -74,8 +76,8 @@ def save(model: FittedModel, path: str | Path, *, data: bool = True) -> None:
     data : bool
         Whether the observations are saved too; without them a loaded model can only ``condition``.
     """
-    kind = _kind(Path(path))
-    data = data and model.has_data
+    kind = _kind(as_path(path))
+    data = checked_flag(data, "data") and model.has_data
     parts = {"prior": model.prior, "scaling": model.scaling, "settings": model.settings, "options": model.options}
     parts |= {"roles": model.layout.roles, "metric": model.layout.metric, "clock": model.layout.clock}
     parts |= {"record": asdict(model.record), "share": model.share, "typical_error": model.typical_error}
@@ -184,7 +186,7 @@ def read(path: str | Path) -> Stored:
     FileFormatError
         When it is no such file, or of a newer format.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.exists():
         raise FileFormatError(f"There is no file {str(path)!r}. Give the path that `model.save(path)` wrote.")
     how: dict[str, Any] = {"engine": "zarr", "consolidated": False} if path.is_dir() else {"engine": "netcdf4"}

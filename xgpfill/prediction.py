@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooManyPointsError, listed
+from xgpfill.decoding import dtype_of, sample_array, suffixed, variance_attrs
+from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooManyPointsError, listed, shown
 from xgpfill.grid.dims import require_numeric
 from xgpfill.grid.points import Points
 from xgpfill.options import progress_bar
-from xgpfill.results import Context, Reconstruction, sample_array, suffixed, variance_attrs
+from xgpfill.results import Context, Reconstruction
 from xgpfill.tiling.assemble import (
     blended_points,
     cut,
@@ -80,7 +81,9 @@ def read_target(model: FittedModel, target: Any) -> Target:
         )
     own = {name: c if c is not None else _own_coordinate(layout, name) for name, c in given.items()}
     _check_space_pair(given, own, roles)
-    arrays = xr.broadcast(*own.values())
+    for name in own.keys() - {roles.time}:
+        require_numeric(own[name].values, name)
+    arrays = _broadcast(own)
     by_name = dict(zip(own, arrays, strict=True))
     shape, dims = arrays[0].shape, arrays[0].dims
     days, places = _embedded(layout, by_name, own)
@@ -107,13 +110,32 @@ def _coordinate(target: Any, name: Hashable) -> xr.DataArray | None:
         )
     if value is None or isinstance(value, xr.DataArray):
         return None if value is None else value.rename(name)
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        raise AlignmentError(
+            f"Target coordinate {name!r} is {shown(value)}; expected numbers or dates, e.g. `[40.5, 41.0]`."
+        ) from None
     dims = () if array.ndim == 0 else (name,)
     if array.ndim > 1:
         raise AlignmentError(
-            f"Target coordinate {name!r} has {array.ndim} dimensions; give a DataArray that names them."
+            f"Target coordinate {name!r} has {array.ndim} dimensions; give a DataArray that names them, e.g. "
+            f"`xr.DataArray(values, dims=('y', 'x'))`."
         )
     return xr.DataArray(array, dims=dims, coords={name: (dims, array)}, name=name)
+
+
+def _broadcast(own: dict[Hashable, xr.DataArray]) -> tuple[xr.DataArray, ...]:
+    """The coordinates against each other; dimensions that they share must be the same points."""
+    try:
+        aligned = xr.align(*own.values(), join="exact", copy=False)
+    except ValueError as error:
+        raise AlignmentError(
+            f"The target coordinates {listed(own)} do not go together: {str(error).splitlines()[0]}. Coordinates that "
+            f"share a dimension are points and need the same ones; for a grid give each its own, e.g. "
+            f"`model.predict({{{', '.join(f'{str(n)!r}: [...]' for n in own)}}})`."
+        ) from None
+    return xr.broadcast(*aligned)
 
 
 def _own_coordinate(layout: Layout, name: Hashable) -> xr.DataArray:
@@ -156,12 +178,14 @@ def _embedded(
             flat.append(np.zeros(size))
             continue
         values = by_name[name].values.ravel()
-        require_numeric(values, name)
         flat.append(np.asarray(values, float))
     metric = layout.metric_of([own[name] for name in (roles.y, roles.x) if name is not None])
     beyond = np.abs(metric.factor * flat[0]) > 90 + 1e-6
     if metric.degrees and beyond.any():
-        raise CoordinateError(f"Target latitude {float(flat[0][beyond][0])!r} is outside −90…90 degrees.")
+        raise CoordinateError(
+            f"Target latitude {float(flat[0][beyond][0])!r} is outside −90…90 degrees. Swap latitude and longitude if "
+            f"they are mixed up."
+        )
     return days, metric.embed(flat[0], flat[1])
 
 
@@ -199,7 +223,7 @@ def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance:
     mean = _answer(model, where, model.scaling.physical(field[0]))
     latent = (field[1] * model.scaling.scale) ** 2
     kind = "observed" if include_noise else "latent"
-    variance = _answer(model, where, latent + (noise if include_noise else 0.0))
+    variance = _answer(model, where, latent + (noise if include_noise else 0.0), model.scaling.scale)
     variance.name = suffixed(mean.name, "variance")
     variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field"))
     nothing = xr.full_like(mean, np.nan) if not lattice.is_lazy else mean * np.nan
@@ -227,14 +251,12 @@ def _target_noise(model: FittedModel) -> float:
     return float(model.prior.noise) * model.typical_error**2
 
 
-def _answer(model: FittedModel, where: Target, data: Any) -> xr.DataArray:
+def _answer(model: FittedModel, where: Target, data: Any, scale: float | None = None) -> xr.DataArray:
     template, extra = model.layout.template, model.layout.roles.extra
     shaped = data.reshape((*model.lattice.extra_shape, *where.shape))
     coords = {d: template.coords[d] for d in extra if d in template.coords}
-    dtype = template.dtype if template.dtype.kind == "f" else np.dtype(np.float64)
-    out = xr.DataArray(
-        shaped.astype(dtype), dims=(*extra, *where.dims), coords={**coords, **where.coords}, name=template.name
-    )
+    shaped, dims = shaped.astype(dtype_of(template, scale)), (*extra, *where.dims)
+    out = xr.DataArray(shaped, dims=dims, coords={**coords, **where.coords}, name=template.name)
     out.attrs = dict(template.attrs)
     return out.transpose(*(d for d in template.dims if d in out.dims), ...)
 
@@ -250,6 +272,10 @@ def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[x
     if model.lattice.extra_shape:
         raise MethodError("covariance=True needs one field; select along the extra dimensions before fitting.")
     solver = model._solver(None, None)
+    if not n:
+        raise AlignmentError(
+            "covariance=True was asked for no target at all. Give at least one, e.g. `{'lat': [40.5]}`."
+        )
     weights = {tile: solver.plan.weights_at(tile, where.cells) for tile in solver.plan.tiles()}
     tiles = [tile for tile, w in weights.items() if (w > 0).all()]
     if not tiles:

@@ -2,80 +2,27 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import xarray as xr
 
-from xgpfill.errors import AlignmentError, VariableError, XgpfillError
-from xgpfill.files import uniform_chunks, written_whole
-from xgpfill.metrics import Dim, normal_quantile, score_gaussian
+from xgpfill.checks import checked_level
+from xgpfill.decoding import standard_deviation, suffixed
+from xgpfill.errors import VariableError, XgpfillError
+from xgpfill.files import write_netcdf, write_zarr
+from xgpfill.metrics import normal_quantile
+from xgpfill.scoring import check_variables, score_gaussian
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
     from pathlib import Path
 
-    from xgpfill.grid.encode import Layout
+    from xgpfill.averaging import Dim
+    from xgpfill.pictures import Pictures
 
 Field = Any
 """A DataArray, or a Dataset when several variables were fitted."""
-
-_ENCODING_KEPT = ("zlib", "complevel", "shuffle", "compression")
-
-
-def decode(layout: Layout, data: Any, *, kind: str = "mean", note: str = "") -> xr.DataArray:
-    """Canonical values (extra..., time, y, x) as a DataArray like the user's.
-
-    Parameters
-    ----------
-    layout : Layout
-    data : array
-        numpy or dask.
-    kind : {"mean", "variance"}
-        What it is: decides name, units and CF attributes.
-    note : str
-        The ``variance_kind`` of a variance: "latent" or "observed".
-    """
-    template = layout.template
-    dtype = template.dtype if template.dtype.kind == "f" else np.dtype(np.float64)
-    restored = layout.restore(data).astype(dtype)
-    da = xr.DataArray(restored, coords=template.coords, dims=template.dims, name=template.name)
-    da.encoding = {k: v for k, v in template.encoding.items() if k in _ENCODING_KEPT}
-    attrs = {
-        k: v for k, v in template.attrs.items() if k not in ("valid_range", "valid_min", "valid_max", "actual_range")
-    }
-    da.attrs = attrs if kind == "mean" else variance_attrs(attrs, note, str(template.name or "field"))
-    if kind != "mean":
-        da.name = suffixed(template.name, "variance")
-    return da
-
-
-def suffixed(name: Hashable | None, suffix: str) -> str:
-    """`sst_variance` for `sst`, `variance` for a field without a name."""
-    return suffix if name is None else f"{name}_{suffix}"
-
-
-def squared(units: str) -> str:
-    """The units of a variance.
-
-    Examples
-    --------
-    >>> squared("K"), squared("m s-1"), squared("1")
-    ('K2', '(m s-1)2', '1')
-    """
-    if units in ("", "1"):
-        return units
-    return f"{units}2" if units.isalpha() else f"({units})2"
-
-
-def variance_attrs(attrs: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
-    """Attributes of a variance: its own long name, squared units, whether noise is in it."""
-    found = {"long_name": f"{kind} variance of {attrs.get('long_name', name)}", "variance_kind": kind}
-    if attrs.get("units"):
-        found["units"] = squared(str(attrs["units"]))
-    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,11 +36,14 @@ class Context:
     noise : DataArray, float, or mapping of name to these
         Noise variance in data units².
     variance_kind : {"latent", "observed"}
+    model : ModelSummary, mapping of name to these, or None
+        The model in short, for reports.
     """
 
     observed: Field
     noise: Any
     variance_kind: str
+    model: Any = None
 
 
 class Reconstruction(tuple[Any, Any]):
@@ -132,12 +82,32 @@ class Reconstruction(tuple[Any, Any]):
         """The posterior variance."""
         return self[1]
 
+    @property
+    def observed(self) -> Field:
+        """The data it was conditioned on, gaps as NaN."""
+        return self._context.observed
+
+    @property
+    def noise(self) -> Any:
+        """Noise variance in data units²: a number, or a DataArray where there are standard errors."""
+        return self._context.noise
+
+    @property
+    def plot(self) -> Pictures:
+        """Pictures: ``.comparison(truth, time=...)``, ``.map()``, ``.facets()``, ``.series(sel=...)``."""
+        from xgpfill.pictures import Pictures
+
+        return Pictures(self)
+
     def __repr__(self) -> str:
         kind = "no" if self.variance is None else self._context.variance_kind
         return f"Reconstruction(mean, variance) with {kind} variance\n{self.mean!r}"
 
     def _repr_html_(self) -> str:
-        return str(self.to_dataset()._repr_html_())
+        try:
+            return str(self.to_dataset()._repr_html_())
+        except XgpfillError:  # fields whose names clash stand for themselves
+            return str(self.mean._repr_html_())
 
     def _each(self, change: Any) -> Any:
         """Apply to the one variable, or to each of several."""
@@ -159,29 +129,20 @@ class Reconstruction(tuple[Any, Any]):
         import dask
 
         mean, variance, noise = dask.compute(self.mean, self.variance, self._context.noise, **kwargs)
-        return Reconstruction(mean, variance, Context(self._context.observed, noise, self._context.variance_kind))
+        return Reconstruction(mean, variance, replace(self._context, noise=noise))
 
     def persist(self, **kwargs: Any) -> Reconstruction:
         """Evaluate both together and keep them on the workers."""
         import dask
 
         mean, variance, noise = dask.persist(self.mean, self.variance, self._context.noise, **kwargs)
-        return Reconstruction(mean, variance, Context(self._context.observed, noise, self._context.variance_kind))
+        return Reconstruction(mean, variance, replace(self._context, noise=noise))
 
     def std(self) -> Field:
         """Standard deviation, of the same kind as the variance (``standard_name="… standard_error"``)."""
 
         def one(name: Hashable | None) -> xr.DataArray:
-            mean, variance, _, _ = self._parts(name)
-            std: xr.DataArray = np.sqrt(variance)  # type: ignore[assignment]
-            std.name = suffixed(mean.name, "std")
-            std.attrs = {"long_name": f"standard deviation of {mean.attrs.get('long_name', mean.name or 'field')}"}
-            std.attrs["variance_kind"] = self._context.variance_kind
-            if mean.attrs.get("standard_name"):
-                std.attrs["standard_name"] = f"{mean.attrs['standard_name']} standard_error"
-            if mean.attrs.get("units"):
-                std.attrs["units"] = mean.attrs["units"]
-            return std
+            return standard_deviation(*self._parts(name)[:2])
 
         return self._named(one, "std")
 
@@ -190,11 +151,18 @@ class Reconstruction(tuple[Any, Any]):
             return xr.Dataset({suffixed(name, suffix): one(name) for name in self.mean.data_vars})
         return one(None)
 
-    def _observed_std(self, name: Hashable | None) -> xr.DataArray:
+    def _variance_of(self, name: Hashable | None, kind: str) -> xr.DataArray:
+        """Latent or observed variance of one variable (float64), whichever the reconstruction holds."""
         _, variance, noise, _ = self._parts(name)
-        extra = 0.0 if self._context.variance_kind == "observed" else noise
+        found = variance.astype(float)
+        if kind != self._context.variance_kind:
+            found = found + noise if kind == "observed" else (found - noise).clip(min=0.0)
+        found = found.transpose(*variance.dims)
+        return found.assign_attrs(variance.attrs | {"variance_kind": kind})
+
+    def _observed_std(self, name: Hashable | None) -> xr.DataArray:
         with xr.set_options(keep_attrs=False):
-            return (variance.astype(float) + extra) ** 0.5
+            return self._variance_of(name, "observed") ** 0.5
 
     @property
     def filled(self) -> Field:
@@ -215,9 +183,7 @@ class Reconstruction(tuple[Any, Any]):
 
         The noise is included whatever the kind of the variance.
         """
-        if not 0.0 < level < 1.0:
-            raise XgpfillError(f"level={level!r}: expected a probability between 0 and 1, e.g. `interval(0.95)`.")
-        half = normal_quantile(level)
+        half = normal_quantile(checked_level(level))
 
         def bound(sign: float) -> Any:
             def one(name: Hashable | None) -> xr.DataArray:
@@ -230,53 +196,117 @@ class Reconstruction(tuple[Any, Any]):
 
         return bound(-1.0), bound(1.0)
 
-    def score(self, truth: Field, dim: Dim = None) -> xr.Dataset:
+    def score(self, truth: Field, dim: Dim = None, weights: xr.DataArray | str | None = None) -> xr.Dataset:
         """Score against the truth on the cells where it is known and was not observed; observed variance.
 
         Parameters
         ----------
         truth : DataArray (or Dataset when several variables were fitted)
-            On the same grid, data units.
+            On the same grid, in the same units; dimensions in any order.
         dim : names, optional
             Dimensions to average over; all by default.
+        weights : DataArray or "cos_lat", optional
+            Weights of the cells; "cos_lat": the cosine of their latitude.
 
         Returns
         -------
         Dataset
-            rmse, mae, bias, crps (data units), nlpd, coverage95, cells.
-        """
-        if isinstance(self.mean, xr.Dataset):
-            scores = [self._score_one(name, truth[name], dim) for name in self.mean.data_vars]
-            return xr.concat(
-                scores, xr.DataArray([str(n) for n in self.mean.data_vars], dims="variable", name="variable")
-            )
-        if isinstance(truth, xr.Dataset):
-            raise VariableError(
-                f"`truth` is a Dataset; expected a DataArray like {self.mean.name!r}. Type "
-                f"`score(truth[{str(self.mean.name)!r}])`."
-            )
-        return self._score_one(None, truth, dim)
+            rmse, mae, bias, crps (data units), nlpd, mean_variance (data units²), coverage95,
+            variance_error_correlation, reduced_chi2, and cells, the number of cells scored; each as in
+            :mod:`xgpfill.metrics`, NaN where no cell is scored.
 
-    def _score_one(self, name: Hashable | None, truth: xr.DataArray, dim: Dim) -> xr.Dataset:
+        Raises
+        ------
+        AlignmentError
+            When `truth` or `weights` lies on other cells, or `truth` has other units or another calendar.
+        VariableError
+            When `truth` is a Dataset for one field, or lacks a variable.
+
+        Examples
+        --------
+        >>> import xgpfill
+        >>> ds = xgpfill.datasets.synthetic_sst(days=8, nlat=8, nlon=8)
+        >>> found = ds.sst.gpfill.fit(valid=ds.valid, method="exact").reconstruct()
+        >>> scores = found.score(ds.truth, weights="cos_lat")
+        >>> found.score(ds.truth, dim=("lat", "lon")).rmse.dims
+        ('time',)
+        """
+        check_variables(truth, self.mean, "score(truth")
+        if isinstance(self.mean, xr.Dataset):
+            names = list(self.mean.data_vars)
+            scores = [self._score_one(name, truth[name], dim, weights) for name in names]
+            return xr.concat(scores, xr.DataArray([str(n) for n in names], dims="variable", name="variable"))
+        return self._score_one(None, truth, dim, weights)
+
+    def _score_one(self, name: Hashable | None, truth: Any, dim: Dim, weights: Any) -> xr.Dataset:
         mean, _, _, observed = self._parts(name)
-        try:
-            mean, truth, observed, std = xr.align(mean, truth, observed, self._observed_std(name), join="exact")
-        except ValueError as error:
-            raise AlignmentError(
-                f"`truth` does not lie on the grid of the reconstruction: {str(error).splitlines()[0]}. "
-                f"Bring it there: `truth.reindex_like(mean, method='nearest', tolerance=1e-6)`."
-            ) from None
-        return score_gaussian(mean, std, truth.where(observed.isnull()), dim)
+        return score_gaussian(mean, self._observed_std(name), truth, observed=observed, dim=dim, weights=weights)
+
+    def report(
+        self,
+        path: str | Path,
+        truth: Field | None = None,
+        *,
+        frames: int | slice | Sequence[int] | None = None,
+        model: Any = None,
+        title: str | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        """Write a report as PDF or HTML: settings, description, covariance, scores, and a page for each frame.
+
+        It is written whole or not at all. Lazy fields are evaluated once, tile by tile, into a temporary folder beside
+        `path`; pages are drawn one at a time, so hundreds of frames need no more memory than a few.
+
+        Parameters
+        ----------
+        path : path
+            Ending in ``.pdf`` or ``.html``.
+        truth : DataArray (or Dataset when several variables were fitted), optional
+            On the same grid, data units: adds the error of every frame, and scores.
+        frames : int, slice or positions, optional
+            Which frames get a page: every one by default, a number of evenly spaced ones, or those named.
+        model : FittedModel, optional
+            Needed only for a reconstruction that does not know its model.
+        title : str, optional
+        progress : bool, optional
+            Show a bar over pages.
+
+        Raises
+        ------
+        XgpfillError
+            When `path` is no place for a report, `truth` does not align, or there is no variance.
+
+        Examples
+        --------
+        >>> import xgpfill, tempfile, pathlib, matplotlib
+        >>> matplotlib.use("Agg")
+        >>> ds = xgpfill.datasets.synthetic_sst(days=4, nlat=6, nlon=8)
+        >>> found = ds.sst.gpfill.fit(valid=ds.valid, method="exact").reconstruct()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found.report(pathlib.Path(folder) / "sst.html", ds.truth, frames=1)
+        ...     [file.name for file in pathlib.Path(folder).iterdir()]
+        ['sst.html']
+        """
+        from xgpfill.report import report
+
+        report(self, path, truth, frames=frames, model=model, title=title, progress=progress)
 
     def to_dataset(self) -> xr.Dataset:
-        """Mean, variance and standard deviation as one CF Dataset, tied by ``ancillary_variables``."""
+        """Mean, variance and standard deviation as one CF Dataset, tied by ``ancillary_variables``.
+
+        Raises
+        ------
+        VariableError
+            When the field has the name of one of its coordinates.
+        """
+        self._require_own_name()
         if self.variance is None:
             return (
                 self.mean if isinstance(self.mean, xr.Dataset) else self.mean.to_dataset(name=self.mean.name or "mean")
             )
         names = list(self.mean.data_vars) if isinstance(self.mean, xr.Dataset) else [None]
         std = self.std()
-        out = xr.Dataset()
+        out: dict[Hashable, xr.DataArray] = {}  # all at once, since indexes of several levels come only together
         for name in names:
             mean, variance, _, _ = self._parts(name)
             key = name if name is not None else (mean.name or "mean")
@@ -284,49 +314,21 @@ class Reconstruction(tuple[Any, Any]):
             related = (suffixed(mean.name, "variance"), suffixed(mean.name, "std"))
             out[key] = mean.assign_attrs(ancillary_variables=" ".join(related))
             out[related[0]], out[related[1]] = variance, own
-        out.attrs["Conventions"] = "CF-1.11"
-        return out
+        return xr.Dataset(out, attrs={"Conventions": "CF-1.11"})
+
+    def _require_own_name(self) -> None:
+        """Refuse a field that is called as one of its coordinates; a Dataset cannot hold both."""
+        name = None if isinstance(self.mean, xr.Dataset) else self.mean.name
+        if name is not None and name in self.mean.coords:
+            raise VariableError(
+                f"The field has the name of its own coordinate {name!r}, so one Dataset cannot hold both. Rename the "
+                f"data first, e.g. `da.rename('field')`."
+            )
 
     def to_netcdf(self, path: str | Path, **kwargs: Any) -> None:
         """Write :meth:`to_dataset` to netCDF, whole or not at all; `kwargs` as those of xarray."""
-        _require_whole("to_netcdf", kwargs)
-        with written_whole(path) as temporary:
-            self.to_dataset().to_netcdf(temporary, **kwargs)
+        write_netcdf(self.to_dataset(), path, kwargs)
 
     def to_zarr(self, path: str | Path, **kwargs: Any) -> None:
         """Write :meth:`to_dataset` to a Zarr store, each tile evaluated once, whole or not at all."""
-        _require_whole("to_zarr", kwargs)
-        with written_whole(path) as temporary:
-            ds = uniform_chunks(self.to_dataset())
-            with warnings.catch_warnings():  # that Zarr 3 has not specified what xarray writes by default
-                warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
-                ds.to_zarr(temporary, **kwargs)
-
-
-def _require_whole(writer: str, kwargs: dict[str, Any]) -> None:
-    """Refuse what writes later or into a part of a file: the file is replaced as soon as the call ends."""
-    whole = {"compute": True, "mode": "w", "append_dim": None, "region": None, "group": None}
-    for name, value in kwargs.items():
-        if name in whole and value != whole[name]:
-            raise XgpfillError(
-                f"`{writer}` writes a file whole and at once, which {name}={value!r} is not. Type "
-                f"`reconstruction.to_dataset().{writer}(path, {name}={value!r})`."
-            )
-
-
-def sample_array(layout: Layout, data: Any) -> xr.DataArray:
-    """Draws (sample, extra..., time, y, x) as a DataArray with a leading `sample` dimension."""
-    template = layout.template
-    fields = [layout.restore(data[i]) for i in range(data.shape[0])]
-    stack = np.stack(fields) if isinstance(fields[0], np.ndarray) else _dask_stack(fields)
-    dtype = template.dtype if template.dtype.kind == "f" else np.dtype(np.float64)
-    coords = {name: c.variable for name, c in template.coords.items()}
-    out = xr.DataArray(stack.astype(dtype), coords=coords, dims=("sample", *template.dims), name=template.name)
-    out.attrs = dict(template.attrs)
-    return out.assign_coords(sample=np.arange(data.shape[0]))
-
-
-def _dask_stack(fields: list[Any]) -> Any:
-    import dask.array as da
-
-    return da.stack(fields)
+        write_zarr(self.to_dataset(), path, kwargs)

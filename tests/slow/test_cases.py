@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
-import xgpfill  # noqa: F401  (registers .gpfill)
+import xgpfill
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -18,3 +18,23 @@ def test_the_variational_engine_clears_its_bars_on_hidden_cells(case, rmse):
     score = model.reconstruct().score(ds["truth"])
     assert float(score["rmse"]) <= rmse
     assert 0.92 <= float(score["coverage95"]) <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("case", "rmse", "crps"),
+    [
+        ("tas_dynamic90", 1.41, 0.79),
+        ("tas_dynamic50", 0.64, 0.41),
+        ("alboran_clouds", 0.328, 0.163),
+        ("heaton_sat", 1.50, 0.83),
+    ],
+)
+def test_the_default_clears_its_bars_on_hidden_cells(case, rmse, crps):
+    ds = xr.open_dataset(DATA / f"{case}.nc").load()
+    model = ds["obs"].gpfill.fit(valid=ds["valid"])
+    assert isinstance(model.settings, xgpfill.Iterative)
+    score = model.reconstruct().score(ds["truth"])
+    assert float(score["rmse"]) <= rmse
+    assert float(score["crps"]) <= crps
+    assert 0.92 <= float(score["coverage95"]) <= 0.98
+    assert float(model.convergence["residual"].max()) <= 1.0

@@ -1,0 +1,108 @@
+"""From canonical arrays back to DataArrays like the user's: names, units and CF attributes of mean, variance, draws."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from xgpfill.words import squared
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from xgpfill.grid.encode import Layout
+
+_ENCODING_KEPT = ("zlib", "complevel", "shuffle", "compression")
+ROOM = 1e-6
+"""What a variance may be, relative to that of the data, above and below."""
+
+
+def dtype_of(template: xr.DataArray, scale: float | None = None) -> np.dtype[Any]:
+    """The type of an answer: that of the data if they are floats, else float64.
+
+    With the `scale` of the data it is that of a variance, which is wider where squares would be lost: half precision
+    and values of 1e-20 or 1e20 in single precision.
+    """
+    own: np.dtype[Any] = template.dtype if template.dtype.kind == "f" else np.dtype(np.float64)
+    if scale is None:
+        return own
+    limits = np.finfo(own)
+    held = float(limits.tiny) < ROOM * scale**2 and scale**2 / ROOM < float(limits.max)
+    return own if held and own.itemsize > 2 else np.dtype(np.float64)
+
+
+def decode(
+    layout: Layout, data: Any, *, kind: str = "mean", note: str = "", scale: float | None = None
+) -> xr.DataArray:
+    """Canonical values (extra..., time, y, x) as a DataArray like the user's.
+
+    Parameters
+    ----------
+    layout : Layout
+    data : array
+        numpy or dask.
+    kind : {"mean", "variance"}
+        What it is: decides name, units and CF attributes.
+    note : str
+        The ``variance_kind`` of a variance: "latent" or "observed".
+    scale : float, optional
+        Of the data, for a variance.
+    """
+    template = layout.template
+    restored = layout.restore(data).astype(dtype_of(template, scale))
+    da = xr.DataArray(restored, coords=template.coords, dims=template.dims, name=template.name)
+    da.encoding = {k: v for k, v in template.encoding.items() if k in _ENCODING_KEPT}
+    attrs = {
+        k: v for k, v in template.attrs.items() if k not in ("valid_range", "valid_min", "valid_max", "actual_range")
+    }
+    da.attrs = attrs if kind == "mean" else variance_attrs(attrs, note, str(template.name or "field"))
+    if kind != "mean":
+        da.name = suffixed(template.name, "variance")
+    return da
+
+
+def suffixed(name: Hashable | None, suffix: str) -> str:
+    """`sst_variance` for `sst`, `variance` for a field without a name."""
+    return suffix if name is None else f"{name}_{suffix}"
+
+
+def variance_attrs(attrs: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
+    """Attributes of a variance: its own long name, squared units, whether noise is in it."""
+    found = {"long_name": f"{kind} variance of {attrs.get('long_name', name)}", "variance_kind": kind}
+    if attrs.get("units"):
+        found["units"] = squared(str(attrs["units"]))
+    return found
+
+
+def standard_deviation(mean: xr.DataArray, variance: xr.DataArray) -> xr.DataArray:
+    """The root of a variance, named and described after the mean."""
+    std: xr.DataArray = np.sqrt(variance)  # type: ignore[assignment]
+    std.name = suffixed(mean.name, "std")
+    std.attrs = {"long_name": f"standard deviation of {mean.attrs.get('long_name', mean.name or 'field')}"}
+    std.attrs |= {key: variance.attrs[key] for key in ("variance_kind",) if key in variance.attrs}
+    if mean.attrs.get("standard_name"):
+        std.attrs["standard_name"] = f"{mean.attrs['standard_name']} standard_error"
+    if mean.attrs.get("units"):
+        std.attrs["units"] = mean.attrs["units"]
+    return std
+
+
+def sample_array(layout: Layout, data: Any) -> xr.DataArray:
+    """Draws (sample, extra..., time, y, x) as a DataArray with a leading `sample` dimension."""
+    template = layout.template
+    fields = [layout.restore(data[i]) for i in range(data.shape[0])]
+    stack = np.stack(fields) if isinstance(fields[0], np.ndarray) else _dask_stack(fields)
+    coords = {name: c.variable for name, c in template.coords.items()}
+    out = xr.DataArray(
+        stack.astype(dtype_of(template)), coords=coords, dims=("sample", *template.dims), name=template.name
+    )
+    out.attrs = dict(template.attrs)
+    return out.assign_coords(sample=np.arange(data.shape[0]))
+
+
+def _dask_stack(fields: list[Any]) -> Any:
+    import dask.array as da
+
+    return da.stack(fields)
