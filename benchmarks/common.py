@@ -117,10 +117,10 @@ def open_case(path: Path) -> Case:
 
 def scored(case: Case, filled: Filled) -> dict[str, float | None]:
     """RMSE, MAE, CRPS (data units) and coverage of 95 % intervals on the hidden cells; None without a spread."""
-    from xgpfill.metrics import score_gaussian
+    from xgpfill.scoring import score_gaussian
 
     std = xr.full_like(filled.mean, np.nan) if filled.std is None else filled.std
-    scores = score_gaussian(filled.mean, std, case.truth.where(case.hidden))
+    scores = score_gaussian(filled.mean, std, case.truth, observed=case.obs)
     spread = ("crps", "coverage95")
     return {
         name: None if filled.std is None and name in spread else float(scores[name])
