@@ -1,7 +1,7 @@
 """Measure xgpfill on a folder of cases, beside what is recorded of other tools and, with --peers, beside two of them.
 
 python benchmarks/cases.py ../shared/data                        # all cases, method="auto"
-python benchmarks/cases.py ../shared/data --method variational --case tas_dynamic90 --peers --save
+python benchmarks/cases.py ../shared/data --method variational --case tas_dynamic90 --peers
 python benchmarks/cases.py ../shared/data --mean-only            # the mean alone beside scipy's RBFInterpolator
 
 Each case is a netCDF file with `obs`, `truth` and `valid`; cells with a truth and no observation are scored. Every
@@ -75,7 +75,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="cells that peers predict: those that are scored, or all gaps, as xgpfill does",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save", action="store_true", help="write METHOD.json (or METHOD_mean.json)")
+    parser.add_argument(
+        "--save", action=argparse.BooleanOptionalAction, default=True, help="write METHOD.json (or METHOD_mean.json)"
+    )
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder that --save writes to")
     return parser.parse_args(arguments)
 

@@ -45,7 +45,8 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
             Noise variance in data units², or the standard error of each observation (its scale is learned). None
             learns one variance.
         method : {{"auto", "exact", "iterative", "variational"}} or settings
-            The engine, e.g. ``xgpfill.Iterative(num_samples=32)``; "auto" takes "iterative" on lattices.
+            The engine, e.g. ``xgpfill.Iterative(num_samples=32)``. "auto" takes "exact" for up to 1,000 observations
+            and "iterative" on lattices beyond; see ``xgpfill.select_method``.
         geometry : {{"auto", "sphere", "cylinder", "plane"}}
             What distance means; the sphere for latitude and longitude.
         valid : bool DataArray or True, optional

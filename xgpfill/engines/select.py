@@ -24,6 +24,7 @@ OBSERVATIONS_PER_INDUCING = 3
 MAX_SITES = 10_000
 """Places on no regular meridians that the iterative engine takes."""
 MAX_TIMES = 20_000
+"""Time steps that it takes."""
 BYTES_PER_CELL = 900
 """What the iterative engine holds of each cell of a tile while it solves for the data and eight draws."""
 MEMORY_SHARE = 0.5
@@ -66,7 +67,7 @@ def select_settings(num_observations: int, lattice: Lattice | None = None) -> Ch
 
 
 def suits_iteration(lattice: Lattice) -> bool:
-    """Whether the iterative engine takes it: regular meridians or few places, and not too many irregular times."""
+    """Whether the iterative engine takes it: regular meridians or few places, and no more than `MAX_TIMES` times."""
     if lattice.time.size > MAX_TIMES:
         return False
     if lattice.space.size <= MAX_SITES:
