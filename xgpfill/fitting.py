@@ -128,7 +128,7 @@ def fit(
         tables.require_units(hyperparameters, lattice)
     else:
         prior, record = _learned(
-            prior, blocks, lattice, scaling, choice.settings, errors is not None, options | {"auto": auto}, show
+            prior, blocks, lattice, scaling, choice.settings, errors is not None, auto, options, show
         )
         record = replace(record, choice=str(choice), seconds=clock_time.perf_counter() - began)
     return FittedModel(
@@ -145,6 +145,7 @@ def _learned(
     scaling: Scaling,
     settings: Settings,
     has_errors: bool,
+    auto: tuple[str, ...],
     options: dict[str, Any],
     show: bool,
 ) -> tuple[Prior, Record]:
@@ -161,7 +162,7 @@ def _learned(
     axes = summarise(standard, lattice)
     start = _scaled_known(prior, 1 / square, noise=not has_errors)
     start = start.with_values(starting_values(start, axes, noise_is_scale=has_errors))
-    factor, auto, seed = 1.0, options.pop("auto"), options["seed"]
+    factor, seed = 1.0, options["seed"]
     field, pool = _pool(lattice, seed + 1) if auto or not prior.fixed_noise else (lattice, None)
     pool = None if pool is None else standardised(pool)
     with progress_bar("Learning", show, total=None) as step:

@@ -252,9 +252,9 @@ class IterativePosterior:
         which may be small against the data and yet large against a small noise.
         """
         index = self._on_lattice(targets)
+        told = None if self.system.features is None else self.system.features.T @ weights  # Vᵀ weights, (q, R)
         if index is not None:
             field, (sites, times) = self.system.spread(weights), index
-            told = self._told(weights)
             known = right - self.system.noise * weights
             if told is not None:  # added for all cells below
                 assert self.system.features is not None
@@ -266,12 +266,7 @@ class IterativePosterior:
             found = weights.new_empty(len(targets), weights.shape[1])
             for block in self._law.local.blocks(self._observations.points, targets):
                 found[torch.as_tensor(block.index)] = block.columns.T @ weights
-            told = self._told(weights)
         return found if told is None else found + self._spread_told(told, targets)
-
-    def _told(self, weights: Tensor) -> Tensor | None:
-        """Vᵀ times weights, (q, R)."""
-        return None if self.system.features is None else self.system.features.T @ weights
 
     def _spread_told(self, told: Tensor, targets: Points) -> Tensor:
         """V at targets times (q, R)."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xgpfill.engines.settings import Exact, Iterative, Settings, Variational
+from xgpfill.grid.lattice import MAX_DENSE_SITES, MAX_TIMES
 from xgpfill.grid.meridians import find_meridians
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ SOME_OBSERVATIONS = 4000
 """Up to here it is affordable where places are no lattice."""
 OBSERVATIONS_PER_INDUCING = 3
 """Observations that a tile may hold for each of its inducing points before it is made smaller."""
-MAX_SITES = 10_000
-"""Places on no regular meridians that the iterative engine takes."""
-MAX_TIMES = 20_000
-"""Time steps that it takes."""
 BYTES_PER_CELL = 900
 """What the iterative engine holds of each cell of a tile while it solves for the data and eight draws."""
 MEMORY_SHARE = 0.5
@@ -70,7 +67,7 @@ def suits_iteration(lattice: Lattice) -> bool:
     """Whether the iterative engine takes it: regular meridians or few places, and no more than `MAX_TIMES` times."""
     if lattice.time.size > MAX_TIMES:
         return False
-    if lattice.space.size <= MAX_SITES:
+    if lattice.space.size <= MAX_DENSE_SITES:
         return True
     return find_meridians(lattice.space.coordinates, lattice.space.geometry) is not None
 

@@ -157,13 +157,14 @@ class System:
     def draw_data(self, count: int) -> Tensor:
         """Draws of zero-mean data from the prior and the noise, (n, count)."""
         points, law = self.observations.points, self.law
-        rows, columns = points.frame or (points.sites.shape[0], 1)
-        space = Space(points.sites.reshape(rows, columns, -1), law.prior.geometry)
+        space = Space(self.operator.coordinates, law.prior.geometry)
         draws = PriorDraws(Lattice(None, points.times, space), law.prior, 0)
         rng = np.random.default_rng(1)
+        rows, columns = space.shape
+        everywhere = (np.arange(points.times.size), np.arange(rows), np.arange(columns))
         found = np.empty((len(points), count))
         for s in range(count):
-            field = draws.field(s, 0, (np.arange(points.times.size), np.arange(rows), np.arange(columns)))
+            field = draws.field(s, 0, everywhere)
             found[:, s] = field.reshape(points.times.size, -1)[points.time_index, points.site_index]
         found += rng.standard_normal(found.shape) * np.sqrt(self.observations.noise)[:, None]
         data = law.tensor(found)

@@ -16,6 +16,11 @@ FloatArray = NDArray[np.float64]
 Window = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 """Indices of a box of the lattice along (time, y, x); longitude indices may wrap."""
 
+MAX_DENSE_SITES = 10_000
+"""Places on no regular meridians between which a matrix is made."""
+MAX_TIMES = 20_000
+"""Times between which a matrix is made."""
+
 
 @dataclass(frozen=True)
 class Space:

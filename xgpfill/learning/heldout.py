@@ -19,6 +19,7 @@ from xgpfill.grid.points import Points
 from xgpfill.kernels.prior import AXES
 from xgpfill.kernels.reach import reach
 from xgpfill.kernels.spec import Constant, Kernel, Matern
+from xgpfill.linalg.dense import cholesky_each
 from xgpfill.linalg.vecchia import LEAF, Neighbourhoods, metric_scales, most_correlated, scaled_coordinates
 from xgpfill.metrics import crps_gaussian, normal_quantile
 
@@ -131,10 +132,7 @@ def _kriged(
     K = hood.covariance(near[:, :, None], near[:, None, :]) * (weight[:, :, None] * weight[:, None, :])
     K.diagonal(dim1=1, dim2=2).add_(torch.where(known, noise[near], 1.0))
     cross = hood.covariance(own[:, None], near) * weight
-    L, info = torch.linalg.cholesky_ex(K)
-    if info.any():
-        K.diagonal(dim1=1, dim2=2).mul_(1 + 1e-8)
-        L = torch.linalg.cholesky(K)
+    L = cholesky_each(K)
     right = torch.stack([values[near] * weight, weight, cross], -1)
     y, one, c = torch.cholesky_solve(right, L).unbind(-1)
     precision = (weight * one).sum(1)

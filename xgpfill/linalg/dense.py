@@ -11,6 +11,8 @@ from xgpfill.errors import NumericalError
 if TYPE_CHECKING:
     from torch import Tensor
 
+NUDGE = 1e-8
+"""Relative addition to the diagonal of a small matrix whose factor fails by rounding."""
 JITTERS = (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4)
 """Relative additions to the diagonal, tried in order until a Cholesky factor exists."""
 
@@ -48,6 +50,29 @@ def _refuse_nan(numbers: Tensor, what: str) -> None:
         raise NumericalError(
             f"The {what} matrix holds NaN or infinite values. Check the hyperparameters: print `model.hyperparameters`."
         )
+
+
+def cholesky_each(matrices: Tensor) -> Tensor:
+    """Lower Cholesky factors of many small matrices (k, n, n), a little added to the diagonal of those that have none.
+
+    Raises
+    ------
+    NumericalError
+        When one has none even then.
+    """
+    factors, info = torch.linalg.cholesky_ex(matrices)
+    if info.any():
+        bad = info > 0
+        shifted = matrices[bad]
+        shifted.diagonal(dim1=1, dim2=2).mul_(1 + NUDGE)
+        factors[bad], info = torch.linalg.cholesky_ex(shifted)
+        if info.any():
+            raise NumericalError(
+                "The covariance of some neighbouring observations is not positive definite. Use `dtype='float64'`, a "
+                "larger `noise=`, or a rougher kernel (matern32)."
+            )
+    found: Tensor = factors
+    return found
 
 
 def solve_lower(factor: Tensor, right: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from xgpfill.errors import MethodError
+from xgpfill.grid.lattice import MAX_TIMES
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.kernels.evaluate import Lags, correlation
 from xgpfill.kernels.outside import Outside
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 MAX_DENSE_TIMES = 2000
 """Longer regular time axes are multiplied by FFT."""
-MAX_TIMES = 20_000
-"""Longer irregular ones are refused."""
 REGULAR_TIME = 1e-3
 """Times may lie this share of a step off a regular axis; they are then taken for regular."""
 STATIONARY = 1e-6

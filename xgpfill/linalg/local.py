@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from xgpfill.linalg.dense import cholesky_each
 from xgpfill.linalg.vecchia import LEAF, Neighbourhoods, chunks_of, metric_scales, most_correlated, scaled_coordinates
 
 if TYPE_CHECKING:
@@ -124,10 +125,7 @@ def _conditional(
     K *= (known[:, :, None] & known[:, None, :]).to(K.dtype)
     K.diagonal(dim1=1, dim2=2).add_(torch.where(known, noise[near], 1.0))
     cross = goals.covariance(cells[:, None, :], near[:, :, None], hood) * known[:, :, None]  # (patches, m, cells)
-    L, info = torch.linalg.cholesky_ex(K)
-    if info.any():
-        K.diagonal(dim1=1, dim2=2).mul_(1 + 1e-8)
-        L = torch.linalg.cholesky(K)
+    L = cholesky_each(K)
     half = torch.linalg.solve_triangular(L, cross, upper=False)
     weights = torch.linalg.solve_triangular(L.mT, half, upper=True)
     mean = torch.einsum("pmc,pmr->pcr", weights, values[near].to(weights.dtype))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from xgpfill.errors import MethodError
+from xgpfill.grid.lattice import MAX_DENSE_SITES
 from xgpfill.kernels.check import invariant_in_longitude
 from xgpfill.kernels.evaluate import Lags, correlation
 from xgpfill.linalg.transforms import period_for
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from xgpfill.grid.meridians import Meridians
     from xgpfill.kernels.spec import Kernel
 
-MAX_DENSE_SITES = 10_000
 NEGLIGIBLE = 1e-8
 """Frequencies whose block is smaller than this share of the largest are left out."""
 UNCORRELATED = 1e-8

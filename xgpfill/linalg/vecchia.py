@@ -18,6 +18,7 @@ import torch
 from xgpfill.kernels.evaluate import Lags, prior_covariance
 from xgpfill.kernels.reach import reach
 from xgpfill.kernels.spec import Constant
+from xgpfill.linalg.dense import cholesky_each
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -200,12 +201,7 @@ def _regressions(hood: Neighbourhoods, own: Tensor, near: Tensor, known: Tensor,
     diagonal = K.diagonal(dim1=1, dim2=2)
     prior = diagonal[:, -1].clone()
     diagonal += torch.where(there, noise[every], 1.0)
-    L, info = torch.linalg.cholesky_ex(K)
-    if info.any():
-        bad = info > 0
-        shifted = K[bad]
-        shifted.diagonal(dim1=1, dim2=2).mul_(1 + 1e-8)
-        L[bad] = torch.linalg.cholesky(shifted)
+    L = cholesky_each(K)
     last = torch.zeros(*every.shape, 1, dtype=K.dtype, device=K.device)
     last[:, -1] = 1.0
     weights = torch.linalg.solve_triangular(L.mT, last, upper=True)[..., 0]
