@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.spatial import KDTree
 
 from xgpfill.engines.base import Moments
 from xgpfill.engines.exact import ExactEngine
@@ -24,7 +25,8 @@ from xgpfill.engines.system import System
 from xgpfill.engines.tilelaw import CHUNK, TileLaw
 from xgpfill.errors import XgpfillWarning
 from xgpfill.kernels.covariance import Covariance
-from xgpfill.linalg.local import local_conditionals, patches_of
+from xgpfill.linalg.local import Goals, local_conditionals, patches_of
+from xgpfill.linalg.neighbourhoods import Neighbourhoods
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -192,21 +194,18 @@ class IterativePosterior:
     def _variance(self, full: Tensor, data: Tensor, targets: Points) -> Tensor:
         """Local variances with the draws' correction, v_loc (1 − ĉ)."""
         local, missed = torch.empty(len(targets), dtype=torch.float64), torch.empty(len(targets), dtype=torch.float64)
-        patches = self._patches(targets)
         blocks = local_conditionals(
-            self._law.prior,
-            self._observations,
-            data,
-            targets,
-            patches,
+            self.system.neighbours,
+            _plain(data),
+            self._goals(targets),
+            self._patches(targets),
             max(LOCAL_NEIGHBOURS, self._engine.settings.num_neighbours),
-            self._law.device,
-            self._law.features,
         )
         for block in blocks:
-            local[block.index] = block.variance.double().cpu()
-            delta = full[block.index].double() - block.mean
-            missed[block.index] = delta.square().mean(1).cpu()
+            index = torch.as_tensor(block.index)
+            local[index] = torch.as_tensor(block.variance)
+            delta = full[index.to(full.device)].double().cpu() - torch.as_tensor(block.mean)
+            missed[index] = delta.square().mean(1)
         share = missed / local
         pooled = _pooled(share, local)
         draws = data.shape[1]
@@ -220,6 +219,40 @@ class IterativePosterior:
                 stacklevel=2,
             )
         return (local * (1.0 - share.clamp_max(1.0 - FLOOR))).to(full)
+
+    def _goals(self, targets: Points) -> Goals:
+        """Targets as the local conditionals want them: cells of the lattice, or places with a cell nearby."""
+        law, observations = self._law, self._observations
+        inside = self._inside(targets)
+        prior = _plain(law.local.diagonal(targets))
+        features = None
+        if law.num_features:
+            prior = prior + np.concatenate([np.square(self._told(part)).sum(1) for part in self._parts(targets)])
+
+            def features(index: IntArray) -> FloatArray:  # type: ignore[misc]
+                return self._told(targets.take_in_order(index))
+
+        if inside is not None:
+            sites, times = inside
+            cells = self.system.operator.tables.cells(times[targets.time_index], sites[targets.site_index])
+            return Goals(cells, prior, features=features)
+        own = observations.points
+        _, near = KDTree(own.sites).query(targets.sites)
+        when = np.abs(own.times[:, None] - targets.times).argmin(0)
+        cells = self.system.operator.tables.cells(when[targets.time_index], near[targets.site_index])
+        goals, hood = (Neighbourhoods.of(law.prior, points, law.device) for points in (targets, own))
+
+        def cross(index: IntArray, near: IntArray) -> FloatArray:
+            first, second = (torch.as_tensor(i, device=law.device) for i in (index[:, None], near))
+            return _plain(goals.covariance(first, second, hood))
+
+        return Goals(cells, prior, cross, features)
+
+    def _told(self, points: Points) -> FloatArray:
+        """Features of points, (n, q)."""
+        found = self._law.features(points)
+        assert found is not None
+        return _plain(found)
 
     def _patches(self, targets: Points) -> IntArray:
         """Targets that share neighbours."""
@@ -274,16 +307,20 @@ class IterativePosterior:
         return torch.cat([part @ told for part in parts if part is not None])
 
     def _on_lattice(self, targets: Points) -> tuple[Tensor, Tensor | None] | None:
-        """Places of a grid of targets on the lattice of the observations; None when some are elsewhere."""
-        if not targets.is_grid:
+        """Places of a grid of targets in a field of the operator; None when some are elsewhere."""
+        inside = self._inside(targets) if targets.is_grid else None
+        if inside is None:
             return None
+        sites, times = inside
+        site, _ = self.system.operator.cells(np.zeros(sites.size, dtype=np.intp), sites)
+        every = np.array_equal(times, np.arange(self._observations.points.times.size))
+        return site, None if every else torch.as_tensor(times, device=self._law.device)
+
+    def _inside(self, targets: Points) -> tuple[IntArray, IntArray] | None:
+        """Which sites and times of the lattice those of the targets are; None when some are elsewhere."""
         own = self._observations.points
         sites, times = _places(own.sites, targets.sites), _places(own.times[:, None], targets.times[:, None])
-        if sites is None or times is None:
-            return None
-        site, _ = self.system.operator.cells(np.zeros(sites.size, dtype=np.intp), sites)
-        every = np.array_equal(times, np.arange(own.times.size))
-        return site, None if every else torch.as_tensor(times, device=self._law.device)
+        return None if sites is None or times is None else (sites, times)
 
     # Joint laws
 
@@ -335,8 +372,6 @@ def _places(own: FloatArray, wanted: FloatArray) -> IntArray | None:
     """Where each of `wanted` is among `own` rows; None when one is not there."""
     if own.shape == wanted.shape and np.array_equal(own, wanted):
         return np.arange(len(own))
-    from scipy.spatial import KDTree
-
     if not len(own):
         return None
     distance, index = KDTree(own).query(wanted)

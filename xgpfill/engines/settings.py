@@ -77,7 +77,7 @@ class Iterative:
 
     tolerance: float = 1e-3
     num_samples: int = 8
-    num_neighbours: int = 24
+    num_neighbours: int = 36
     max_steps: int = 500
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.linalg.conjugate_gradients import conjugate_gradients
 from xgpfill.linalg.draws import PriorDraws
 from xgpfill.linalg.lattice import LatticeOperator
-from xgpfill.linalg.vecchia import VecchiaFactor
+from xgpfill.linalg.vecchia import Neighbours, VecchiaFactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +57,48 @@ class Convergence:
     solve_seconds: float
 
 
+@dataclass(frozen=True, eq=False)
+class Products:
+    """Products with A = K + noise on the observed cells.
+
+    Attributes
+    ----------
+    operator : LatticeOperator
+    site, time : int Tensor (n,)
+        Places in its fields.
+    noise : Tensor (n, 1)
+    features : Tensor (n, q) or None
+    repeats : bool
+        Whether a cell was measured several times.
+    """
+
+    operator: LatticeOperator
+    site: Tensor
+    time: Tensor
+    noise: Tensor
+    features: Tensor | None
+    repeats: bool
+
+    def to(self, dtype: torch.dtype) -> Products:
+        """The same in another precision."""
+        features = None if self.features is None else self.features.to(dtype)
+        return replace(self, operator=self.operator.to(dtype), noise=self.noise.to(dtype), features=features)
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """A times (n, R)."""
+        found = self.spread(v)[self.site, :, self.time] + self.noise * v
+        return found if self.features is None else found.addmm_(self.features, self.features.T @ v)
+
+    def spread(self, v: Tensor) -> Tensor:
+        """K, without features, times values at the observations, on all cells: (sites, R, nt), overwritten next."""
+        field = self.operator.empty(v.shape[1])
+        if self.repeats:  # several measurements of one cell add up
+            field.permute(0, 2, 1).index_put_((self.site, self.time), v, accumulate=True)
+        else:
+            field[self.site, :, self.time] = v
+        return self.operator(field)
+
+
 class System:
     """A = K + noise on the observed cells of a lattice: products, a preconditioner, solves."""
 
@@ -75,35 +117,30 @@ class System:
         self.operator = LatticeOperator(law.prior, points.times, coordinates, law.device, law.dtype)
         self.site, self.time = self.operator.cells(points.time_index, points.site_index)
         cell = points.time_index * self.operator.num_sites + points.site_index
-        self._repeats = np.unique(cell).size < cell.size
         self.noise = law.tensor(observations.noise)[:, None]
         self.features = law.features(points)
-        self.preconditioner = VecchiaFactor(
-            law.prior,
-            observations,
-            settings.num_neighbours,
-            device=law.device,
-            dtype=law.dtype,
-            features=self.features,
+        repeats = bool(np.unique(cell).size < cell.size)
+        self._products = Products(self.operator, self.site, self.time, self.noise, self.features, repeats=repeats)
+        self.neighbours = Neighbours(
+            self.operator.tables,
+            self.operator.tables.cells(points.time_index, points.site_index),
+            observations.noise,
+            None if self.features is None else self.features.double().cpu().numpy(),
         )
+        self.preconditioner = VecchiaFactor(
+            self.neighbours, settings.num_neighbours, device=law.device, dtype=law.dtype
+        )
+        self._fast = None
+        if law.dtype == torch.float64:
+            self._fast = self._products.to(torch.float32), self.preconditioner.to(torch.float32)
         self.factor_seconds = time.perf_counter() - began
         self.record: list[Convergence] = [] if records is None else records
         self.watch: Watch | None = None
         self._draws: tuple[Tensor, Tensor] | None = None
 
-    def product(self, v: Tensor) -> Tensor:
-        """A times (n, R)."""
-        found = self.spread(v)[self.site, :, self.time] + self.noise * v
-        return found if self.features is None else found.addmm_(self.features, self.features.T @ v)
-
     def spread(self, v: Tensor) -> Tensor:
         """K, without features, times values at the observations, on all cells: (sites, R, nt), overwritten next."""
-        field = self.operator.empty(v.shape[1])
-        if self._repeats:  # several measurements of one cell add up
-            field.permute(0, 2, 1).index_put_((self.site, self.time), v, accumulate=True)
-        else:
-            field[self.site, :, self.time] = v
-        return self.operator(field)
+        return self._products.spread(v)
 
     def solve(self, right: Tensor, tolerance: Tensor) -> Tensor:
         """A⁻¹ times (n, R).
@@ -115,11 +152,12 @@ class System:
         """
         began = time.perf_counter()
         found = conjugate_gradients(
-            self.product,
+            self._products,
             right,
             self.preconditioner,
             tolerance,
             max_steps=self.settings.max_steps,
+            fast=self._fast,
             callback=self.watch,
         )
         self._note(found, tolerance, time.perf_counter() - began)
@@ -163,8 +201,7 @@ class System:
         rows, columns = space.shape
         everywhere = (np.arange(points.times.size), np.arange(rows), np.arange(columns))
         found = np.empty((len(points), count))
-        for s in range(count):
-            field = draws.field(s, 0, everywhere)
+        for s, field in enumerate(draws.fields(range(count), 0, everywhere)):
             found[:, s] = field.reshape(points.times.size, -1)[points.time_index, points.site_index]
         found += rng.standard_normal(found.shape) * np.sqrt(self.observations.noise)[:, None]
         data = law.tensor(found)

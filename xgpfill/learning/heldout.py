@@ -20,7 +20,7 @@ from xgpfill.kernels.prior import AXES
 from xgpfill.kernels.reach import reach
 from xgpfill.kernels.spec import Constant, Kernel, Matern
 from xgpfill.linalg.dense import cholesky_each
-from xgpfill.linalg.vecchia import LEAF, Neighbourhoods, metric_scales, most_correlated, scaled_coordinates
+from xgpfill.linalg.neighbourhoods import LEAF, Neighbourhoods, metric_scales, most_correlated, scaled_coordinates
 from xgpfill.metrics import crps_gaussian, normal_quantile
 
 if TYPE_CHECKING:

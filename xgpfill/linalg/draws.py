@@ -38,6 +38,8 @@ from xgpfill.linalg.space import is_even
 from xgpfill.linalg.spectral_draws import SpectralFactor, spectral_factor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
     from xgpfill.grid.points import IntArray
     from xgpfill.kernels.prior import Prior, Term
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 FEW_SITES = 256
 DENSE_SITES = 4000
 DENSE_TIMES = 4000
+CHUNK = 2**23
+"""Cells that are drawn at once: as many draws as have no more."""
 NUM_FEATURES = 2000
 
 
@@ -66,15 +70,23 @@ class PriorDraws:
 
     def field(self, draw: int, member: int, window: Window) -> FloatArray:
         """One draw of the field on a window, (time, y, x)."""
+        return next(self.fields(range(draw, draw + 1), member, window))
+
+    def fields(self, draws: Sequence[int], member: int, window: Window) -> Iterator[FloatArray]:
+        """Draws of the field on a window by number, each (time, y, x), several of them made at once."""
         t, y, x = window
         _, nx = self.frame.space.shape
         sites = (y[:, None] * nx + x).ravel()
-        total = np.zeros((t.size, sites.size))
-        for number, term in enumerate(self.prior.terms):
-            rng = np.random.default_rng([self.seed, draw, member, number])
-            assert term.variance is not None
-            total += math.sqrt(float(term.variance)) * self._term(term, rng, t, sites)
-        return total.reshape(t.size, y.size, x.size)
+        at_once = max(1, CHUNK // (self.frame.time.size * self.frame.space.size))
+        for start in range(0, len(draws), at_once):
+            some = draws[start : start + at_once]
+            total = np.zeros((len(some), t.size, sites.size))
+            for number, term in enumerate(self.prior.terms):
+                rngs = [np.random.default_rng([self.seed, draw, member, number]) for draw in some]
+                assert term.variance is not None
+                for k, drawn in enumerate(self._term(term, rngs, t, sites)):
+                    total[k] += math.sqrt(float(term.variance)) * drawn
+            yield from total.reshape(len(some), t.size, y.size, x.size)
 
     def noise(self, draw: int, member: int, window: Window) -> FloatArray:
         """Unit white noise on a window, (time, y, x): one stream for each time step."""
@@ -86,8 +98,19 @@ class PriorDraws:
         stream = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, draw, member, step]))
         return stream.standard_normal(self.frame.space.shape)
 
-    def _term(self, term: Term, rng: np.random.Generator, t: IntArray, sites: IntArray) -> FloatArray:
-        """A draw of a term of unit variance, (times, sites)."""
+    def _term(
+        self, term: Term, rngs: Sequence[np.random.Generator], t: IntArray, sites: IntArray
+    ) -> Iterable[FloatArray]:
+        """Draws of a term of unit variance, each (times, sites)."""
+        unmixed = isinstance(term.space, (Constant, Independent))
+        few = self.frame.time.size <= DENSE_TIMES or isinstance(term.time, (Constant, Independent))
+        spectral = self._spectral(term.space) if self.frame.space.size > FEW_SITES and few and not unmixed else None
+        if spectral is not None:
+            return self._in_longitude(spectral, term, rngs, t, sites)
+        return (self._drawn(term, rng, t, sites) for rng in rngs)
+
+    def _drawn(self, term: Term, rng: np.random.Generator, t: IntArray, sites: IntArray) -> FloatArray:
+        """A draw of a term by its dense factors or by features."""
         num_times, num_sites = self.frame.time.size, self.frame.space.size
         if num_times > DENSE_TIMES and not isinstance(term.time, (Constant, Independent)):
             if num_sites > DENSE_SITES and not isinstance(term.space, (Constant, Independent)):
@@ -96,11 +119,7 @@ class PriorDraws:
             phase = self.frame.time[t, None] @ _frequencies(term.time, rng, 1).T
             in_time = (np.cos(phase) @ white[0] + np.sin(phase) @ white[1]) / math.sqrt(NUM_FEATURES)
             return self._spread(in_time, term.space, sites)
-        unmixed = isinstance(term.space, (Constant, Independent))
-        spectral = self._spectral(term.space) if num_sites > FEW_SITES and not unmixed else None
-        if spectral is not None:
-            return self._in_longitude(spectral, term, rng, t, sites)
-        if num_sites <= DENSE_SITES or unmixed:
+        if num_sites <= DENSE_SITES or isinstance(term.space, (Constant, Independent)):
             white = rng.standard_normal((self._time_rank(term.time), self._space_rank(term.space)))
             return self._spread(self._along(white, term.time, t), term.space, sites)
         places = self._places(term.space)
@@ -111,14 +130,15 @@ class PriorDraws:
         return np.asarray(mixed / math.sqrt(NUM_FEATURES))
 
     def _in_longitude(
-        self, spectral: SpectralFactor, term: Term, rng: np.random.Generator, t: IntArray, sites: IntArray
-    ) -> FloatArray:
-        """A draw by a factor in longitude; the whole lattice is drawn, of which the window is a part."""
+        self, spectral: SpectralFactor, term: Term, rngs: Sequence[np.random.Generator], t: IntArray, sites: IntArray
+    ) -> Iterator[FloatArray]:
+        """Draws by a factor in longitude; the whole lattice is drawn, of which the window is a part."""
         mixed = not isinstance(term.time, (Constant, Independent))
         in_time = self._factor(term.time, self.frame.time[:, None], "time") if mixed else None
-        whole = spectral.draw(rng, in_time, self._time_rank(term.time)).reshape(-1, self.frame.space.size)
-        whole = whole[t] if len(whole) > 1 else np.repeat(whole, t.size, axis=0)
-        return whole if sites.size == whole.shape[1] else whole[:, sites]
+        for whole in spectral.draws(rngs, in_time, self._time_rank(term.time)):
+            times = whole.reshape(-1, self.frame.space.size)
+            times = times[t] if len(times) > 1 else np.repeat(times, t.size, axis=0)
+            yield times if sites.size == times.shape[1] else times[:, sites]
 
     def _spectral(self, kernel: Kernel) -> SpectralFactor | None:
         """Factors in longitude, where meridians are regular and a circle is affordable."""

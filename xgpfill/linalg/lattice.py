@@ -7,19 +7,15 @@ summed over time first, common terms over space.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from xgpfill.errors import MethodError
-from xgpfill.grid.lattice import MAX_TIMES
-from xgpfill.grid.meridians import find_meridians
-from xgpfill.kernels.evaluate import Lags, correlation
-from xgpfill.kernels.outside import Outside
-from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, has_type
-from xgpfill.linalg.space import dense_space, is_even, product_period, spectrum
+from xgpfill.linalg.space import product_period, spectrum
+from xgpfill.linalg.tables import Tables
 from xgpfill.linalg.transforms import Buffers, LongitudeTransform
 
 if TYPE_CHECKING:
@@ -32,10 +28,10 @@ if TYPE_CHECKING:
 
 MAX_DENSE_TIMES = 2000
 """Longer regular time axes are multiplied by FFT."""
-REGULAR_TIME = 1e-3
-"""Times may lie this share of a step off a regular axis; they are then taken for regular."""
-STATIONARY = 1e-6
-"""Share of the largest covariance by which a user's kernel of time may miss a function of the lag alone."""
+WIDE = 128
+"""Up to so many columns times are mixed in one product for several right-hand sides."""
+PACKED = 4
+"""Blocks of more rows than this times the columns are read once for both parts of a frequency."""
 
 
 class LatticeOperator:
@@ -59,18 +55,37 @@ class LatticeOperator:
     ) -> None:
         self.prior, self.times, self.coordinates = prior, times, coordinates
         self.device, self.dtype = device, dtype
+        self.tables = Tables.of(prior, times, coordinates)
         ny, nx, _ = coordinates.shape
         self.shape: tuple[int, int, int] = (nx, ny, times.size)
         self._buffers = Buffers(device, dtype)
-        self.meridians = self._usable_meridians()
         self.transform = None
         if self.meridians is not None:
             self.transform = LongitudeTransform(nx, product_period(self.meridians), device, dtype)
-        self._common: Tensor | None = None
-        self._long_common: Tensor | None = None
-        self.terms: list[_Term] = []
-        for time, group in self._by_time().items():
-            self._add(time, group)
+        arrays = self.tables.arrays
+        self.terms = [
+            _Term(self._in_time_of(time), self._in_space_of(space))
+            for time, space in zip(arrays.time, arrays.space, strict=True)
+        ]
+        if arrays.static.size:
+            self.terms.append(_Term(None, self._in_space_of(arrays.static)))
+        self._common = self._in_time_of(arrays.common) if arrays.common.size else None
+        self._alone = self._in_time_of(arrays.alone) if arrays.alone.size else None
+
+    def to(self, dtype: torch.dtype) -> LatticeOperator:
+        """The same products in another precision."""
+        found = copy(self)
+        found.dtype, found._buffers = dtype, Buffers(self.device, dtype)
+        found.transform = self.transform and self.transform.to(dtype)
+        found.terms = [_Term(term.time and term.time.to(dtype), term.matrix.to(dtype)) for term in self.terms]
+        found._common = self._common and self._common.to(dtype)
+        found._alone = self._alone and self._alone.to(dtype)
+        return found
+
+    @property
+    def meridians(self) -> Meridians | None:
+        """Regular columns of the lattice, where kernels of space make use of them."""
+        return self.tables.meridians
 
     @property
     def num_sites(self) -> int:
@@ -82,7 +97,8 @@ class LatticeOperator:
         """Places (site, time) in a field of the cells whose site counts along x first, as in a (ny, nx) frame."""
         nx, ny, _ = self.shape
         y, x = np.divmod(np.asarray(site_index), nx)
-        return torch.as_tensor(x * ny + y, device=self.device), torch.as_tensor(time_index, device=self.device)
+        site = site_index if self.transform is None else self.transform.positions[x] * ny + y
+        return torch.as_tensor(site, device=self.device), torch.as_tensor(time_index, device=self.device)
 
     def empty(self, columns: int) -> Tensor:
         """A field of zeros for `columns` right-hand sides; overwritten by the next call."""
@@ -91,142 +107,80 @@ class LatticeOperator:
 
     def __call__(self, field: Tensor) -> Tensor:
         """K times a field (sites, R, nt); the answer is overwritten by the next call."""
-        sites, columns, nt = field.shape
-        out = self._buffers("output", sites, columns, nt).zero_()
         if self.transform is not None:
-            self._through_frequencies(field, out)
-        for term in self.terms:
-            if not term.in_frequency:
+            out = self._through_frequencies(self.transform, field)
+        else:
+            out = self._buffers("output", *field.shape).zero_()
+            for term in self.terms:
                 self._directly(term, field, out)
         if self._common is not None:
-            out += (field.sum(0) @ self._common)[None]  # the time matrix is symmetric
-        if self._long_common is not None:
-            out += _toeplitz(self._long_common, field.sum(0))[None]
+            out += self._common.along(field.sum(0))[None]
+        if self._alone is not None:
+            out += self._in_time(self._alone, field)
         return out
 
-    def _through_frequencies(self, field: Tensor, out: Tensor) -> None:
-        terms = [term for term in self.terms if term.in_frequency]
-        if not terms or self.transform is None:
-            return
+    def _through_frequencies(self, transform: LongitudeTransform, field: Tensor) -> Tensor:
         nx, ny, nt = self.shape
         columns = field.shape[1]
-        f = self.transform.forward(field.view(nx, ny * columns * nt)).view(-1, 2, ny, columns, nt)
-        most = max(len(term.blocks) for term in terms)
-        total = self._buffers("frequencies", most, 2, ny, columns, nt).zero_()
-        for term in terms:
-            k = len(term.blocks)
+        f = transform.forward(field.view(nx, ny * columns * nt)).view(-1, 2, ny, columns, nt)
+        most = max(len(term.matrix) for term in self.terms)
+        total = self._buffers("frequencies", most, 2, ny, columns * nt)
+        filled = 0
+        for term in sorted(self.terms, key=lambda term: -len(term.matrix)):
+            k = len(term.matrix)
             if term.time is None and nt > 1:  # static: the same at all times
-                summed = f[:k].sum(-1)
-                z = self._buffers("summed", k, 2, ny, columns)
-                for part in (0, 1):
-                    torch.bmm(term.blocks, summed[:, part], out=z[:, part])
-                total[:k] += z[..., None]
-                continue
-            moved = self._in_time(term, f[:k])
+                same = self._blocks(term.matrix, f[:k].sum(-1), self._buffers("summed", k, 2, ny, columns), add=False)
+                wide = total[:k].view(k, 2, ny, columns, nt)
+                wide.add_(same[..., None]) if filled else wide.copy_(same[..., None].expand_as(wide))
+            else:
+                moved = self._in_time(term.time, f[:k]).view(k, 2, ny, columns * nt)
+                self._blocks(term.matrix, moved, total[:k], add=bool(filled))
+            filled = k
+        return transform.inverse(total.view(most, 2, -1)).view(field.shape)
+
+    def _blocks(self, blocks: Tensor, x: Tensor, out: Tensor, *, add: bool) -> Tensor:
+        """Blocks (k, ny, ny) times (k, 2, ny, m), into or added to `out`."""
+        k, _, ny, m = x.shape
+        if m * PACKED > ny:  # as many operations as elements of the blocks: read them once for each part
             for part in (0, 1):
-                target = total[:k, part].view(k, ny, columns * nt)
-                target.baddbmm_(term.blocks, moved[:, part].reshape(k, ny, columns * nt))
-        out += self.transform.inverse(total.view(most, 2, ny * columns * nt)).view(out.shape)
+                target = out[:, part]
+                target.baddbmm_(blocks, x[:, part]) if add else torch.bmm(blocks, x[:, part], out=target)
+            return out
+        packed = self._buffers("packed", k, ny, 2, m).copy_(x.transpose(1, 2))
+        both = self._buffers("both", k, ny, 2 * m)
+        torch.bmm(blocks, packed.view(k, ny, 2 * m), out=both)
+        found = both.view(k, ny, 2, m).transpose(1, 2)
+        return out.add_(found) if add else out.copy_(found)
 
     def _directly(self, term: _Term, field: Tensor, out: Tensor) -> None:
-        """Terms of dense space, or of independent places."""
+        """A term of dense space."""
         sites, columns, nt = field.shape
         if term.time is None and nt > 1:
-            summed = field.sum(-1)
-            part = summed * term.scale if term.matrix is None else term.matrix @ summed
-            out += part[..., None]
+            out += (term.matrix @ field.sum(-1))[..., None]
             return
-        moved = self._in_time(term, field)
-        if term.matrix is None:
-            out.add_(moved, alpha=term.scale)
-        else:
-            out.view(sites, columns * nt).addmm_(term.matrix, moved.reshape(sites, columns * nt))
+        moved = self._in_time(term.time, field)
+        out.view(sites, columns * nt).addmm_(term.matrix, moved.reshape(sites, columns * nt))
 
-    def _in_time(self, term: _Term, x: Tensor) -> Tensor:
-        """The time matrix applied to the last axis."""
-        if term.time is None:
-            return x
-        if term.is_toeplitz:
-            return _toeplitz(term.time, x)
-        moved = self._buffers("moved", *x.shape)
-        torch.mm(x.reshape(-1, x.shape[-1]), term.time, out=moved.view(-1, x.shape[-1]))
-        return moved
+    def _in_time(self, time: _Time | None, x: Tensor) -> Tensor:
+        """A matrix of time applied to the last axis."""
+        return x if time is None else time.along(x, self._buffers("moved", *x.shape))
 
-    def _usable_meridians(self) -> Meridians | None:
-        kernels = {term.space for term in self.prior.terms if not isinstance(term.space, (Constant, Independent))}
-        found = find_meridians(self.coordinates, self.prior.geometry)
-        return found if found is not None and kernels and all(is_even(k, found) for k in kernels) else None
+    def _in_time_of(self, table: FloatArray) -> _Time:
+        """A table by pair or by lag as a matrix, or a spectrum for a long axis."""
+        n, table = table.shape[-1], torch.as_tensor(table)
+        if len(table) == n:
+            return _Time(table.to(self.device, self.dtype), is_toeplitz=False)
+        if n > MAX_DENSE_TIMES:
+            circle = torch.cat([table[0], table[0, -1:] * 0, table[0, 1:].flip(0)])
+            return _Time(torch.fft.rfft(circle).real.to(self.device, self.dtype), is_toeplitz=True)
+        lag = (torch.arange(n)[:, None] - torch.arange(n)).abs()
+        return _Time(table[0][lag].to(self.device, self.dtype), is_toeplitz=False)
 
-    @property
-    def _is_regular(self) -> bool:
-        """Whether times are evenly spaced."""
-        even = np.linspace(self.times[0], self.times[-1], self.times.size)
-        return bool(np.abs(self.times - even).max() <= REGULAR_TIME * abs(even[1] - even[0]))
-
-    def _by_time(self) -> dict[Kernel, list[tuple[float, Kernel]]]:
-        """Space kernels with their variances for each time kernel: those of one time kernel are summed."""
-        groups: dict[Kernel, list[tuple[float, Kernel]]] = {}
-        for term in self.prior.terms:
-            assert term.variance is not None
-            always_one = self.shape[2] == 1 and not has_type(term.time, Brownian, Outside)
-            time = Constant() if always_one else term.time
-            groups.setdefault(time, []).append((float(term.variance), term.space))
-        return groups
-
-    def _add(self, time: Kernel, group: list[tuple[float, Kernel]]) -> None:
-        matrix, toeplitz = self._time_matrix(time)
-        blocks: Tensor | None = None
-        for variance, space in group:
-            if isinstance(space, Constant):
-                self._add_common(variance, matrix, toeplitz=toeplitz)
-            elif isinstance(space, Independent):
-                self.terms.append(_Term(matrix, toeplitz, None, variance, in_frequency=False))
-            elif self.meridians is not None:
-                part = spectrum(space, self.meridians, product_period(self.meridians)).mul_(variance)
-                blocks = part if blocks is None else _added(blocks, part)
-            else:
-                part = dense_space(space, self.coordinates, self.prior.geometry).mul_(variance)
-                blocks = part if blocks is None else blocks.add_(part)
-        if blocks is not None:
-            spectral = self.meridians is not None
-            kept = blocks.to(self.device, self.dtype)
-            self.terms.append(_Term(matrix, toeplitz, kept, 1.0, in_frequency=spectral))
-
-    def _add_common(self, variance: float, matrix: Tensor | None, *, toeplitz: bool) -> None:
-        """A term that is the same everywhere in space."""
-        if matrix is None:
-            matrix = torch.ones(self.times.size, self.times.size, dtype=self.dtype, device=self.device)
-        if toeplitz:
-            self._long_common = variance * matrix + (0.0 if self._long_common is None else self._long_common)
-        else:
-            self._common = variance * matrix + (0.0 if self._common is None else self._common)
-
-    def _time_matrix(self, kernel: Kernel) -> tuple[Tensor | None, bool]:
-        """The matrix of a time kernel, its spectrum for a long regular axis, or None where it is one everywhere."""
-        if isinstance(kernel, Constant):
-            return None, False
-        n = self.times.size
-        x = torch.as_tensor(self.times)[:, None]
-        if n > MAX_DENSE_TIMES and self._is_regular and _is_stationary(kernel, x):
-            row = correlation(kernel, Lags.matrix(x[:1], x, "time"))[0]
-            circle = torch.cat([row, row[-1:] * 0, row[1:].flip(0)])
-            return torch.fft.rfft(circle).real.to(self.device, self.dtype), True
-        if n > MAX_TIMES:
-            raise MethodError(_TOO_MANY_TIMES.format(n))
-        return correlation(kernel, Lags.matrix(x, x, "time")).to(self.device, self.dtype).contiguous(), False
-
-
-def _is_stationary(kernel: Kernel, x: Tensor) -> bool:
-    """Whether a time kernel depends on the lag alone; one that a user brought is tried on rows of its matrix."""
-    if has_type(kernel, Brownian):
-        return False
-    if not has_type(kernel, Outside):
-        return True
-    n = len(x)
-    rows = torch.tensor([0, n // 3, n - 1])
-    K = correlation(kernel, Lags.matrix(x[rows], x, "time"))
-    expected = K[0][(rows[:, None] - torch.arange(n)).abs()]
-    return bool((K - expected).abs().max() <= STATIONARY * K[0].abs().max())
+    def _in_space_of(self, table: FloatArray) -> Tensor:
+        """A table by row and lag as blocks of frequencies, or as a matrix of sites."""
+        found = torch.as_tensor(table)
+        found = found[..., 0] if self.meridians is None else spectrum(found, product_period(self.meridians))
+        return found.to(self.device, self.dtype)
 
 
 def _toeplitz(spectrum: Tensor, x: Tensor) -> Tensor:
@@ -236,43 +190,50 @@ def _toeplitz(spectrum: Tensor, x: Tensor) -> Tensor:
     return found
 
 
-def _added(a: Tensor, b: Tensor) -> Tensor:
-    """Sum of blocks of which one may have fewer frequencies."""
-    longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
-    longer[: len(shorter)] += shorter
-    return longer
+@dataclass(frozen=True, eq=False)
+class _Time:
+    """A kernel of time on the times of the lattice.
+
+    Attributes
+    ----------
+    matrix : Tensor (nt, nt) or (frequencies,)
+        Symmetric; the spectrum of a long regular axis.
+    is_toeplitz : bool
+        Whether it is a spectrum.
+    """
+
+    matrix: Tensor
+    is_toeplitz: bool
+
+    def to(self, dtype: torch.dtype) -> _Time:
+        """The same in another precision."""
+        return _Time(self.matrix.to(dtype), self.is_toeplitz)
+
+    def along(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """The matrix applied to the last axis of (..., R, nt)."""
+        if self.is_toeplitz:
+            return _toeplitz(self.matrix, x)
+        out = torch.empty_like(x) if out is None else out
+        columns, n = x.shape[-2:]
+        if n * columns <= WIDE:  # products of so small a matrix are slow: one for all columns
+            one = torch.block_diag(*[self.matrix] * columns)  # type: ignore[no-untyped-call]
+            torch.mm(x.reshape(-1, n * columns), one, out=out.view(-1, n * columns))
+        else:
+            torch.mm(x.reshape(-1, n), self.matrix, out=out.view(-1, n))
+        return out
 
 
 @dataclass(frozen=True, eq=False)
 class _Term:
-    """One group of terms with the same time kernel.
+    """The terms of one kernel of time.
 
     Attributes
     ----------
-    time : Tensor or None
-        Matrix (nt, nt), or the spectrum of a long regular axis; None for one everywhere.
-    is_toeplitz : bool
-    matrix : Tensor or None
-        Blocks (frequencies, ny, ny), or (sites, sites); None where places are independent.
-    scale : float
-        Variance of independent places.
-    in_frequency : bool
+    time : _Time or None
+        None where it is one everywhere.
+    matrix : Tensor
+        Blocks (frequencies, ny, ny), or (sites, sites).
     """
 
-    time: Tensor | None
-    is_toeplitz: bool
-    matrix: Tensor | None
-    scale: float
-    in_frequency: bool
-
-    @property
-    def blocks(self) -> Tensor:
-        """The matrix, where there is one."""
-        assert self.matrix is not None
-        return self.matrix
-
-
-_TOO_MANY_TIMES = (
-    "The iterative engine takes {} time steps at once only when they are regular and no random walk is among the "
-    "terms. Type smaller tiles, e.g. `tile={{'time': 2000}}`."
-)
+    time: _Time | None
+    matrix: Tensor

@@ -6,133 +6,130 @@ of the variance this is smooth, cheap and biased high; the control variate of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from xgpfill.linalg.dense import cholesky_each
-from xgpfill.linalg.vecchia import LEAF, Neighbourhoods, chunks_of, metric_scales, most_correlated, scaled_coordinates
+from xgpfill.linalg.compiled import on_threads
+from xgpfill.linalg.small import add_features, conditionals, crossed, refuse_nan, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from torch import Tensor
-
-    from xgpfill.grid.points import IntArray, Observations, Points
-    from xgpfill.kernels.prior import Prior
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.points import IntArray
+    from xgpfill.linalg.neighbours import Int32Array
+    from xgpfill.linalg.vecchia import Neighbours
 
 PATCH = 8
-"""Cells whose candidates for neighbours are looked up together, at most."""
-FEW_CELLS = 50_000
+"""Cells that may share neighbours, at most."""
+FEW_CELLS = 150_000
 """So many cells may each have neighbours of their own; of more, some of a patch share them, and one factor."""
 ALIKE = 0.5
 """Neighbouring cells join a patch while their correlation is at least this."""
-SPARE = 1.0
-"""Candidates of a patch for each neighbour of a cell, in every metric."""
+CHUNK = 2**20
+"""Pairs of a cell and a neighbour that are taken at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Goals:
+    """Where conditionals are wanted.
+
+    Attributes
+    ----------
+    cells : int32 array (m, 3)
+        Time, row and column of each target, or of the cell nearest to it.
+    prior : array (m,)
+        Prior variance.
+    cross : callable, optional
+        Covariance, features left out, of targets by number (k,) with observations by number (k, count), as the data
+        count them. Without one, targets are at the cells.
+    features : callable, optional
+        Features of targets by number, (k, q).
+    """
+
+    cells: Int32Array
+    prior: FloatArray
+    cross: Callable[[IntArray, IntArray], FloatArray] | None = None
+    features: Callable[[IntArray], FloatArray] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class LocalBlock:
-    """Conditionals of some cells.
+    """Conditionals of some targets.
 
     Attributes
     ----------
-    index : Tensor (cells,)
+    index : int array (k,)
         Which targets.
-    mean : Tensor (cells, R)
+    mean : array (k, R)
         Of each draw of the data.
-    variance : Tensor (cells,)
+    variance : array (k,)
     """
 
-    index: Tensor
-    mean: Tensor
-    variance: Tensor
+    index: IntArray
+    mean: FloatArray
+    variance: FloatArray
 
 
 def local_conditionals(
-    prior: Prior,
-    observations: Observations,
-    values: Tensor,
-    targets: Points,
-    patches: IntArray,
-    num_neighbours: int,
-    device: str = "cpu",
-    features: Callable[[Points], Tensor | None] | None = None,
+    neighbours: Neighbours, values: FloatArray, goals: Goals, patches: IntArray, num_neighbours: int
 ) -> Iterator[LocalBlock]:
     """Conditionals of all targets, patch by patch.
 
     Parameters
     ----------
-    prior : Prior
-    observations : Observations
-        Places and noise.
-    values : Tensor (n, R)
+    neighbours : Neighbours
+        The observations.
+    values : array (n, R)
         Draws of the data there, zero-mean.
-    targets : Points
+    goals : Goals
     patches : int array (patches, cells)
-        Targets by number that share neighbours; a short patch repeats one of its own.
+        Targets by number that may share neighbours; a short patch repeats one of its own.
     num_neighbours : int
-    device : str
-    features : callable, optional
-        Features of points (n, q) whose products are part of the covariance.
+
+    Raises
+    ------
+    NumericalError
+        When a covariance is NaN.
     """
-    from scipy.spatial import KDTree
+    noisy = neighbours.noisy
+    count, share = min(num_neighbours, len(neighbours.order)), _shared(*patches.shape)
+    groups = patches.reshape(-1, share)
+    ordered = np.ascontiguousarray(values[neighbours.order], dtype=float)
+    step = max(1, CHUNK // (share * count))
+    for begin in range(0, len(groups), step):
+        group = groups[begin : begin + step]
+        index, k = group.ravel(), len(group)
+        near, sizes = np.zeros((k, count), np.int32), np.empty(k, np.int32)
+        cells = np.ascontiguousarray(goals.cells[index])
+        middle = np.ascontiguousarray(goals.cells[group[:, share // 2]])
+        on_threads(lambda a, b: search(noisy, middle, a, b, near, sizes), k)  # noqa: B023
+        cross = np.empty((index.size, count))
+        if goals.cross is None:
+            on_threads(lambda a, b: crossed(noisy, cells, near, sizes, a, b, cross), k)  # noqa: B023
+        else:
+            cross[:] = goals.cross(index, neighbours.order[near.repeat(share, axis=0)])
+        if goals.features is not None:
+            told = goals.features(index)
+            on_threads(lambda a, b: add_features(noisy, told, near, sizes, a, b, cross), k)  # noqa: B023
+        means, variances = np.empty((index.size, values.shape[1])), np.empty(index.size)
+        finite: list[bool] = []
+        on_threads(
+            lambda a, b: finite.append(  # noqa: B023
+                conditionals(noisy, ordered, near, sizes, cross, goals.prior[index], a, b, means, variances)  # noqa: B023
+            ),
+            k,
+        )
+        refuse_nan(finite=all(finite))
+        yield LocalBlock(index, means, variances)
 
-    scales = metric_scales(prior, observations.points)
-    trees = [KDTree(scaled_coordinates(observations.points, s), leafsize=LEAF) for s in scales]
-    features = features or (lambda _: None)
-    hood = Neighbourhoods.of(prior, observations.points, device, features(observations.points))
-    noise = torch.as_tensor(observations.noise, device=device)
-    width, count = patches.shape[1], min(num_neighbours, len(observations))
-    wanted = min(len(observations), count if width == 1 else int(SPARE * count))
-    share = _shared(patches.size, width)
-    middle = targets.take_in_order(patches[:, width // 2])
-    candidates = np.concatenate(
-        [
-            tree.query(scaled_coordinates(middle, s), k=wanted, workers=-1)[1].reshape(-1, wanted)
-            for tree, s in zip(trees, scales, strict=True)
-        ],
-        axis=1,
-    )
-    for part in chunks_of(len(patches), count + share, cells=width // share):
-        places = targets.take_in_order(patches[part].ravel())
-        goals = Neighbourhoods.of(prior, places, device, features(places))
-        cells = torch.arange(len(places), device=device).view(-1, share)
-        asked = torch.as_tensor(candidates[part], device=device).repeat_interleave(width // share, 0)
-        chosen, known = most_correlated(goals, cells[:, share // 2], asked, count, hood)
-        found = _conditional(hood, goals, cells, chosen, known, noise, values)
-        yield replace(found, index=torch.as_tensor(patches[part].ravel(), device=device))
 
-
-def _shared(cells: int, width: int) -> int:
+def _shared(patches: int, width: int) -> int:
     """How many cells of a patch share neighbours: a divisor of its width."""
-    wanted = -(-cells // FEW_CELLS)
+    wanted = -(-patches * width // FEW_CELLS)
     return next(d for d in range(1, width + 1) if width % d == 0 and (d >= wanted or d == width))
-
-
-def _conditional(
-    hood: Neighbourhoods,
-    goals: Neighbourhoods,
-    cells: Tensor,
-    near: Tensor,
-    known: Tensor,
-    noise: Tensor,
-    values: Tensor,
-) -> LocalBlock:
-    K = hood.covariance(near[:, :, None], near[:, None, :])
-    K *= (known[:, :, None] & known[:, None, :]).to(K.dtype)
-    K.diagonal(dim1=1, dim2=2).add_(torch.where(known, noise[near], 1.0))
-    cross = goals.covariance(cells[:, None, :], near[:, :, None], hood) * known[:, :, None]  # (patches, m, cells)
-    L = cholesky_each(K)
-    half = torch.linalg.solve_triangular(L, cross, upper=False)
-    weights = torch.linalg.solve_triangular(L.mT, half, upper=True)
-    mean = torch.einsum("pmc,pmr->pcr", weights, values[near].to(weights.dtype))
-    prior = goals.covariance(cells, cells)
-    variance = torch.maximum(prior - half.square().sum(1), torch.finfo(prior.dtype).eps * prior)
-    flat = cells.reshape(-1)
-    return LocalBlock(flat, mean.reshape(flat.numel(), -1), variance.reshape(-1))
 
 
 def patches_of(shape: tuple[int, int, int], neighbours: tuple[float, float, float]) -> IntArray:

@@ -36,61 +36,65 @@ def product_period(meridians: Meridians) -> int:
     return meridians.size if meridians.is_global else period_for(meridians.size)
 
 
-def spectrum(
-    kernel: Kernel, meridians: Meridians, period: int, *, negligible: float = NEGLIGIBLE, images: bool = False
-) -> Tensor:
-    """Real blocks (frequencies, ny, ny) of the kernel on columns that repeat after `period`; float64.
-
-    Lags longer than those between columns of the lattice continue the same function; products never use them. The
-    highest frequencies are left out where those on the diagonal hold less than `negligible` of the largest.
-
-    Parameters
-    ----------
-    kernel : Kernel
-    meridians : Meridians
-    period : int
-    negligible : float
-    images : bool
-        Add the covariance with the next image, so that the sum is positive definite on this circle.
-    """
-    ny, half = meridians.column.shape[0], period // 2 + 1
+def by_row(kernel: Kernel, meridians: Meridians, *columns: FloatArray) -> Tensor:
+    """Correlation of the cells of the first column with those of others (lags, ny, d), (ny, ny, lags), summed."""
     first = torch.as_tensor(meridians.column)
-    lags = _images(kernel, meridians, period) if images else [_shifted(meridians, period, 0)]
-    table = _cosines(period)
-    own = _summed(kernel, first[None], lags, meridians.geometry)
-    level = (table @ own).abs().amax(1)
-    count = int(torch.nonzero(level > negligible * level.max())[-1]) + 1
-    table = table[:count].contiguous()
+    others = [torch.as_tensor(np.ascontiguousarray(column.transpose(1, 0, 2))) for column in columns]  # (ny, lags, d)
+    ny, lags, d = others[0].shape
+    table = torch.empty(ny, ny, lags, dtype=torch.float64)
+    step = max(1, CHUNK // lags)
+    for y in range(ny):  # symmetric in the rows
+        for start in range(y, ny, step):
+            part = table[y, start : start + step]
+            for k, other in enumerate(others):
+                flat = other[start : start + step].reshape(-1, d)
+                value = correlation(kernel, Lags.matrix(first[y : y + 1], flat, meridians.geometry)).view_as(part)
+                part.copy_(value) if k == 0 else part.add_(value)
+        table[y + 1 :, y] = table[y, y + 1 :]
+    return table
+
+
+def spectrum(table: Tensor, period: int, *, count: int | None = None) -> Tensor:
+    """Real blocks (frequencies, ny, ny) of a table (ny, ny, lags) on columns that repeat after `period`; float64.
+
+    Lags beyond those of the table get the covariance of the last; products never use them. Without a `count` the
+    highest frequencies are left out where those on the diagonal hold a negligible part of the largest.
+    """
+    ny, _, lags = table.shape
+    cosines = _cosines(period)
+    if lags < len(cosines):
+        cosines = torch.cat([cosines[:, : lags - 1], cosines[:, lags - 1 :].sum(1, keepdim=True)], 1)
+    if count is None:
+        level = (cosines @ table.diagonal(dim1=0, dim2=1)).abs().amax(1)
+        count = int(torch.nonzero(level > NEGLIGIBLE * level.max())[-1]) + 1
+    cosines = cosines[:count].T.contiguous()
     blocks = torch.empty(count, ny, ny, dtype=torch.float64)
-    rows = max(1, CHUNK // (half * ny))
-    for start in range(0, ny, rows):
-        some = first[None, start : start + rows, None, :]
-        part = _summed(kernel, some, [column[:, None] for column in lags], meridians.geometry)
-        blocks[:, start : start + rows] = (table @ part.reshape(half, -1)).view(count, -1, ny)
+    for y in range(ny):  # symmetric in the rows
+        blocks[:, y, y:] = (table[y, y:] @ cosines).T
+        blocks[:, y + 1 :, y] = blocks[:, y, y + 1 :]
     return blocks
 
 
-def _summed(kernel: Kernel, first: Tensor, others: list[Tensor], geometry: str) -> Tensor:
-    total = correlation(kernel, Lags(first, others[0], geometry))
-    for other in others[1:]:
-        total = total + correlation(kernel, Lags(first, other, geometry))
-    return total
+def levels(along: list[Tensor], period: int) -> Tensor:
+    """Largest block element on the diagonal, (frequencies,), from covariances (lags, ny) along rows, summed."""
+    total = torch.stack(along).sum(0)
+    return (_cosines(period) @ total).abs().amax(1)
 
 
-def _shifted(meridians: Meridians, period: int, shift: int) -> Tensor:
-    """The columns at every lag up to half a period, moved by whole periods, (half, ny, d)."""
-    return torch.as_tensor(meridians.columns(np.arange(period // 2 + 1, dtype=float) + shift * period))
+def lags_around(meridians: Meridians, period: int, shift: int = 0) -> FloatArray:
+    """The columns at every lag up to half a period, moved by whole periods, (lags, ny, d)."""
+    return meridians.columns(np.arange(period // 2 + 1, dtype=float) + shift * period)
 
 
-def _images(kernel: Kernel, meridians: Meridians, period: int) -> list[Tensor]:
-    """The columns and those of their images that are not as good as uncorrelated with the first."""
+def images(kernel: Kernel, meridians: Meridians, period: int) -> list[FloatArray]:
+    """The columns at every lag and those of their images that are not as good as uncorrelated with the first."""
     first = torch.as_tensor(meridians.column)[None]
     turn = np.inf if meridians.geometry == "plane" else np.pi / abs(meridians.step)
-    found = [_shifted(meridians, period, 0)]
+    found = [lags_around(meridians, period)]
     for shift in (-1, 1, -2, 2):
         if (abs(shift) - 0.5) * period <= turn:
-            column = _shifted(meridians, period, shift)
-            if float(correlation(kernel, Lags(first, column, meridians.geometry)).abs().max()) > UNCORRELATED:
+            column = lags_around(meridians, period, shift)
+            if float(correlation(kernel, Lags(first, torch.as_tensor(column), meridians.geometry)).abs().max()) > UNCORRELATED:
                 found.append(column)
     return found
 
@@ -114,7 +118,7 @@ def dense_space(kernel: Kernel, coordinates: FloatArray, geometry: str) -> Tenso
     MethodError
         When there are too many sites that lie on no regular meridians.
     """
-    flat = torch.as_tensor(np.ascontiguousarray(coordinates.transpose(1, 0, 2).reshape(-1, coordinates.shape[-1])))
+    flat = torch.as_tensor(np.ascontiguousarray(coordinates.reshape(-1, coordinates.shape[-1])))
     n = flat.shape[0]
     if n > MAX_DENSE_SITES:
         raise MethodError(

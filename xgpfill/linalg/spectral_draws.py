@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.fft
 import torch
 
 from xgpfill.kernels.evaluate import Lags, correlation
-from xgpfill.linalg.space import spectrum
+from xgpfill.linalg.compiled import on_threads
+from xgpfill.linalg.space import by_row, images, lags_around, levels, spectrum
 from xgpfill.linalg.transforms import LongitudeTransform
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from xgpfill.grid.lattice import FloatArray
@@ -28,12 +30,14 @@ if TYPE_CHECKING:
 
 NUGGETS = (1e-7, 1e-6, 1e-5, 1e-4)
 """Shares of the variance that are added for the sake of a Cholesky factor, until there is one."""
-NEGLIGIBLE = 1e-9
+NEGLIGIBLE = 1e-7
 """Frequencies with less than this share of the largest are not drawn."""
 UNCORRELATED = 1e-4
 """Correlation that a region and its next image may have."""
-GROWTH = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0)
-"""Circles tried, relative to the shortest that holds the region without overlap."""
+MOST_GAP = 16
+"""Longest gap between a region and its next image that is tried, in lengths of the region."""
+MULTIPLE = 24
+"""Circles have a length that this divides, so that smooth kernels can be told from every second, third … lag."""
 AFFORDABLE = 10**8
 """Elements of the blocks, at most."""
 
@@ -51,25 +55,36 @@ class SpectralFactor:
     factors: Tensor
     transform: LongitudeTransform
 
-    def draw(self, rng: np.random.Generator, in_time: FloatArray | None, rank: int) -> FloatArray:
-        """One draw (times, ny, nx); `in_time` (times, rank) correlates `rank` independent ones, None leaves them so."""
+    def draws(self, rngs: Sequence[np.random.Generator], in_time: FloatArray | None, rank: int) -> FloatArray:
+        """One draw for each generator, (draws, times, ny, nx).
+
+        `in_time` (times, rank) correlates `rank` independent ones; None leaves them so.
+        """
         nf, ny, _ = self.factors.shape
         period = self.transform.period
-        white = torch.as_tensor(rng.standard_normal((nf, 2, ny, rank)))
+        white = torch.empty(nf, 2, ny, len(rngs), rank, dtype=torch.float64)
+
+        def fill(start: int, stop: int) -> None:
+            for k in range(start, stop):
+                white[..., k, :] = torch.as_tensor(rngs[k].standard_normal((nf, 2, ny, rank)))
+
+        on_threads(fill, len(rngs), least=1)
         white[0] *= math.sqrt(2.0)  # frequencies without an imaginary part
         alone = period % 2 == 0 and nf == period // 2 + 1
         if alone:
             white[-1] *= math.sqrt(2.0)
         if in_time is not None:
-            white = white @ torch.as_tensor(in_time).T
-        white *= math.sqrt(period / 2)
+            white = white @ torch.as_tensor(in_time * math.sqrt(period / 2)).T
+        else:
+            white *= math.sqrt(period / 2)
+        mixed = torch.empty(nf, 2, ny, white[0, 0, 0].numel(), dtype=torch.float64)
         for part in (0, 1):
-            white[:, part] = torch.bmm(self.factors, white[:, part].contiguous())
-        white[0, 1] = 0.0
+            torch.bmm(self.factors, white[:, part].reshape(nf, ny, -1), out=mixed[:, part])
+        mixed[0, 1] = 0.0
         if alone:
-            white[-1, 1] = 0.0
-        field = self.transform.inverse(white.reshape(nf, 2, -1))
-        return np.asarray(field.view(self.transform.size, ny, -1).permute(2, 1, 0).numpy())
+            mixed[-1, 1] = 0.0
+        field = self.transform.inverse(mixed.view(nf, 2, -1)).numpy()[self.transform.positions]
+        return np.asarray(field.reshape(self.transform.size, ny, len(rngs), -1).transpose(2, 3, 1, 0))
 
 
 def spectral_factor(kernel: Kernel, meridians: Meridians) -> SpectralFactor | None:
@@ -78,9 +93,12 @@ def spectral_factor(kernel: Kernel, meridians: Meridians) -> SpectralFactor | No
     if period is None:
         return None
     exact = period == meridians.longest_period
-    blocks = spectrum(kernel, meridians, period, negligible=NEGLIGIBLE, images=not exact)
-    if blocks.numel() > AFFORDABLE:
+    columns = [lags_around(meridians, period)] if exact else images(kernel, meridians, period)
+    count, stride = _frequencies(kernel, meridians, period, columns)
+    if count * len(meridians.column) ** 2 > AFFORDABLE:
         return None
+    table = by_row(kernel, meridians, *(column[::stride] for column in columns)).mul_(stride)
+    blocks = spectrum(table, period // stride, count=count)
     for nugget in NUGGETS:
         blocks.diagonal(dim1=1, dim2=2).add_(nugget)
         factors, info = torch.linalg.cholesky_ex(blocks)
@@ -89,25 +107,37 @@ def spectral_factor(kernel: Kernel, meridians: Meridians) -> SpectralFactor | No
     return None
 
 
+def _frequencies(kernel: Kernel, meridians: Meridians, period: int, columns: list[FloatArray]) -> tuple[int, int]:
+    """How many leading frequencies hold more than a negligible part, and the step in lags that tells them.
+
+    Of every `stride`-th lag one sees the sum of the frequencies f + k · period / stride. Three times as many lags as
+    frequencies leave what is added to the highest ones negligible as well.
+    """
+    level = levels([_along(kernel, meridians, column) for column in columns], period)
+    count = int(torch.nonzero(level > NEGLIGIBLE * level.max())[-1]) + 1
+    strides = [s for s in range(1, period) if period % s == 0 and period // s >= 3 * count]
+    return count, max(strides, default=1)
+
+
 def _circle(kernel: Kernel, meridians: Meridians) -> int | None:
     """Columns of the shortest circle on which draws have the right covariance."""
     if meridians.is_global:
         return meridians.size
-    least, full = 2 * meridians.size - 1, meridians.longest_period
+    full = meridians.longest_period
     turn = math.inf if meridians.geometry == "plane" else 2 * math.pi / abs(meridians.step)
-    if full is not None and full <= 2 * least:
-        return full
-    for growth in GROWTH:
-        period = int(scipy.fft.next_fast_len(math.ceil(growth * least), real=True))
+    for gap in np.unique(np.geomspace(1, MOST_GAP * meridians.size, 40).astype(int)):
+        period = -(-(meridians.size + int(gap)) // MULTIPLE) * MULTIPLE
         if period > turn:
             break
+        if full is not None and full <= period:
+            return full
         gaps = np.linspace(period - meridians.size + 1, period - 1, 8)  # from the last column to the first's image
-        if float(_along(kernel, meridians, gaps).abs().max()) <= UNCORRELATED:
+        if float(_along(kernel, meridians, meridians.columns(gaps)).abs().max()) <= UNCORRELATED:
             return period
     return full
 
 
-def _along(kernel: Kernel, meridians: Meridians, number: FloatArray) -> Tensor:
-    """Correlation of every cell of the first column with its likes in other columns."""
-    first, column = (torch.as_tensor(meridians.columns(n)) for n in (np.zeros(1), number))
-    return correlation(kernel, Lags(first, column, meridians.geometry))
+def _along(kernel: Kernel, meridians: Meridians, columns: FloatArray) -> Tensor:
+    """Correlation of every cell of the first column with its likes in other columns, (columns, ny)."""
+    first = torch.as_tensor(meridians.columns(np.zeros(1)))
+    return correlation(kernel, Lags(first, torch.as_tensor(columns), meridians.geometry))

@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import scipy.fft
 import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from xgpfill.grid.points import IntArray
 
 MATRIX_PERIOD = 768
 """Longest period that is transformed by a matrix product."""
@@ -39,6 +42,10 @@ class Buffers:
 class LongitudeTransform:
     """Real data (n, m), zero-padded to `period` along the first axis, to and from (frequencies, 2, m).
 
+    As a matrix product it works on sums and differences of meridians that lie opposite about the middle one: cosines
+    see the sums alone, sines the differences, so each needs half the meridians. `positions` puts the two of a pair in
+    the same place of two halves. Frequencies are then those about the middle, which blocks of even kernels do not see.
+
     Parameters
     ----------
     size : int
@@ -47,6 +54,11 @@ class LongitudeTransform:
         After which the lattice repeats; at least `size`.
     device : str
     dtype : torch.dtype
+
+    Attributes
+    ----------
+    positions : int array (size,)
+        Where along the first axis each meridian is.
 
     Examples
     --------
@@ -61,19 +73,36 @@ class LongitudeTransform:
         self.size, self.period = size, period
         self.num_frequencies = period // 2 + 1
         self._buffers = Buffers(device, dtype)
-        self._matrices = _matrices(size, period, device, dtype) if period <= MATRIX_PERIOD else None
+        self._waves = _waves(size, period, device, dtype) if period <= MATRIX_PERIOD else None
+        self.positions: IntArray = np.arange(size)
+        if self._waves is not None:
+            later = np.arange(size // 2)
+            self.positions[size - 1 - later] = size - size // 2 + later
 
     @property
     def by_matrix(self) -> bool:
         """Whether it is a matrix product."""
-        return self._matrices is not None
+        return self._waves is not None
+
+    def to(self, dtype: torch.dtype) -> LongitudeTransform:
+        """The same in another precision."""
+        device = "cpu" if self._waves is None else self._waves[0].device.type
+        return LongitudeTransform(self.size, self.period, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Real and imaginary part of every frequency; the answer is overwritten by the next call."""
+        """Cosine and sine part of every frequency; the answer is overwritten by the next call."""
         m, nf = x.shape[1], self.num_frequencies
         out = self._buffers("forward", nf, 2, m)
-        if self._matrices is not None:
-            torch.mm(self._matrices[0], x, out=out.view(2 * nf, m))
+        if self._waves is not None:
+            half = self.size // 2
+            first, second = x[: self.size - half], x[self.size - half :]
+            both = self._buffers("halves", self.size, m)
+            torch.add(first[:half], second, out=both[:half])
+            both[half : self.size - half].copy_(first[half:])  # the middle one is its own opposite
+            torch.sub(first[:half], second, out=both[self.size - half :])
+            cosine, sine = self._waves[:2]
+            torch.mm(cosine, both[: self.size - half], out=out[:, 0])
+            torch.mm(sine, both[self.size - half :], out=out[:, 1])
             return out
         found = torch.view_as_real(torch.fft.rfft(x, n=self.period, dim=0))
         out[:, 0].copy_(found[..., 0])
@@ -81,11 +110,16 @@ class LongitudeTransform:
         return out
 
     def inverse(self, frequencies: Tensor) -> Tensor:
-        """The first `size` meridians of the field with these leading frequencies, the others being zero."""
+        """The meridians of the field with these leading frequencies, the others being zero; overwritten next."""
         nf, _, m = frequencies.shape
         out = self._buffers("inverse", self.size, m)
-        if self._matrices is not None:
-            torch.mm(self._matrices[1][:, : 2 * nf], frequencies.reshape(2 * nf, m), out=out)
+        if self._waves is not None:
+            half = self.size // 2
+            cosine, sine = (wave[:, :nf] for wave in self._waves[2:])
+            torch.mm(cosine, frequencies[:, 0], out=out[: self.size - half])
+            odd = torch.mm(sine, frequencies[:, 1], out=self._buffers("halves", half, m))
+            torch.sub(out[:half], odd, out=out[self.size - half :])
+            out[:half].add_(odd)
             return out
         both = self._buffers("complex", self.num_frequencies, m, 2)
         both[:nf, :, 0].copy_(frequencies[:, 0])
@@ -102,16 +136,17 @@ def period_for(size: int) -> int:
     return least if least <= MATRIX_PERIOD else int(scipy.fft.next_fast_len(least, real=True))
 
 
-def _matrices(size: int, period: int, device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Forward (2 frequencies, size) and inverse (size, 2 frequencies), rows alternating real and imaginary."""
-    f = torch.arange(period // 2 + 1)
-    turns = (f[:, None] * torch.arange(size)) % period
-    angle = 2 * math.pi * turns.double() / period
-    both = torch.stack([angle.cos(), -angle.sin()], dim=1)
-    weight = torch.full((f.numel(),), 2.0, dtype=torch.float64)
-    weight[0] = 1.0
+def _waves(size: int, period: int, device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Cosines and sines (frequencies, half) about the middle, and both back again, weighted (half, frequencies)."""
+    half = size // 2
+    frequency = torch.arange(period // 2 + 1)[:, None]
+    twice = 2 * torch.arange(size - half) - (size - 1)  # twice the place about the middle: whole numbers
+    angle = math.pi * ((frequency * twice) % (2 * period)).double() / period
+    weight = torch.full((frequency.numel(), 1), 2.0 / period, dtype=torch.float64)
+    weight[0] /= 2
     if period % 2 == 0:
-        weight[-1] = 1.0
-    inverse = both * (weight / period)[:, None, None]
-    flat = (2 * f.numel(), size)
-    return both.reshape(flat).to(device, dtype), inverse.reshape(flat).T.contiguous().to(device, dtype)
+        weight[-1] /= 2
+    cosine, sine = angle.cos(), -angle.sin()[:, :half]
+    back = ((weight * wave).T.contiguous() for wave in (cosine, sine))
+    waves = [wave.contiguous().to(device, dtype) for wave in (cosine, sine, *back)]
+    return waves[0], waves[1], waves[2], waves[3]

@@ -1,0 +1,348 @@
+"""The observations most correlated with a cell of a lattice, found by walking outward in the order of correlation.
+
+For every row the lags of largest prior covariance are sorted once, under the full sum of terms. A search follows them
+until it has met enough observations. In a wide gap, where the walk ends before, a second one goes by blocks of cells;
+and where observations are few, those of the first places in the (random) order are tried one by one: far ones matter
+through the slow terms alone, for which a sample is as good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from xgpfill.linalg.compiled import compiled, on_threads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.points import IntArray
+    from xgpfill.linalg.tables import Arrays, Tables
+
+    Int32Array = NDArray[np.int32]
+
+WALK = 1024
+"""Lags in a walk, each of which is up to four cells."""
+BLOCK = 4
+"""Rows and columns of a block of cells."""
+TRIED = 2048
+"""Observations that are tried one by one when both walks end early."""
+SPARE = 8
+"""Places of a list beyond those wanted, for what the last step of a walk may add."""
+NEGLIGIBLE = 1e-6
+"""Share of the variance below which a covariance is not walked to."""
+MOST_LAGS = 2**24
+"""Of all rows together; where there are many rows, walks are shorter."""
+
+
+class Walks(NamedTuple):
+    """Lags (steps in time, rows and columns) by falling covariance, for every row or one for all.
+
+    Attributes
+    ----------
+    lags : int32 array (rows or 1, n, 3)
+        Steps in time and in columns are taken both ways.
+    length : int32 array (rows or 1,)
+    """
+
+    lags: Int32Array
+    length: Int32Array
+
+
+class Map(NamedTuple):
+    """Observations by block of the lattice, numbered in the order in which they may be neighbours.
+
+    Attributes
+    ----------
+    walks : Walks
+        In blocks.
+    first : int32 array (nt, rows of blocks, columns of blocks)
+        The first observation of a block; n where there is none.
+    following : int32 array (n,)
+        The next one of the same block, or n.
+    block : int
+        Rows and columns of a block; 0 where there is no such map.
+    """
+
+    walks: Walks
+    first: Int32Array
+    following: Int32Array
+    block: int
+
+
+def fine_map(tables: Tables, cells: Int32Array) -> Map:
+    """A map of cells (n, 3)."""
+    return _mapped(cells, tables.shape, walks(tables.arrays, tables.shape), 1)
+
+
+def coarse_map(tables: Tables, cells: Int32Array) -> Map:
+    """A map of blocks; without any where a lattice has too few columns, or no block divides the globe."""
+    arrays, (nt, rows, columns) = tables.arrays, tables.shape
+    sizes = [b for b in (BLOCK, BLOCK - 1, BLOCK + 1, BLOCK - 2) if not arrays.turn % b]
+    tabulated = arrays.space.size or arrays.static.size
+    if not tabulated or not sizes or columns < 2 * sizes[0]:
+        none = np.zeros((1, 0, 3), np.int32)
+        return Map(Walks(none, np.zeros(1, np.int32)), np.zeros((0, 0, 0), np.int32), np.zeros(0, np.int32), 0)
+    block = sizes[0]
+    shape = nt, -(-rows // block), -(-columns // block)
+    middle = np.minimum(np.arange(shape[1]) * block + block // 2, rows - 1)
+    thinned = arrays._replace(
+        space=arrays.space[:, middle][:, :, middle, ::block] if arrays.space.size else arrays.space,
+        static=arrays.static[middle][:, middle, ::block] if arrays.static.size else arrays.static,
+        turn=arrays.turn // block,
+    )
+    return _mapped(cells // np.array([1, block, block], np.int32), shape, walks(thinned, shape), block)
+
+
+def _mapped(blocks: Int32Array, shape: tuple[int, int, int], walks: Walks, block: int) -> Map:
+    n = len(blocks)
+    first, following = np.full(shape, n, np.int32), np.full(n, n, np.int32)
+    flat = np.ravel_multi_index(tuple(blocks.T.astype(np.intp)), shape)
+    by_block = np.argsort(flat, kind="stable")
+    same = flat[by_block[1:]] == flat[by_block[:-1]]
+    following[by_block[:-1][same]] = by_block[1:][same]
+    head = by_block[np.append(True, ~same)] if n else by_block
+    first.reshape(-1)[flat[head]] = head
+    return Map(walks, first, following, block)
+
+
+def walks(arrays: Arrays, shape: tuple[int, int, int]) -> Walks:
+    """Sort the lags of every row by the covariance they have."""
+    nt, rows, _ = shape
+    if not arrays.space.size and not arrays.static.size:  # the same everywhere: own site, and others for a common term
+        near = [(0, 0)] + ([(dy, dx) for dy in range(-2, 3) for dx in range(3) if (dy, dx) != (0, 0)])
+        near = near if arrays.common.size else near[:1]
+        strength = np.zeros((nt, len(near)))
+        for table, where in ((arrays.common, slice(None)), (arrays.alone, slice(0, 1))):
+            if table.size:
+                strength[:, where] += np.abs(_lagged(table))[:, None]
+        return _packed([_sorted(strength, np.arange(nt), np.array(near), WALK)])
+    count = min(WALK, max(64, MOST_LAGS // rows))
+    found: list[Int32Array] = [np.empty((0, 3), np.int32)] * rows
+
+    def work(start: int, stop: int) -> None:
+        level = 0.0  # rows follow each other: what the last one left out need not be sorted
+        for row in range(start, stop):
+            terms = [(_lagged(t), s[row]) for t, s in zip(arrays.time, arrays.space, strict=True)]
+            if arrays.static.size:
+                terms.append((np.ones(nt), arrays.static[row]))
+            found[row], level = _walk(terms, arrays, row, count, level)
+
+    on_threads(work, rows, least=16)
+    return _packed(found)
+
+
+def _walk(
+    terms: list[tuple[FloatArray, FloatArray]], arrays: Arrays, row: int, count: int, level: float
+) -> tuple[Int32Array, float]:
+    """The walk of one row, from its terms (lags in time, table of rows and columns), and the least covariance at hand.
+
+    Lags in space whose covariance is below three quarters of `level` are not looked at where others suffice.
+    """
+    everywhere = _lagged(arrays.common) if arrays.common.size else np.zeros(terms[0][0].size)
+    here = _lagged(arrays.alone) if arrays.alone.size else np.zeros(terms[0][0].size)
+    budget = 4 * count
+    in_time = np.abs(sum(t * s[row, 0] for t, s in terms) + everywhere + here)
+    in_space = sum(t[0] * s for t, s in terms) + everywhere[0]
+    in_space[row, 0] = in_time[0]
+    in_space = np.abs(in_space).ravel()
+    near = np.flatnonzero(in_space >= 0.75 * level)
+    near = near if near.size >= budget else np.arange(in_space.size)
+    near = near[np.argsort(-in_space[near])[:budget]]
+    times, places = _extent(np.argsort(-in_time), in_time, near, in_space, budget)
+    y, x = np.divmod(places, terms[0][1].shape[1])
+    strength = sum(t[times, None] * s[y, x] for t, s in terms) + everywhere[times, None]
+    strength[:, (y == row) & (x == 0)] += here[times, None]
+    return _sorted(np.abs(strength), times, np.stack([y - row, x], axis=1), count), float(in_space[near[-1]])
+
+
+def _extent(
+    times: IntArray, in_time: FloatArray, places: IntArray, in_space: FloatArray, budget: int
+) -> tuple[IntArray, IntArray]:
+    """The sorted lags of time and of space that have covariances above a level, the lowest with a number in budget.
+
+    A covariance of both lags is at most that of either, so none above the level is missed.
+    """
+    times = times[in_time[times] > NEGLIGIBLE * in_time[times[0]]]
+    places = places[in_space[places] > NEGLIGIBLE * in_space[places[0]]]
+    beside = np.searchsorted(-in_time[times], -in_space[places], side="right").clip(1)  # times above each place's level
+    inside = np.flatnonzero(beside * np.arange(1, places.size + 1) <= budget)
+    num_places = int(inside[-1]) + 1 if inside.size else 1
+    num_times = int(beside[num_places - 1])
+    if num_places == places.size:  # few places: as many times as there may be
+        num_times = max(num_times, budget // num_places)
+    return times[:num_times], places[:num_places]
+
+
+def _sorted(strength: FloatArray, times: IntArray, places: IntArray, count: int) -> Int32Array:
+    """Lags (n, 3) by falling strength (times, places)."""
+    flat = strength.ravel()
+    order = np.argsort(-flat, kind="stable")[:count]
+    order = order[flat[order] > NEGLIGIBLE * flat.max()]
+    t, p = np.divmod(order, len(places))
+    return np.column_stack([times[t], places[p]]).astype(np.int32)
+
+
+def _lagged(table: FloatArray) -> FloatArray:
+    """Covariances in time by lag; from the last time backwards where they are by pair."""
+    return table[0] if table.shape[0] == 1 else table[-1, ::-1]
+
+
+def _packed(found: list[Int32Array]) -> Walks:
+    lags = np.zeros((len(found), max(len(walk) for walk in found), 3), np.int32)
+    for row, walk in enumerate(found):
+        lags[row, : len(walk)] = walk
+    return Walks(lags, np.array([len(walk) for walk in found], np.int32))
+
+
+@compiled
+def covariances(
+    arrays: Arrays, cells: Int32Array, own: int, others: Int32Array, near: Int32Array, size: int, found: FloatArray
+) -> None:
+    """Of cell `own` of (n, 3) with those of `others` that the first `size` of `near` number, into `found`."""
+    time, space, static, common, alone, turn = arrays  # as locals: to read them from the tuple takes longer
+    by_lag = time.shape[1] == 1
+    when, row, column = cells[own, 0], cells[own, 1], cells[own, 2]
+    for k in range(size):
+        who = near[k]
+        lag = abs(column - others[who, 2])
+        if turn and 2 * lag > turn:
+            lag = turn - lag
+        other = others[who, 1]
+        first, second = when, others[who, 0]
+        if by_lag:
+            first, second = 0, abs(first - second)
+        total = 0.0
+        for j in range(time.shape[0]):
+            total += time[j, first, second] * space[j, row, other, lag]
+        if static.size:
+            total += static[row, other, lag]
+        if common.size:
+            total += common[first, second]
+        if alone.size and row == other and lag == 0:
+            total += alone[first, second]
+        found[k] = total
+
+
+@compiled
+def nearest(
+    arrays: Arrays,
+    fine: Map,
+    coarse: Map,
+    observed: Int32Array,
+    cells: Int32Array,
+    own: int,
+    before: int,
+    count: int,
+    found: Int32Array,
+    strength: FloatArray,
+) -> int:
+    """Fill `found` with up to `count` observations before number `before` that are most correlated with cell `own`.
+
+    `found` and `strength` are longer than `count`: what does not fit by rank is left over behind it.
+    """
+    time, _, _, _, _, turn = arrays
+    block = coarse[3]
+    exact = time.shape[1] == 1  # times by lag: a walk by cells is in the right order
+    most = found.size - SPARE
+    wanted = count if exact else most
+    met = _collect(fine, turn, cells, own, before, wanted, found)
+    if met >= wanted and exact:
+        return count
+    if met < wanted and block:
+        met = _collect(coarse, turn // block, cells, own, before, most, found)
+    if met < min(count, before):
+        met = _try_one_by_one(arrays, observed, cells, own, min(before, TRIED), found, strength, met)
+    else:
+        covariances(arrays, cells, own, observed, found, met, strength)
+    return _strongest(found, strength, met, count)
+
+
+@compiled
+def _collect(
+    places: Map, turn: int, cells: Int32Array, own: int, before: int, wanted: int, found: Int32Array
+) -> int:
+    """Walk from cell `own` until `wanted` observations are met; how many were."""
+    (lags, length), first, following, block = places
+    nt, rows, columns = first.shape
+    when, row, column = cells[own, 0], cells[own, 1] // block, cells[own, 2] // block
+    list_of = row if length.size > 1 else 0
+    met = 0
+    for k in range(length[list_of]):
+        y = row + lags[list_of, k, 1]
+        if y < 0 or y >= rows:
+            continue
+        dt, dx = lags[list_of, k, 0], lags[list_of, k, 2]
+        for later in range(2 if dt else 1):
+            t = when - dt if later else when + dt
+            if t < 0 or t >= nt:
+                continue
+            for east in range(2 if dx and 2 * dx != turn else 1):
+                x = column - dx if east else column + dx
+                if turn:
+                    x %= turn
+                elif x < 0 or x >= columns:
+                    continue
+                who = first[t, y, x]
+                while who < before and met < found.size:
+                    found[met] = who
+                    met += 1
+                    who = following[who]
+        if met >= wanted:
+            break
+    return met
+
+
+@compiled
+def _try_one_by_one(
+    arrays: Arrays,
+    observed: Int32Array,
+    cells: Int32Array,
+    own: int,
+    stop: int,
+    found: Int32Array,
+    strength: FloatArray,
+    met: int,
+) -> int:
+    """Add those of the first `stop` observations that are more correlated than the least of a full list."""
+    numbers, values = np.arange(stop), np.empty(stop)
+    covariances(arrays, cells, own, observed, numbers, stop, values)
+    covariances(arrays, cells, own, observed, found, met, strength)
+    for k in range(met):
+        if found[k] < stop:
+            values[found[k]] = 0.0  # known already
+    least = -1
+    for who in range(stop):
+        value = abs(values[who])
+        if value == 0.0:
+            continue
+        if met < found.size:
+            found[met], strength[met] = who, value
+            met += 1
+            continue
+        if least < 0:
+            least = 0
+            for k in range(met):
+                if abs(strength[k]) < abs(strength[least]):
+                    least = k
+        if value > abs(strength[least]):
+            found[least], strength[least] = who, value
+            least = -1
+    return met
+
+
+@compiled
+def _strongest(found: Int32Array, strength: FloatArray, met: int, count: int) -> int:
+    """Move the `count` strongest to the front."""
+    kept = min(met, count)
+    for i in range(kept):
+        best = i
+        for k in range(i + 1, met):
+            if abs(strength[k]) > abs(strength[best]):
+                best = k
+        found[i], found[best] = found[best], found[i]
+        strength[i], strength[best] = strength[best], strength[i]
+    return kept

@@ -1,0 +1,162 @@
+"""The prior covariance between cells of a lattice, tabulated once: every pair is then a few look-ups.
+
+A term is a table of time lags (or of pairs of times) times a table of (row, row', lag in longitude). Where meridians
+are not regular every site is a row of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from xgpfill.grid.meridians import find_meridians
+from xgpfill.kernels.outside import Outside
+from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, has_type
+from xgpfill.linalg.space import by_row, dense_space, is_even
+from xgpfill.linalg.time import by_lag, is_regular, is_stationary, time_matrix
+
+if TYPE_CHECKING:
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.meridians import Meridians
+    from xgpfill.grid.points import IntArray
+    from xgpfill.kernels.prior import Prior
+
+
+class Arrays(NamedTuple):
+    """What compiled loops read: Σ_j time[j] space[j] + static + common, and alone where the site is the same.
+
+    Empty where there is no such term. Times are looked up by pair, or by lag where the axis before the last has
+    length one. Variances are part of the tables.
+
+    Attributes
+    ----------
+    time : array (terms, nt or 1, nt)
+    space : array (terms, rows, rows, lags)
+    static : array (rows, rows, lags)
+    common, alone : array (nt or 1, nt)
+    turn : int
+        Columns around the globe; 0 on a region.
+    """
+
+    time: FloatArray
+    space: FloatArray
+    static: FloatArray
+    common: FloatArray
+    alone: FloatArray
+    turn: int
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """The covariance of a lattice.
+
+    Attributes
+    ----------
+    arrays : Arrays
+    shape : tuple of int
+        Times, rows, columns; times, sites, 1 where a kernel of space needs regular meridians and there are none.
+    meridians : Meridians or None
+    in_time : tuple of Kernel
+        The kernels of time of ``arrays.time``.
+    """
+
+    arrays: Arrays
+    shape: tuple[int, int, int]
+    meridians: Meridians | None
+    in_time: tuple[Kernel, ...]
+
+    @classmethod
+    def of(cls, prior: Prior, times: FloatArray, coordinates: FloatArray) -> Tables:
+        """Tabulate a prior whose numbers are all known on a lattice (ny, nx, d).
+
+        Raises
+        ------
+        MethodError
+            When there are too many irregular times, or sites off regular meridians.
+        """
+        ny, nx, _ = coordinates.shape
+        groups = by_time(prior, times.size)
+        varying = [kernel for kernel in groups if not isinstance(kernel, Constant)]
+        lagged = is_regular(times) and all(is_stationary(kernel, times) for kernel in varying)
+        spread = {kernel for group in groups.values() for _, kernel in group} - {Constant(), Independent()}
+        found = find_meridians(coordinates, prior.geometry) if spread else None
+        meridians = found if found is not None and all(is_even(k, found) for k in spread) else None
+        columns = nx if meridians is not None or not spread else 1
+        rows = ny * nx // columns
+
+        def along_time(kernel: Kernel) -> FloatArray:
+            if isinstance(kernel, Constant):
+                return np.ones((1, times.size) if lagged else (times.size, times.size))
+            return np.asarray((by_lag(kernel, times)[None] if lagged else time_matrix(kernel, times)).numpy())
+
+        common, alone, static = np.zeros((0, 0)), np.zeros((0, 0)), np.zeros((0, 0, 0))
+        mixed: list[tuple[Kernel, FloatArray]] = []
+        for kernel, group in groups.items():
+            table: FloatArray | None = None
+            for variance, space in group:
+                if isinstance(space, Constant):
+                    common = _added(common, variance * along_time(kernel))
+                elif isinstance(space, Independent):
+                    alone = _added(alone, variance * along_time(kernel))
+                else:
+                    table = _add_space(table, variance, space, coordinates, prior.geometry, meridians)
+            if table is not None and isinstance(kernel, Constant):
+                static = table
+            elif table is not None:
+                mixed.append((kernel, table))
+        lags = mixed[0][1].shape[-1] if mixed else 1
+        arrays = Arrays(
+            time=_stacked([along_time(kernel) for kernel, _ in mixed], (1 if lagged else times.size, times.size)),
+            space=_stacked([table for _, table in mixed], (rows, rows, lags) if mixed else (0, 0, 0)),
+            static=static,
+            common=common,
+            alone=alone,
+            turn=nx if meridians is not None and meridians.is_global else 0,
+        )
+        return cls(arrays, (times.size, rows, columns), meridians, tuple(kernel for kernel, _ in mixed))
+
+    def cells(self, time_index: IntArray, site_index: IntArray) -> IntArray:
+        """Times, rows and columns (n, 3) of cells whose site counts along x first."""
+        row, column = np.divmod(np.asarray(site_index), self.shape[2])
+        return np.ascontiguousarray(np.stack([np.asarray(time_index), row, column], axis=1), dtype=np.int32)
+
+
+def by_time(prior: Prior, num_times: int) -> dict[Kernel, list[tuple[float, Kernel]]]:
+    """Space kernels with their variances for each kernel of time; with one time all are constant that can be."""
+    groups: dict[Kernel, list[tuple[float, Kernel]]] = {}
+    for term in prior.terms:
+        assert term.variance is not None
+        always_one = num_times == 1 and not has_type(term.time, Brownian, Outside)
+        groups.setdefault(Constant() if always_one else term.time, []).append((float(term.variance), term.space))
+    return groups
+
+
+def _added(total: FloatArray, part: FloatArray) -> FloatArray:
+    return total + part if total.size else part
+
+
+def _stacked(parts: list[FloatArray], shape: tuple[int, ...]) -> FloatArray:
+    """One array of all, without a copy of a single one."""
+    if not parts:
+        return np.zeros((0, *shape))
+    return parts[0][None] if len(parts) == 1 else np.stack(parts)
+
+
+def _add_space(
+    total: FloatArray | None,
+    variance: float,
+    kernel: Kernel,
+    coordinates: FloatArray,
+    geometry: str,
+    meridians: Meridians | None,
+) -> FloatArray:
+    """`total` plus a kernel of space by (row, row', lag); in place."""
+    if meridians is None:
+        table = dense_space(kernel, coordinates, geometry)[..., None]
+    else:
+        lags = meridians.size // 2 + 1 if meridians.is_global else meridians.size
+        table = by_row(kernel, meridians, meridians.columns(np.arange(lags, dtype=float)))
+    part = table.mul_(variance).numpy()
+    return part if total is None else np.add(total, part, out=total)

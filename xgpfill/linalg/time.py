@@ -1,0 +1,69 @@
+"""How kernels of time act on the times of a lattice: by the lag alone on regular axes, by a matrix on others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from xgpfill.errors import MethodError
+from xgpfill.grid.lattice import MAX_TIMES
+from xgpfill.kernels.evaluate import Lags, correlation
+from xgpfill.kernels.outside import Outside
+from xgpfill.kernels.spec import Brownian, has_type
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.kernels.spec import Kernel
+
+REGULAR_TIME = 1e-3
+"""Times may lie this share of a step off a regular axis; they are then taken for regular."""
+STATIONARY = 1e-6
+"""Share of the largest covariance by which a user's kernel of time may miss a function of the lag alone."""
+
+
+def is_regular(times: FloatArray) -> bool:
+    """Whether times are evenly spaced."""
+    if times.size < 3:
+        return True
+    even = np.linspace(times[0], times[-1], times.size)
+    return bool(np.abs(times - even).max() <= REGULAR_TIME * abs(even[1] - even[0]))
+
+
+def is_stationary(kernel: Kernel, times: FloatArray) -> bool:
+    """Whether a kernel depends on the lag alone; one that a user brought is tried on rows of its matrix."""
+    if has_type(kernel, Brownian):
+        return False
+    if not has_type(kernel, Outside):
+        return True
+    n, x = times.size, torch.as_tensor(times)[:, None]
+    rows = torch.tensor([0, n // 3, n - 1])
+    K = correlation(kernel, Lags.matrix(x[rows], x, "time"))
+    expected = K[0][(rows[:, None] - torch.arange(n)).abs()]
+    return bool((K - expected).abs().max() <= STATIONARY * K[0].abs().max())
+
+
+def by_lag(kernel: Kernel, times: FloatArray) -> Tensor:
+    """Correlation of the first time with every one, (nt,); float64."""
+    x = torch.as_tensor(times)[:, None]
+    return correlation(kernel, Lags.matrix(x[:1], x, "time"))[0]
+
+
+def time_matrix(kernel: Kernel, times: FloatArray) -> Tensor:
+    """Correlation of all times, (nt, nt); float64.
+
+    Raises
+    ------
+    MethodError
+        When there are too many.
+    """
+    if times.size > MAX_TIMES:
+        raise MethodError(
+            f"The iterative engine takes {times.size} time steps at once only when they are regular and no random walk "
+            f"is among the terms. Type smaller tiles, e.g. `tile={{'time': 2000}}`."
+        )
+    x = torch.as_tensor(times)[:, None]
+    return correlation(kernel, Lags.matrix(x, x, "time")).contiguous()
