@@ -53,5 +53,6 @@ def _engine(model: Any) -> str:
 
 def _import() -> None:
     """Load what ``fit`` would load late, so that imports are in no one's seconds."""
+    import xgpfill.engines.iterative
     import xgpfill.engines.variational
     import xgpfill.fitting  # noqa: F401

@@ -159,7 +159,7 @@ def _learned(
         return replace(found, values=scaling.standardised(found.values), noise=noise)
 
     standard = [standardised(block) for block in blocks]
-    axes = summarise(standard, lattice)
+    axes = summarise(standard, lattice, prior)
     start = _scaled_known(prior, 1 / square, noise=not has_errors)
     start = start.with_values(starting_values(start, axes, noise_is_scale=has_errors))
     factor, seed = 1.0, options["seed"]

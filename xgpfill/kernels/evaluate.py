@@ -112,8 +112,7 @@ def prior_covariance(prior: Prior, time: Lags, space: Lags) -> Tensor:
     """Σ_j v_j k_time,j k_space,j at every lag, differentiable in whatever hyperparameters are tensors."""
     total: Any = None
     for term in prior.terms:
-        part: Any = _term_correlation(term, time, space)
-        part = term.variance if part is None else part * term.variance
+        part: Any = _term_covariance(term, time, space)
         total = part if total is None else total + part
     if not isinstance(total, torch.Tensor) or total.shape != time.distance.shape:
         total = (0.0 if total is None else total) + torch.zeros_like(time.distance)
@@ -121,22 +120,27 @@ def prior_covariance(prior: Prior, time: Lags, space: Lags) -> Tensor:
     return found
 
 
-def _term_correlation(term: Term, time: Lags, space: Lags) -> Tensor | None:
-    """k_time k_space at every lag; None where both are one."""
-    if isinstance(term.time, Matern) and isinstance(term.space, Matern) and _is_learned(term.time, term.space):
-        numbers = (time.distance, space.distance, term.time.lengthscale, term.space.lengthscale)
-        found: Tensor = _MaternProduct.apply(*numbers, term.time.nu, term.space.nu)  # type: ignore[no-untyped-call]
+def _term_covariance(term: Term, time: Lags, space: Lags) -> Tensor | float | None:
+    """v k_time k_space at every lag; the variance alone where both are one."""
+    if _is_learned(term) and not time.distance.requires_grad and not space.distance.requires_grad:
+        axes = ((term.time, time), (term.space, space))
+        lags = [None if isinstance(k, Constant) else axis.distance for k, axis in axes]
+        scales = [getattr(k, "lengthscale", None) for k, _ in axes]
+        nus = [getattr(k, "nu", None) for k, _ in axes]
+        found: Tensor = _MaternTerm.apply(term.variance, *lags, *scales, *nus)  # type: ignore[no-untyped-call]
         return found
-    part: Any = None
+    part: Any = term.variance
     for kernel, lags in ((term.time, time), (term.space, space)):
         if not isinstance(kernel, Constant):
-            factor = correlation(kernel, lags)
-            part = factor if part is None else part * factor
+            part = correlation(kernel, lags) * part
     return part  # type: ignore[no-any-return]
 
 
-def _is_learned(*kernels: Matern) -> bool:
-    return all(isinstance(k.lengthscale, torch.Tensor) for k in kernels)
+def _is_learned(term: Term) -> bool:
+    """Whether a term is of Matérn kernels whose numbers are all being learned."""
+    kernels = [k for k in (term.time, term.space) if not isinstance(k, Constant)]
+    numbers = [term.variance, *(k.lengthscale if isinstance(k, Matern) else None for k in kernels)]
+    return bool(kernels) and all(isinstance(number, torch.Tensor) for number in numbers)
 
 
 def _polynomials(a: Tensor, nu: float) -> tuple[Tensor, Tensor]:
@@ -149,24 +153,41 @@ def _polynomials(a: Tensor, nu: float) -> tuple[Tensor, Tensor]:
     return 1 + a + square / 3, square * (1 + a) / 3
 
 
-class _MaternProduct(torch.autograd.Function):
-    """Product of two Matérn correlations: one exponential for both and for their derivatives in log lengthscale."""
+class _MaternTerm(torch.autograd.Function):
+    """Variance times Matérn correlations of time, of space or of both: one exponential for all, and its derivatives.
+
+    The derivative in a log lengthscale is what the polynomial of :func:`_polynomials` says, in the log variance the
+    term itself; both are contracted with the incoming derivative at once, pair by pair.
+    """
 
     @staticmethod
-    def forward(ctx, time, space, time_scale, space_scale, time_nu, space_nu):  # type: ignore[no-untyped-def]
-        a, b = time * (math.sqrt(2 * time_nu) / time_scale), space * (math.sqrt(2 * space_nu) / space_scale)
-        (p, q), (r, s) = _polynomials(a, time_nu), _polynomials(b, space_nu)
-        e = torch.exp(-(a + b))
-        pe = p * e
-        ctx.save_for_backward(q * e * r, pe * s, time_scale, space_scale)
-        return pe * r
+    def forward(ctx, variance, time, space, time_scale, space_scale, time_nu, space_nu):  # type: ignore[no-untyped-def]
+        axes = ((time, time_scale, time_nu), (space, space_scale, space_nu))
+        scaled = [None if d is None else d * (math.sqrt(2 * nu) / scale) for d, scale, nu in axes]
+        a, b = scaled
+        e = (-b if a is None else -a if b is None else torch.add(a, b).neg_()).exp_()
+        ctx.nus = time_nu, space_nu
+        ctx.save_for_backward(variance, e, a, b, time_scale, space_scale)
+        for x, nu in zip(scaled, ctx.nus, strict=True):
+            if x is not None and nu != 0.5:
+                e = e * _polynomials(x, nu)[0]
+        return e * variance
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        in_time, in_space, time_scale, space_scale = ctx.saved_tensors
-        slopes = [(grad * slope).sum() / scale for slope, scale in ((in_time, time_scale), (in_space, space_scale))]
-        return None, None, *slopes, None, None
+        variance, e, a, b, time_scale, space_scale = ctx.saved_tensors
+        ge = (grad * e).reshape(-1)
+        (p, q), (r, s) = ((None, None) if x is None else _flat(x, nu) for x, nu in zip((a, b), ctx.nus, strict=True))
+        with_p, with_r = (ge if part is None or part.ndim == 0 else ge * part for part in (p, r))
+        in_time = None if q is None else variance * torch.dot(with_r, q) / time_scale
+        in_space = None if s is None else variance * torch.dot(with_p, s) / space_scale
+        in_variance = with_p.sum() if r is None or r.ndim == 0 else torch.dot(with_p, r)
+        return in_variance, None, None, in_time, in_space, None, None
+
+
+def _flat(x: Tensor, nu: float) -> list[Tensor]:
+    return [part if part.ndim == 0 else part.reshape(-1) for part in _polynomials(x, nu)]
 
 
 class _MaternCorrelation(torch.autograd.Function):

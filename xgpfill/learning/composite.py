@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.kernels.evaluate import Lags, prior_covariance
@@ -23,7 +24,7 @@ from xgpfill.kernels.prior import outside_kernels
 from xgpfill.learning.starts import AxisSummary, bounds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
@@ -123,10 +124,11 @@ def learn(
     found, first = None, packing.start
     few = _fewer(blocks)
     efforts = {"coarse": (few or blocks, COARSE), "fine": (blocks, FINE)}
-    for part, effort in [efforts[r] for r in rounds if few or r == rounds[-1]]:
-        problem = _Problem(packing, [Block(b, prior) for b in part])
-        found = _minimised(problem, first, effort, max_evaluations, state, callback)
-        first = found.x if found.fun < FAILED / len(problem) else packing.start
+    with single_threaded() as threads, ThreadPoolExecutor(threads) as pool:
+        for part, effort in [efforts[r] for r in rounds if few or r == rounds[-1]]:
+            problem = _Problem(packing, [Block(b, prior) for b in part], pool)
+            found = _minimised(problem, first, effort, max_evaluations, state, callback)
+            first = found.x if found.fun < FAILED / len(problem) else packing.start
     assert found is not None
     if not found.fun < FAILED / len(problem):
         raise NumericalError(
@@ -205,12 +207,17 @@ def _minimised(
 
 
 @contextmanager
-def single_threaded() -> Iterator[None]:
-    """Let each operation of torch run on one thread for a while."""
+def single_threaded() -> Iterator[int]:
+    """Let each operation run on one thread for a while; says how many threads there are to share.
+
+    Operations on blocks are so small that threads within them would mostly wait for each other; those of the linear
+    algebra in the optimiser would do so on the processor that the next block needs.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1, user_api="blas"):
+            yield threads
     finally:
         torch.set_num_threads(threads)
 
@@ -264,8 +271,8 @@ class Block:
 class _Problem:
     """The negative log posterior of the hyperparameters and its gradient."""
 
-    def __init__(self, packing: Packing, blocks: list[Block]) -> None:
-        self.packing, self.blocks = packing, blocks
+    def __init__(self, packing: Packing, blocks: list[Block], pool: Executor) -> None:
+        self.packing, self.blocks, self._pool = packing, blocks, pool
 
     def __len__(self) -> int:
         return sum(map(len, self.blocks))
@@ -273,23 +280,12 @@ class _Problem:
     def evaluate(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """Objective and gradient at a vector of logs."""
         value, gradient = 0.0, np.zeros_like(theta)
-        for found in self._each(lambda block: self._of_block(block, theta)):
+        for found in self._pool.map(lambda block: self._of_block(block, theta), self.blocks):
             if found is None:
                 return FAILED, np.zeros_like(theta)
             value, gradient = value + found[0], gradient + found[1]
         penalty, push = self.penalty(theta)
         return value + penalty, gradient + push
-
-    def _each(self, work: Callable[[Block], Any]) -> Iterable[Any]:
-        """What `work` makes of every block, in their order, blocks side by side on the threads that torch may use.
-
-        Each operation runs on one thread: they are so small that threads within them would mostly wait for each other.
-        """
-        workers = min(torch.get_num_threads(), len(self.blocks))
-        if workers == 1:
-            return map(work, self.blocks)
-        with single_threaded(), ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(work, self.blocks))
 
     def _of_block(self, block: Block, theta: FloatArray) -> tuple[float, FloatArray] | None:
         """Half the deviance of one block and its gradient; None when its covariance cannot be factored."""
@@ -304,9 +300,10 @@ class _Problem:
         if result is None:
             return None
         half_deviance, slope, alpha = result
-        ends = [(leaf[-1], -alpha.sum()), (noise, slope.diagonal() @ block.noise), (entries, block.slopes(slope))]
-        usable = [(end, push) for end, push in ends if end.requires_grad]
-        torch.autograd.backward([end for end, _ in usable], [push for _, push in usable])
+        total = torch.dot(entries.reshape(-1), block.slopes(slope).reshape(-1)) - leaf[-1] * alpha.sum()
+        if noise.requires_grad:
+            total = total + noise * (slope.diagonal() @ block.noise)
+        total.backward()  # type: ignore[no-untyped-call]
         assert leaf.grad is not None
         return half_deviance, leaf.grad.numpy()
 

@@ -20,6 +20,7 @@ from xgpfill.kernels.spec import (
     RationalQuadratic,
     Spectral,
     Sum,
+    has_type,
     walk,
 )
 
@@ -52,8 +53,13 @@ class AxisSummary:
     frequencies: tuple[float, ...]
 
 
-def summarise(blocks: list[Observations], lattice: Lattice) -> dict[str, AxisSummary]:
-    """Describe time and space from the blocks (standardised values)."""
+def summarise(blocks: list[Observations], lattice: Lattice, prior: Prior) -> dict[str, AxisSummary]:
+    """Describe time and space from the blocks (standardised values); frequencies only where a kernel asks for them."""
+
+    def peaks(axis: str, step: float) -> tuple[float, ...]:
+        kernels = (getattr(term, axis) for term in prior.terms)
+        return _peaks(blocks, axis, step) if any(has_type(k, Periodic, Spectral) for k in kernels) else ()
+
     time_step, time_extent = lattice.time_step, max(lattice.time_extent, lattice.time_step)
     steps = [s for s in lattice.space.steps if s > 0]
     space_step = min(steps) if steps else 1.0
@@ -61,13 +67,13 @@ def summarise(blocks: list[Observations], lattice: Lattice) -> dict[str, AxisSum
     time_half, space_half = _half_lags(blocks, time_step, space_step)
     return {
         "time": AxisSummary(
-            time_step, time_extent, _between(time_half, time_step, time_extent), _peaks(blocks, "time", time_step)
+            time_step, time_extent, _between(time_half, time_step, time_extent), peaks("time", time_step)
         ),
         "space": AxisSummary(
             space_step,
             space_extent,
             _between(space_half, space_step, space_extent),
-            _peaks(blocks, "space", space_step),
+            peaks("space", space_step),
         ),
     }
 
