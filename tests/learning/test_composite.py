@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from xgpfill.learning.starts import AxisSummary
 from tests import reference as ref
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, observed, oracle_covariance, product, scattered
 
+POOL = ThreadPoolExecutor(2)
 AXES = {"time": AxisSummary(0.1, 11.0, 3.0, (0.2,)), "space": AxisSummary(50.0, 3000.0, 500.0, (1e-3,))}
 
 PRIORS = {
@@ -57,7 +59,7 @@ def problem(prior, *, seed=0):
     blocks = [with_unit_noise(b, rng) for b in blocks_of(prior)]
     packing = Packing(prior, AXES)
     theta = packing.start + 0.2 * rng.standard_normal(packing.start.size)
-    return _Problem(packing, [Block(b, prior) for b in blocks]), blocks, theta
+    return _Problem(packing, [Block(b, prior) for b in blocks], POOL), blocks, theta
 
 
 # The objective
@@ -100,7 +102,7 @@ def test_a_covariance_that_cannot_be_factored_is_a_very_bad_value_and_no_error()
     prior = product(spec.RBF(4.0), spec.Constant(), "plane")
     points = scattered(np.random.default_rng(0), 30, "plane")
     block = Observations(points, np.zeros(30), np.zeros(30))
-    objective = _Problem(Packing(prior, AXES), [Block(block, prior)])
+    objective = _Problem(Packing(prior, AXES), [Block(block, prior)], POOL)
     value, gradient = objective.evaluate(objective.packing.start)
     assert value >= 1e10 and not gradient.any()
 

@@ -15,6 +15,7 @@ from xgpfill.kernels import spec
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.linalg import lattice as module
+from xgpfill.linalg import time
 from xgpfill.linalg.lattice import LatticeOperator
 
 from tests import reference as ref
@@ -223,7 +224,7 @@ def test_a_long_regular_axis_of_time(places):
 def short(monkeypatch):
     """Time axes are long from 20 steps on, and very long from 30."""
     monkeypatch.setattr(module, "MAX_DENSE_TIMES", 20)
-    monkeypatch.setattr(module, "MAX_TIMES", 30)
+    monkeypatch.setattr(time, "MAX_TIMES", 30)
 
 
 LONG = {

@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from xgpfill.grid.points import Observations, Points
-from xgpfill.kernels import spec
-from xgpfill.linalg.local import PATCH, local_conditionals, patches_of
+from xgpfill.errors import NumericalError
+from xgpfill.grid.points import Observations
+from xgpfill.linalg import local as module
+from xgpfill.linalg.local import PATCH, Goals, local_conditionals, patches_of
 
-from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, gridded, observed, oracle_posterior, product, scattered
+from tests.linalg.lattices import LATTICES, every_cell, neighbours_of, observed_on
+from tests.linalg.test_vecchia import PRIORS
+from tests.problems import anova, oracle_covariance, oracle_posterior, scattered
 
 
-def found_of(prior, observations, values, targets, patches, count):
-    m, draws = len(targets), values.shape[1]
-    mean, variance, seen = np.full((m, draws), np.nan), np.full(m, np.nan), np.zeros(m, int)
-    for block in local_conditionals(prior, observations, torch.as_tensor(values), targets, patches, count):
-        index = block.index.numpy()
-        mean[index], variance[index] = block.mean.numpy(), block.variance.numpy()
-        np.add.at(seen, index, 1)
+def found_of(prior, observations, frame, values, targets, patches, count, told=(None, None)):
+    """Conditionals at cells of the lattice, or at other places with the covariance of the oracle."""
+    neighbours = neighbours_of(prior, observations, frame, features=told[0])
+    points = observations.points
+    variance = np.diag(oracle_covariance(prior, targets, targets)).copy()
+    own = told[1]
+    if own is not None:
+        variance += np.square(own).sum(1)
+    here = targets.sites is points.sites
+    if here:
+        cells = neighbours.tables.cells(targets.time_index, targets.site_index)
+    else:  # any cell will do when all observations are neighbours
+        cells = np.zeros((len(targets), 3), np.int32)
+    K = oracle_covariance(prior, targets, points)
+    goals = Goals(
+        cells,
+        variance,
+        None if here else lambda i, near: K[i[:, None], near],
+        None if own is None else lambda i: own[i],
+    )
+    m = len(targets)
+    mean, variance, seen = np.full((m, values.shape[1]), np.nan), np.full(m, np.nan), np.zeros(m, int)
+    for block in local_conditionals(neighbours, values, goals, patches, count):
+        mean[block.index], variance[block.index] = block.mean, block.variance
+        np.add.at(seen, block.index, 1)
     assert (seen > 0).all()
     return mean, variance
 
@@ -34,68 +54,110 @@ def in_fours(m):
     return np.minimum(np.arange(0, m, 4)[:, None] + np.arange(4), m - 1)
 
 
-PRIORS = {
-    "anova": anova("matern32"),
-    "brownian": product(TIME_KERNELS["brownian"], SPACE_KERNELS["matern12"], "sphere", 2.0),
-    "each frame on its own": product(spec.Independent(), SPACE_KERNELS["matern32"], "sphere"),
-}
+@pytest.fixture(params=["own neighbours", "shared neighbours"])
+def sharing(request, monkeypatch):
+    if request.param == "shared neighbours":
+        monkeypatch.setattr(module, "FEW_CELLS", 1)
 
 
+@pytest.mark.usefixtures("sharing")
 @pytest.mark.parametrize("patches", [singly, in_fours], ids=["one by one", "in patches"])
-@pytest.mark.parametrize("name", PRIORS)
-def test_with_all_observations_they_are_the_posterior(name, patches):
+@pytest.mark.parametrize("lattice", ["region", "globe, odd", "irregular"])
+@pytest.mark.parametrize("name", ["anova", "brownian"])
+def test_with_all_observations_they_are_the_posterior(name, lattice, patches):
     rng, prior = np.random.default_rng(0), PRIORS[name]
-    observations = observed(rng, prior, scattered(rng, 60, "sphere"), unequal=True)
-    values = np.stack([observations.values, rng.standard_normal(60)], axis=1)
-    for targets in (scattered(rng, 30, "sphere"), gridded(rng, 3, 6, "sphere"), observations.points):
-        mean, variance = found_of(prior, observations, values, targets, patches(len(targets)), 1000)
+    times, coordinates, _ = LATTICES[lattice]
+    observations = observed_on(times, coordinates)
+    n = len(observations)
+    values = np.stack([observations.values, rng.standard_normal(n)], axis=1)
+    cells = every_cell(times, coordinates)
+    inside = observations.points.take_in_order(np.zeros(0, int))
+    inside = type(cells)(inside.times, inside.sites, cells.time_index, cells.site_index)
+    for targets in (inside, scattered(rng, 30, "sphere")):
+        mean, variance = found_of(
+            prior, observations, coordinates.shape[:2], values, targets, patches(len(targets)), 1000
+        )
         for i in range(2):
             expected = oracle_posterior(prior, observations.with_values(values[:, i]), targets, trend=False)
             assert_allclose(mean[:, i], expected.mean, rtol=1e-6, atol=1e-7)
         assert_allclose(variance, expected.variance, rtol=1e-6)
 
 
-def test_fewer_neighbours_never_make_the_variance_smaller():
+@pytest.mark.usefixtures("sharing")
+def test_features_of_targets_and_observations_are_part_of_the_covariance():
     rng, prior = np.random.default_rng(0), anova("matern32")
-    observations = observed(rng, prior, scattered(rng, 150, "sphere"))
-    targets = scattered(rng, 40, "sphere")
+    times, coordinates, _ = LATTICES["region"]
+    observations = observed_on(times, coordinates)
+    n, targets = len(observations), scattered(rng, 30, "sphere")
+    V, W = rng.standard_normal((n, 4)), rng.standard_normal((30, 4))
+    mean, variance = found_of(
+        prior, observations, coordinates.shape[:2], observations.columns, targets, in_fours(30), n,
+        told=(V, W),
+    )  # fmt: skip
+    A = oracle_covariance(prior, observations.points, observations.points) + np.diag(observations.noise) + V @ V.T
+    cross = oracle_covariance(prior, targets, observations.points) + W @ V.T
+    joint = oracle_covariance(prior, targets, targets) + W @ W.T
+    assert_allclose(mean[:, 0], cross @ np.linalg.solve(A, observations.values), rtol=1e-6, atol=1e-7)
+    assert_allclose(variance, np.diag(joint - cross @ np.linalg.solve(A, cross.T)), rtol=1e-6)
+
+
+def test_fewer_neighbours_never_make_the_variance_smaller():
+    prior = anova("matern32")
+    times, coordinates, _ = LATTICES["globe, odd"]
+    observations = observed_on(times, coordinates, 0.6)
+    cells = every_cell(times, coordinates)
+    points = observations.points
+    targets = type(cells)(points.times, points.sites, cells.time_index, cells.site_index)
     exact = oracle_posterior(prior, observations, targets, trend=False).variance
-    K = 2.1  # Σ of the variances of anova
+    most = np.diag(oracle_covariance(prior, targets, targets))
     excess = []
     for count in (5, 20, 80):
-        _, variance = found_of(prior, observations, np.zeros((150, 1)), targets, singly(40), count)
+        _, variance = found_of(
+            prior, observations, coordinates.shape[:2], observations.columns, targets, singly(len(targets)), count
+        )
         assert (variance >= exact * (1 - 1e-9)).all()
-        assert (variance <= K * (1 + 1e-9)).all()
+        assert (variance <= most * (1 + 1e-9)).all()
         excess.append(np.median(variance / exact) - 1)
     assert excess[0] > excess[1] > excess[2]
     assert excess[2] < 0.02
 
 
-def test_observations_at_one_place_without_noise_break_nothing():
-    rng, prior = np.random.default_rng(0), anova("rbf")
-    points = scattered(rng, 20, "sphere")
-    twice = points.take_in_order(np.r_[0:20, 0:20])
-    observations = Observations(twice, rng.standard_normal(40), np.full(40, 1e-16))
-    mean, variance = found_of(prior, observations, np.zeros((40, 1)), points, singly(20), 30)
+def test_cells_measured_twice_without_noise_break_nothing():
+    times, coordinates, _ = LATTICES["region"]
+    observations = observed_on(times, coordinates, 0.3, noise=1e-16, repeats=20)
+    mean, variance = found_of(
+        anova("rbf"), observations, coordinates.shape[:2], observations.columns, observations.points,
+        singly(len(observations)), 30,
+    )  # fmt: skip
     assert np.isfinite(mean).all()
     assert (np.abs(variance) < 1e-6).all()
 
 
 def test_one_observation_is_enough():
-    rng, prior = np.random.default_rng(0), anova()
-    observations = observed(rng, prior, scattered(rng, 4, "sphere")).take(np.array([2]))
-    targets = scattered(rng, 5, "sphere")
-    mean, variance = found_of(prior, observations, observations.columns, targets, singly(5), 10)
-    expected = oracle_posterior(prior, observations, targets, trend=False)
+    times, coordinates, _ = LATTICES["region"]
+    every = observed_on(times, coordinates)
+    one = Observations(every.points.take_in_order(np.array([2])), every.values[[2]], every.noise[[2]])
+    targets = scattered(np.random.default_rng(0), 5, "sphere")
+    mean, variance = found_of(anova(), one, coordinates.shape[:2], one.columns, targets, singly(5), 10)
+    expected = oracle_posterior(anova(), one, targets, trend=False)
     assert_allclose(mean[:, 0], expected.mean, rtol=1e-9)
     assert_allclose(variance, expected.variance, rtol=1e-9)
 
 
 def test_no_target_has_no_blocks():
-    rng, prior = np.random.default_rng(0), anova()
-    observations = observed(rng, prior, scattered(rng, 4, "sphere"))
-    nowhere = Points.scattered(np.zeros(0), np.zeros((0, 3)))
-    assert list(local_conditionals(prior, observations, torch.zeros(4, 1), nowhere, singly(0), 3)) == []
+    times, coordinates, _ = LATTICES["region"]
+    neighbours = neighbours_of(anova(), observed_on(times, coordinates), coordinates.shape[:2])
+    nowhere = Goals(np.zeros((0, 3), np.int32), np.zeros(0))
+    values = np.zeros((len(neighbours.order), 1))
+    assert list(local_conditionals(neighbours, values, nowhere, singly(0), 3)) == []
+
+
+def test_a_covariance_that_is_nan_is_an_error():
+    times, coordinates, _ = LATTICES["region"]
+    neighbours = neighbours_of(anova(), observed_on(times, coordinates), coordinates.shape[:2])
+    goals = Goals(np.zeros((4, 3), np.int32), np.full(4, np.nan))
+    with pytest.raises(NumericalError, match="holds NaN or infinite values"):
+        list(local_conditionals(neighbours, np.zeros((len(neighbours.order), 1)), goals, singly(4), 3))
 
 
 # Patches

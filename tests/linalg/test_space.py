@@ -11,7 +11,7 @@ from xgpfill.grid.meridians import find_meridians
 from xgpfill.kernels import spec
 from xgpfill.kernels.outside import FromFunction
 from xgpfill.linalg import space as module
-from xgpfill.linalg.space import dense_space, is_even, product_period, spectrum
+from xgpfill.linalg.space import by_row, dense_space, images, is_even, lags_around, levels, product_period, spectrum
 
 from tests import reference as ref
 from tests.problems import SPACE_KERNELS, oracle
@@ -107,12 +107,19 @@ def test_the_seam_of_a_globe_is_no_wider_than_a_step():
 # Blocks
 
 
+def blocks_of(kernel, found, lags, *, every=False):
+    """Those of products, all of them or those that matter."""
+    period = product_period(found)
+    table = by_row(kernel, found, found.columns(np.arange(lags, dtype=float)[: period // 2 + 1]))
+    return spectrum(table, period, count=period // 2 + 1 if every else None)
+
+
 @pytest.mark.parametrize("name", ["globe with poles", "globe, descending", "region", "region with a pole", "plane"])
 @pytest.mark.parametrize("kernel", ["matern12", "rbf", "a weighted sum"])
 def test_the_blocks_transform_back_to_the_covariances_between_columns(name, kernel):
     lat, lon, geometry, *_ = REGULAR[name]
     found = find_meridians(embedded(lat, lon, geometry), geometry)
-    blocks = spectrum(SPACE_KERNELS[kernel], found, product_period(found), negligible=0.0).numpy()
+    blocks = blocks_of(SPACE_KERNELS[kernel], found, len(lon), every=True).numpy()
     lags = np.fft.irfft(blocks, n=product_period(found), axis=0)
     columns = found.columns(np.arange(len(lon), dtype=float))
     for lag in range(len(lon)):
@@ -124,19 +131,19 @@ def test_the_blocks_transform_back_to_the_covariances_between_columns(name, kern
 def test_a_smooth_kernel_needs_few_frequencies():
     lon = np.arange(0, 360, 2.0)
     found = find_meridians(embedded([-20, 10, 40], lon), "sphere")
-    smooth = spectrum(spec.RBF(4000.0), found, product_period(found))
+    smooth = blocks_of(spec.RBF(4000.0), found, 180)
     assert len(smooth) < 30
     lags = np.fft.irfft(np.pad(smooth.numpy(), ((0, 91 - len(smooth)), (0, 0), (0, 0))), n=180, axis=0)
     columns = found.columns(np.arange(180.0))
     assert_allclose(lags[11], oracle(spec.RBF(4000.0), columns[0], columns[11], "sphere"), atol=1e-7)
 
 
-def test_a_dense_matrix_counts_along_x_outermost(monkeypatch):
+def test_a_dense_matrix_counts_along_x_innermost(monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 64)  # several blocks of rows
     lat, lon = curvilinear()
     sites = ref.chord(lat, lon)
     K = dense_space(SPACE_KERNELS["matern32"], sites, "sphere")
-    flat = sites.transpose(1, 0, 2).reshape(-1, 3)
+    flat = sites.reshape(-1, 3)
     assert_allclose(K, oracle(SPACE_KERNELS["matern32"], flat, flat), atol=1e-12)
 
 
@@ -187,6 +194,29 @@ def test_kernels_that_differ_along_or_between_meridians_are_told_apart(kernel, g
 def test_images_make_a_short_circle_positive_definite():
     found = find_meridians(embedded(np.arange(4), np.arange(12.0), "plane"), "plane")
     kernel, period = spec.RBF(400.0), 23
-    plain, summed = (spectrum(kernel, found, period, negligible=0.0, images=i) for i in (False, True))
+    plain, summed = (
+        spectrum(by_row(kernel, found, *columns), period, count=period // 2 + 1)
+        for columns in ([lags_around(found, period)], images(kernel, found, period))
+    )
     assert float(torch.linalg.eigvalsh(plain).min()) < -1e-4
     assert float(torch.linalg.eigvalsh(summed).min()) > -1e-10
+
+
+def test_a_table_is_of_every_row_with_every_row(monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 20)  # several parts of a row
+    found = find_meridians(embedded(*REGULAR["region with a pole"][:2]), "sphere")
+    columns = found.columns(np.arange(5.0))
+    table = by_row(SPACE_KERNELS["matern32"], found, columns)
+    for lag in range(5):
+        expected = oracle(SPACE_KERNELS["matern32"], columns[0], columns[lag], "sphere")
+        assert_allclose(table[..., lag], expected, atol=1e-12)
+
+
+def test_the_level_of_a_frequency_is_the_largest_on_the_diagonal_of_its_block():
+    found = find_meridians(embedded(*REGULAR["region"][:2]), "sphere")
+    period = product_period(found)
+    table = by_row(SPACE_KERNELS["matern32"], found, lags_around(found, period))
+    blocks = spectrum(table, period, count=period // 2 + 1)
+    along = table.diagonal(dim1=0, dim2=1)
+    assert_allclose(levels([along], period), blocks.diagonal(dim1=1, dim2=2).abs().amax(1), rtol=1e-9)
+    assert_allclose(levels([along / 4, 3 * along / 4], period), levels([along], period), rtol=1e-12)

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.kernels import spec
+from xgpfill.linalg import draws
 from xgpfill.linalg import spectral_draws as module
 from xgpfill.linalg.draws import FEW_SITES, PriorDraws
 from xgpfill.linalg.spectral_draws import spectral_factor
@@ -36,7 +37,7 @@ class Identity:
 def covariance_of(factor):
     """What draws have exactly, (cells, cells), x innermost."""
     nf, ny, _ = factor.factors.shape
-    basis = factor.draw(Identity(), None, 2 * nf * ny)
+    basis = factor.draws([Identity()], None, 2 * nf * ny)[0]
     basis = basis.reshape(len(basis), -1)
     return basis.T @ basis
 
@@ -175,3 +176,30 @@ def test_the_cells_of_a_pole_are_one_location():
     field = PriorDraws(of, product(spec.Matern(0.5, 3.0), kernel, geometry), 0).field(0, 0, whole(of))
     assert np.ptp(field[:, 0], axis=-1).max() < 5e-3
     assert np.ptp(field[:, 4], axis=-1).min() > 0.5
+
+
+def test_several_draws_at_once_are_those_one_by_one(monkeypatch):
+    coordinates, geometry, _ = LARGE["region"]
+    of = frame(coordinates, geometry, np.arange(4.0))
+    source = PriorDraws(of, anova("matern32", geometry), seed=3)
+    one_by_one = [source.field(k, 1, whole(of)) for k in range(2, 7)]
+    assert_allclose(list(source.fields(range(2, 7), 1, whole(of))), one_by_one, rtol=1e-12, atol=1e-12)
+    monkeypatch.setattr(draws, "CHUNK", 2 * of.space.size * 4)  # two at once
+    assert_allclose(list(source.fields(range(2, 7), 1, whole(of))), one_by_one, rtol=1e-12, atol=1e-12)
+
+
+def test_a_smooth_kernel_is_told_from_few_lags_and_a_rough_one_from_a_short_circle():
+    """A kernel much smoother than the step needs every so-manieth lag; the draws' covariance is the same."""
+    coordinates = embedded([0, 1, 3], np.arange(60), "plane")
+    meridians = find_meridians(coordinates, "plane")
+    flat = coordinates.reshape(-1, 2)
+    smooth, rough = spec.RBF(2000.0), spec.Matern(0.5, 50.0)
+    for kernel in (smooth, rough):
+        factor = spectral_factor(kernel, meridians)
+        assert_allclose(covariance_of(factor), oracle(kernel, flat, flat, "plane"), atol=1e-3)
+    period = module._circle(smooth, meridians)
+    columns = module.images(smooth, meridians, period)
+    count, stride = module._frequencies(smooth, meridians, period, columns)
+    assert stride > 1
+    assert count < period // 4
+    assert module._circle(rough, meridians) < 2 * 60 - 1

@@ -12,32 +12,56 @@ SIZES = [(1, 1), (1, 2), (4, 4), (5, 5), (5, 9), (6, 16), (7, 512), (7, 513), (3
 """Meridians and period: odd and even, full circles and regions, by matrix and (after 512) by FFT."""
 
 
+def about_the_middle(transform):
+    """What turns numpy's frequencies, about the first meridian, into those about the middle one: (frequencies, 1)."""
+    if not transform.by_matrix:
+        return 1.0
+    return np.exp(1j * np.pi * np.arange(transform.num_frequencies) * (transform.size - 1) / transform.period)[:, None]
+
+
+def parts(complex_numbers):
+    return np.stack([complex_numbers.real, complex_numbers.imag], axis=1)
+
+
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-11), (torch.float32, 2e-4)])
 @pytest.mark.parametrize(("size", "period"), SIZES)
 def test_both_ways_equal_the_real_fft_of_numpy(size, period, dtype, atol):
     rng = np.random.default_rng(0)
     transform = LongitudeTransform(size, period, "cpu", dtype)
     x = rng.standard_normal((size, 3))
-    found = transform.forward(torch.as_tensor(x).to(dtype)).double().numpy()
-    expected = np.fft.rfft(x, n=period, axis=0)
+    placed = np.empty_like(x)
+    placed[transform.positions] = x
+    found = transform.forward(torch.as_tensor(placed).to(dtype)).double().numpy()
+    expected = np.fft.rfft(x, n=period, axis=0) * about_the_middle(transform)
     assert found.shape == (period // 2 + 1, 2, 3)
-    assert_allclose(found[:, 0] + 1j * found[:, 1], expected, atol=atol)
-    both = torch.as_tensor(np.stack([expected.real, expected.imag], axis=1)).to(dtype)
-    assert_allclose(transform.inverse(both).double().numpy(), x, atol=atol)
+    assert_allclose(found, parts(expected), atol=atol)
+    back = transform.inverse(torch.as_tensor(parts(expected)).to(dtype)).double().numpy()
+    assert_allclose(back[transform.positions], x, atol=atol)
 
 
-@pytest.mark.parametrize(("size", "period"), [(6, 11), (6, 16), (300, 600)])
+@pytest.mark.parametrize(("size", "period"), [(6, 11), (6, 16), (7, 16), (900, 1800)])
 def test_frequencies_that_are_left_out_count_as_zero(size, period):
     rng = np.random.default_rng(1)
     kept = 4
     some = rng.standard_normal((kept, 2, 5))
+    some[0, 1] = 0.0  # the first has no sine
+    transform = LongitudeTransform(size, period, "cpu", torch.float64)
     padded = np.zeros((period // 2 + 1, 5), complex)
     padded[:kept] = some[:, 0] + 1j * some[:, 1]
-    transform = LongitudeTransform(size, period, "cpu", torch.float64)
+    expected = np.fft.irfft(padded / about_the_middle(transform), n=period, axis=0)[:size]
     for _ in range(2):  # what the first call left in the buffers does not matter
         transform.inverse(torch.as_tensor(rng.standard_normal((period // 2 + 1, 2, 5))))
         found = transform.inverse(torch.as_tensor(some))
-        assert_allclose(found.numpy(), np.fft.irfft(padded, n=period, axis=0)[:size], atol=1e-13)
+        assert_allclose(found.numpy()[transform.positions], expected, atol=1e-13)
+
+
+@pytest.mark.parametrize(("size", "period"), [(6, 11), (7, 16), (900, 1800)])
+def test_another_precision_is_the_same_transform(size, period):
+    transform = LongitudeTransform(size, period, "cpu", torch.float64)
+    x = torch.as_tensor(np.random.default_rng(0).standard_normal((size, 3)))
+    single = transform.to(torch.float32)
+    assert single.by_matrix == transform.by_matrix
+    assert_allclose(single.forward(x.float()), transform.forward(x), atol=1e-3)
 
 
 def test_another_number_of_columns_in_between_changes_nothing():

@@ -6,17 +6,31 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from xgpfill.grid.points import Observations, Points
+from xgpfill.errors import NumericalError
+from xgpfill.grid.points import Observations
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.linalg.conjugate_gradients import conjugate_gradients
-from xgpfill.linalg.vecchia import Neighbourhoods, VecchiaFactor, metric_scales, most_correlated, predecessors
+from xgpfill.linalg.vecchia import VecchiaFactor
 
-from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, oracle_covariance, places, product, scattered
+from tests.linalg.lattices import LATTICES, crossed, neighbours_of, observed_on
+from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, oracle_covariance, product
 
+SHARED = Prior(
+    (
+        Term("a", TIME_KERNELS["matern32"], SPACE_KERNELS["rbf"], 0.7),
+        Term("b", TIME_KERNELS["matern32"], SPACE_KERNELS["matern12"], 0.2),
+        Term("c", TIME_KERNELS["matern32"], spec.Constant(), 0.3),
+        Term("d", TIME_KERNELS["matern32"], spec.Independent(), 0.1),
+        Term("e", spec.Constant(), spec.Independent(), 0.1),
+        Term("f", spec.Independent(), SPACE_KERNELS["matern52"], 0.2),
+        Term("g", spec.Constant(), spec.Constant(), 0.2),
+    ),
+    geometry="sphere",
+)
 PRIORS = {
     "anova": anova("matern12"),
-    "anova on a cylinder": anova("matern32", "cylinder"),
+    "shared kernels": SHARED,
     "space plus time": Prior(
         (
             Term("space", spec.Constant(), SPACE_KERNELS["matern12"], 0.7),
@@ -25,28 +39,11 @@ PRIORS = {
         geometry="sphere",
     ),
     "each frame on its own": product(spec.Independent(), SPACE_KERNELS["matern32"], "sphere"),
+    "each site on its own": product(TIME_KERNELS["matern32"], spec.Independent(), "sphere"),
     "brownian": product(TIME_KERNELS["brownian"], SPACE_KERNELS["matern12"], "sphere", 2.0),
-    "periodic": product(TIME_KERNELS["periodic"], SPACE_KERNELS["a product"], "plane"),
-    "nothing but a constant": product(spec.Constant(), spec.Constant(), "plane"),
-    "nothing correlated": product(spec.Independent(), spec.Independent(), "plane"),
+    "nothing but a constant": product(spec.Constant(), spec.Constant(), "sphere"),
+    "nothing correlated": product(spec.Independent(), spec.Independent(), "sphere"),
 }
-
-
-def problem(prior, n=70, seed=0, noise=None):
-    """Observations of which half share time or place with others; a noise variance for each."""
-    rng = np.random.default_rng(seed)
-    points = scattered(rng, n, prior.geometry)
-    noise = rng.uniform(0.02, 0.5, n) if noise is None else np.full(n, noise)
-    return Observations(points, rng.standard_normal(n), noise)
-
-
-def clustered(n=400, seed=0):
-    """Clouds: many observations close together."""
-    rng = np.random.default_rng(seed)
-    centres = places(rng, 12, "sphere")
-    sites = centres[rng.integers(0, 12, n)] + rng.normal(0, 60.0, (n, 3))
-    points = Points.scattered(np.round(rng.uniform(0, 10, n), 1), sites)
-    return Observations(points, rng.standard_normal(n), np.full(n, 0.01))
 
 
 def dense(factor, n):
@@ -55,42 +52,111 @@ def dense(factor, n):
 
 
 def covariance_of(prior, observations):
+    """Of the oracle, noise included; a kernel of space that knows no distance tells sites apart, as cells do."""
     return oracle_covariance(prior, observations.points, observations.points) + np.diag(observations.noise)
 
 
+def factor_of(prior, observations, frame, count, **how):
+    dtype = how.pop("dtype", torch.float64)
+    return VecchiaFactor(neighbours_of(prior, observations, frame, **how), count, dtype=dtype)
+
+
+@pytest.mark.parametrize("lattice", [name for name in LATTICES if name not in ("globe with poles", "plane")])
 @pytest.mark.parametrize("name", PRIORS)
-def test_with_all_predecessors_it_is_the_inverse(name):
-    observations = problem(PRIORS[name])
-    factor = VecchiaFactor(PRIORS[name], observations, len(observations))
+def test_with_all_predecessors_it_is_the_inverse(name, lattice):
+    times, coordinates, _ = LATTICES[lattice]
+    observations = observed_on(times, coordinates)
+    n = len(observations)
+    factor = factor_of(PRIORS[name], observations, coordinates.shape[:2], n)
     A = covariance_of(PRIORS[name], observations)
-    assert_allclose(dense(factor, len(observations)) @ A, np.eye(len(observations)), atol=1e-7)
+    assert_allclose(dense(factor, n) @ A, np.eye(n), atol=1e-7)
     assert factor.floored == 0
+
+
+@pytest.mark.parametrize(
+    ("lattice", "prior"),
+    [
+        ("globe with poles", anova("matern32")),
+        ("plane", product(TIME_KERNELS["periodic"], SPACE_KERNELS["a product"], "plane")),
+        ("plane", anova("matern32", "plane")),
+    ],
+)
+def test_also_at_poles_and_on_a_plane(lattice, prior):
+    times, coordinates, _ = LATTICES[lattice]
+    observations = observed_on(times, coordinates, noise=0.1)
+    n = len(observations)
+    found = dense(factor_of(prior, observations, coordinates.shape[:2], n), n)
+    assert_allclose(found @ covariance_of(prior, observations), np.eye(n), atol=1e-7)
+
+
+def test_cells_that_were_measured_several_times():
+    times, coordinates, _ = LATTICES["region"]
+    observations = observed_on(times, coordinates, repeats=20)
+    n = len(observations)
+    found = dense(factor_of(anova(), observations, coordinates.shape[:2], n), n)
+    assert_allclose(found @ covariance_of(anova(), observations), np.eye(n), atol=1e-7)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_few_observations_are_enough(n):
-    observations = problem(anova(), n=n)
-    found = dense(VecchiaFactor(anova(), observations, 10), n)
-    assert_allclose(found, np.linalg.inv(covariance_of(anova(), observations)), rtol=1e-9)
+    times, coordinates, _ = LATTICES["region"]
+    observations = observed_on(times, coordinates).take(np.arange(n))
+    whole = Observations(observed_on(times, coordinates).points.take_in_order(np.arange(n)), *observations_of(n))
+    found = dense(factor_of(anova(), whole, coordinates.shape[:2], 10), n)
+    assert_allclose(found, np.linalg.inv(covariance_of(anova(), whole)), rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["anova", "each frame on its own", "brownian", "periodic", "space plus time"])
+def observations_of(n):
+    return np.zeros(n), np.linspace(0.1, 0.4, n)
+
+
+def test_features_are_part_of_the_covariance():
+    times, coordinates, _ = LATTICES["region"]
+    observations = observed_on(times, coordinates)
+    n = len(observations)
+    V = np.random.default_rng(0).standard_normal((n, 5))
+    found = dense(factor_of(anova(), observations, coordinates.shape[:2], n, features=V), n)
+    assert_allclose(found @ (covariance_of(anova(), observations) + V @ V.T), np.eye(n), atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["anova", "each frame on its own", "brownian", "space plus time"])
 @pytest.mark.parametrize("noise", [1e-14, 1e-6, None], ids=["no noise", "tiny", "per cell"])
 def test_with_few_neighbours_it_stays_positive_definite(name, noise):
-    """Also where places are repeated and there is next to no noise, so that the matrix is singular."""
-    observations = problem(PRIORS[name], n=120, noise=noise)
-    found = dense(VecchiaFactor(PRIORS[name], observations, 12), len(observations))
+    """Also where cells are measured twice and there is next to no noise, so that the matrix is singular."""
+    times, coordinates, _ = LATTICES["region"]
+    observations = observed_on(times, coordinates, 0.6, noise=noise, repeats=10)
+    found = dense(factor_of(PRIORS[name], observations, coordinates.shape[:2], 12), len(observations))
     assert np.isfinite(found).all()
     assert_allclose(found, found.T, rtol=1e-9, atol=1e-12 * np.abs(found).max())
     assert np.linalg.eigvalsh(found).min() > 0
 
 
 def test_repeated_measurements_without_noise_are_floored_and_counted():
-    once = problem(anova("matern12"), n=40)
-    twice = Observations(once.points.take_in_order(np.r_[0:40, 0:40]), np.zeros(80), np.full(80, 1e-14))
-    factor = VecchiaFactor(anova("matern12"), twice, 12)
+    times, coordinates, _ = LATTICES["region"]
+    observations = observed_on(times, coordinates, 0.3, noise=1e-14, repeats=30)
+    factor = factor_of(anova("matern12"), observations, coordinates.shape[:2], 12)
     assert factor.floored >= 20
-    assert np.linalg.eigvalsh(dense(factor, 80)).min() > 0
+    assert np.linalg.eigvalsh(dense(factor, len(observations))).min() > 0
+
+
+def test_a_covariance_that_is_nan_is_an_error():
+    times, coordinates, _ = LATTICES["region"]
+    observations = observed_on(times, coordinates)
+    with pytest.raises(NumericalError, match=r"holds NaN or infinite values. Check the hyperparameters: print"):
+        factor_of(anova(), observations, coordinates.shape[:2], 8, features=np.full((len(observations), 1), np.nan))
+
+
+def clouds(noise=0.01):
+    """Most cells of some frames, few of others."""
+    coordinates = crossed(np.linspace(20, 50, 12), np.linspace(0, 40, 14))
+    times = np.arange(8.0)
+    rng = np.random.default_rng(0)
+    every = observed_on(times, coordinates, 1.0, noise=noise)
+    t, s = every.points.time_index, every.points.site_index
+    clear = rng.random((8, 12, 14)) < np.where(np.arange(14) // 5 % 2, 0.9, 0.05)
+    kept = np.flatnonzero(clear.reshape(8, -1)[t, s])[:700]
+    points = every.points.take_in_order(kept)
+    return Observations(points, every.values[kept], every.noise[kept]), coordinates.shape[:2]
 
 
 def steps_with(prior, observations, preconditioner):
@@ -103,117 +169,33 @@ def steps_with(prior, observations, preconditioner):
 
 @pytest.mark.parametrize("family", ["matern12", "matern32"])
 def test_few_neighbours_save_most_of_the_steps_and_more_save_more(family):
-    prior, observations = anova(family), clustered()
+    prior, (observations, frame) = anova(family), clouds()
     plain = steps_with(prior, observations, lambda x: x)
-    few, more = (steps_with(prior, observations, VecchiaFactor(prior, observations, m)) for m in (8, 30))
+    few, more = (steps_with(prior, observations, factor_of(prior, observations, frame, m)) for m in (8, 30))
     assert more <= few < plain / 3
 
 
 def test_the_noise_of_each_observation_is_on_the_diagonal():
-    prior = anova("matern32")
-    observations = clustered(200)
+    prior, (observations, frame) = anova("matern32"), clouds()
     rng = np.random.default_rng(0)
-    uneven = Observations(observations.points, observations.values, 10.0 ** rng.uniform(-3, 1, 200))
-    right, wrong = (VecchiaFactor(prior, o, 15) for o in (uneven, observations))
+    uneven = Observations(observations.points, observations.values, 10.0 ** rng.uniform(-3, 1, len(observations)))
+    right, wrong = (factor_of(prior, o, frame, 15) for o in (uneven, observations))
     assert steps_with(prior, uneven, right) < steps_with(prior, uneven, wrong) / 3
 
 
 def test_the_seed_settles_the_factor():
-    observations = problem(anova(), n=100)
-    one, same, other = (dense(VecchiaFactor(anova(), observations, 10, seed=s), 100) for s in (1, 1, 2))
+    observations, frame = clouds()
+    n = len(observations)
+    one, same, other = (dense(factor_of(anova(), observations, frame, 10, seed=s), n) for s in (1, 1, 2))
     assert_allclose(one, same, rtol=0, atol=0)
     assert np.abs(one - other).max() > 1e-6
 
 
 def test_products_in_float32_are_those_in_float64():
-    observations = problem(anova(), n=100)
-    x = torch.as_tensor(np.random.default_rng(0).standard_normal((100, 4)))
-    fine, coarse = (VecchiaFactor(anova(), observations, 10, dtype=d) for d in (torch.float64, torch.float32))
-    found = coarse(x.float())
-    assert found.dtype == torch.float32
-    assert_allclose(found, fine(x), atol=1e-4 * float(fine(x).abs().max()))
-
-
-# Neighbours
-
-
-@pytest.mark.parametrize("count", [3, 10])
-@pytest.mark.parametrize("n", [1, 2, 7, 150])
-def test_predecessors_precede(n, count):
-    points = scattered(np.random.default_rng(0), n, "sphere")
-    order = np.random.default_rng(1).permutation(n)
-    found = predecessors(anova(), points, order, count)
-    assert len(found) == n
-    assert (found < np.arange(n)[:, None]).all()
-    assert (found >= -1).all()
-    for place in range(min(n, count)):  # the first have few predecessors: all of them
-        assert set(found[place]) - {-1} == set(range(place))
-
-
-def test_most_places_find_as_many_candidates_as_they_need():
-    n, count = 400, 10
-    points = scattered(np.random.default_rng(0), n, "sphere")
-    found = predecessors(anova(), points, np.random.default_rng(1).permutation(n), count)
-    enough = [len(set(row) - {-1}) >= min(count, place) for place, row in enumerate(found)]
-    assert np.mean(enough) > 0.99
-
-
-@pytest.mark.parametrize("name", ["anova", "brownian", "space plus time", "each frame on its own"])
-def test_the_most_correlated_have_the_largest_prior_covariance(name):
-    prior, n, count = PRIORS[name], 80, 9
-    points = scattered(np.random.default_rng(0), n, prior.geometry)
-    hood = Neighbourhoods.of(prior, points)
-    every = torch.arange(n).expand(n, n).clone()
-    every[:, ::7] = -1  # some are none
-    every = torch.cat([every, every[:, :20]], 1)  # and some are there twice
-    chosen, known = most_correlated(hood, torch.arange(n), every, count)
-    assert known.all()
-    K = np.abs(oracle_covariance(prior, points, points))
-    allowed = np.setdiff1d(np.arange(n), np.arange(0, n, 7))
-    for i in range(n):
-        assert len(set(chosen[i].tolist())) == count
-        assert set(chosen[i].tolist()) <= set(allowed)
-        best = np.sort(K[i, allowed])[-count:]
-        assert_allclose(np.sort(K[i, chosen[i]]), best, rtol=1e-12, atol=1e-15)
-
-
-def test_candidates_that_are_too_few_are_marked():
-    points = scattered(np.random.default_rng(0), 10, "sphere")
-    candidates = torch.tensor([[-1, -1, -1, -1], [0, 0, -1, -1], [0, 1, 1, -1]])
-    chosen, known = most_correlated(Neighbourhoods.of(anova(), points), torch.arange(3), candidates, 3)
-    assert known.sum(1).tolist() == [0, 1, 2]
-    assert chosen[1][known[1]].tolist() == [0]
-    assert sorted(chosen[2][known[2]].tolist()) == [0, 1]
-
-
-def test_candidates_of_trees_come_close_to_the_best_of_all():
-    """With a static term the nearest in one scaled metric are not the most correlated; one tree per term finds them."""
-    prior, n, count = anova("matern32"), 500, 15
-    points = scattered(np.random.default_rng(3), n, "sphere")
-    order = np.arange(n)
-    candidates = torch.as_tensor(predecessors(prior, points, order, count))
-    chosen, known = most_correlated(Neighbourhoods.of(prior, points), torch.arange(n), candidates, count)
-    K = oracle_covariance(prior, points, points)
-    share = []
-    for i in range(200, n):
-        best = np.sort(K[i, :i])[-count:].sum()
-        share.append(K[i, chosen[i][known[i]].numpy()].sum() / best)
-    assert np.mean(share) > 0.98
-
-
-def test_each_term_that_decays_has_its_scales():
-    points = scattered(np.random.default_rng(0), 50, "plane")
-    extents = float(np.ptp(points.time)), float(np.ptp(points.space, axis=0).max())
-    prior = Prior(
-        (
-            Term("static", spec.Constant(), spec.Matern(1.5, 300.0), 1.0),
-            Term("common", spec.RBF(2.0), spec.Constant(), 1.0),
-            Term("slow", spec.RBF(3.0), spec.Matern(1.5, 200.0), 1.0),
-            Term("endless", spec.Periodic(2.0, 1.0), spec.RBF(1e9), 1.0),
-            Term("offset", spec.Constant(), spec.Constant(), 1.0),
-        ),
-        geometry="plane",
-    )
-    found = metric_scales(prior, points)
-    assert_allclose(found, [(np.inf, 300.0), (2.0, np.inf), (3.0, 200.0), extents])
-    assert_allclose(metric_scales(product(spec.Constant(), spec.Constant()), points), [extents])
+    observations, frame = clouds()
+    x = torch.as_tensor(np.random.default_rng(0).standard_normal((len(observations), 4)))
+    fine, coarse = (factor_of(anova(), observations, frame, 10, dtype=d) for d in (torch.float64, torch.float32))
+    for single in (coarse, fine.to(torch.float32)):
+        found = single(x.float())
+        assert found.dtype == torch.float32
+        assert_allclose(found, fine(x), atol=1e-4 * float(fine(x).abs().max()))

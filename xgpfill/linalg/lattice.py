@@ -133,7 +133,7 @@ class LatticeOperator:
                 wide = total[:k].view(k, 2, ny, columns, nt)
                 wide.add_(same[..., None]) if filled else wide.copy_(same[..., None].expand_as(wide))
             else:
-                moved = self._in_time(term.time, f[:k]).view(k, 2, ny, columns * nt)
+                moved = self._in_time(term.time, f[:k]).reshape(k, 2, ny, columns * nt)
                 self._blocks(term.matrix, moved, total[:k], add=bool(filled))
             filled = k
         return transform.inverse(total.view(most, 2, -1)).view(field.shape)

@@ -81,12 +81,10 @@ def fine_map(tables: Tables, cells: Int32Array) -> Map:
 def coarse_map(tables: Tables, cells: Int32Array) -> Map:
     """A map of blocks; without any where a lattice has too few columns, or no block divides the globe."""
     arrays, (nt, rows, columns) = tables.arrays, tables.shape
-    sizes = [b for b in (BLOCK, BLOCK - 1, BLOCK + 1, BLOCK - 2) if not arrays.turn % b]
-    tabulated = arrays.space.size or arrays.static.size
-    if not tabulated or not sizes or columns < 2 * sizes[0]:
+    block = _usable_block(arrays, columns)
+    if not block:
         none = np.zeros((1, 0, 3), np.int32)
         return Map(Walks(none, np.zeros(1, np.int32)), np.zeros((0, 0, 0), np.int32), np.zeros(0, np.int32), 0)
-    block = sizes[0]
     shape = nt, -(-rows // block), -(-columns // block)
     middle = np.minimum(np.arange(shape[1]) * block + block // 2, rows - 1)
     thinned = arrays._replace(
@@ -95,6 +93,12 @@ def coarse_map(tables: Tables, cells: Int32Array) -> Map:
         turn=arrays.turn // block,
     )
     return _mapped(cells // np.array([1, block, block], np.int32), shape, walks(thinned, shape), block)
+
+
+def _usable_block(arrays: Arrays, columns: int) -> int:
+    """Rows and columns of a block; 0 for none."""
+    sizes = [b for b in (BLOCK, BLOCK - 1, BLOCK + 1, BLOCK - 2) if not arrays.turn % b and columns >= 2 * b]
+    return sizes[0] if sizes and (arrays.space.size or arrays.static.size) else 0
 
 
 def _mapped(blocks: Int32Array, shape: tuple[int, int, int], walks: Walks, block: int) -> Map:

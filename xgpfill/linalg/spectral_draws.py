@@ -69,9 +69,8 @@ class SpectralFactor:
                 white[..., k, :] = torch.as_tensor(rngs[k].standard_normal((nf, 2, ny, rank)))
 
         on_threads(fill, len(rngs), least=1)
-        white[0] *= math.sqrt(2.0)  # frequencies without an imaginary part
-        alone = period % 2 == 0 and nf == period // 2 + 1
-        if alone:
+        white[0] *= math.sqrt(2.0)  # frequencies of which one part is zero everywhere
+        if period % 2 == 0 and nf == period // 2 + 1:
             white[-1] *= math.sqrt(2.0)
         if in_time is not None:
             white = white @ torch.as_tensor(in_time * math.sqrt(period / 2)).T
@@ -80,9 +79,6 @@ class SpectralFactor:
         mixed = torch.empty(nf, 2, ny, white[0, 0, 0].numel(), dtype=torch.float64)
         for part in (0, 1):
             torch.bmm(self.factors, white[:, part].reshape(nf, ny, -1), out=mixed[:, part])
-        mixed[0, 1] = 0.0
-        if alone:
-            mixed[-1, 1] = 0.0
         field = self.transform.inverse(mixed.view(nf, 2, -1)).numpy()[self.transform.positions]
         return np.asarray(field.reshape(self.transform.size, ny, len(rngs), -1).transpose(2, 3, 1, 0))
 
