@@ -128,7 +128,9 @@ def only_in_a_corner(coordinates, times=REGULAR):
     observations = observed_on(times, coordinates, 1.0, noise=0.1)
     column = observations.points.site_index % coordinates.shape[1]
     kept = np.flatnonzero(column < coordinates.shape[1] // 10)
-    return type(observations)(observations.points.take_in_order(kept), observations.values[kept], observations.noise[kept])
+    return type(observations)(
+        observations.points.take_in_order(kept), observations.values[kept], observations.noise[kept]
+    )
 
 
 @pytest.mark.parametrize("name", ["anova", "each frame on its own"])

@@ -100,14 +100,10 @@ def test_cells_that_were_measured_several_times():
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_few_observations_are_enough(n):
     times, coordinates, _ = LATTICES["region"]
-    observations = observed_on(times, coordinates).take(np.arange(n))
-    whole = Observations(observed_on(times, coordinates).points.take_in_order(np.arange(n)), *observations_of(n))
+    every = observed_on(times, coordinates)
+    whole = Observations(every.points.take_in_order(np.arange(n)), np.zeros(n), np.linspace(0.1, 0.4, n))
     found = dense(factor_of(anova(), whole, coordinates.shape[:2], 10), n)
     assert_allclose(found, np.linalg.inv(covariance_of(anova(), whole)), rtol=1e-9)
-
-
-def observations_of(n):
-    return np.zeros(n), np.linspace(0.1, 0.4, n)
 
 
 def test_features_are_part_of_the_covariance():

@@ -229,7 +229,7 @@ class IterativePosterior:
         if law.num_features:
             prior = prior + np.concatenate([np.square(self._told(part)).sum(1) for part in self._parts(targets)])
 
-            def features(index: IntArray) -> FloatArray:  # type: ignore[misc]
+            def features(index: IntArray) -> FloatArray:
                 return self._told(targets.take_in_order(index))
 
         if inside is not None:

@@ -121,13 +121,13 @@ def prior_covariance(prior: Prior, time: Lags, space: Lags) -> Tensor:
 
 
 def _term_covariance(term: Term, time: Lags, space: Lags) -> Tensor | float | None:
-    """v k_time k_space at every lag; the variance alone where both are one."""
+    """V k_time k_space at every lag; the variance alone where both are one."""
     if _is_learned(term) and not time.distance.requires_grad and not space.distance.requires_grad:
         axes = ((term.time, time), (term.space, space))
-        lags = [None if isinstance(k, Constant) else axis.distance for k, axis in axes]
+        distances = [None if isinstance(k, Constant) else axis.distance for k, axis in axes]
         scales = [getattr(k, "lengthscale", None) for k, _ in axes]
         nus = [getattr(k, "nu", None) for k, _ in axes]
-        found: Tensor = _MaternTerm.apply(term.variance, *lags, *scales, *nus)  # type: ignore[no-untyped-call]
+        found: Tensor = _MaternTerm.apply(term.variance, *distances, *scales, *nus)  # type: ignore[no-untyped-call]
         return found
     part: Any = term.variance
     for kernel, lags in ((term.time, time), (term.space, space)):
@@ -165,7 +165,7 @@ class _MaternTerm(torch.autograd.Function):
         axes = ((time, time_scale, time_nu), (space, space_scale, space_nu))
         scaled = [None if d is None else d * (math.sqrt(2 * nu) / scale) for d, scale, nu in axes]
         a, b = scaled
-        e = (-b if a is None else -a if b is None else torch.add(a, b).neg_()).exp_()
+        e = torch.exp(-sum(x for x in scaled if x is not None))
         ctx.nus = time_nu, space_nu
         ctx.save_for_backward(variance, e, a, b, time_scale, space_scale)
         for x, nu in zip(scaled, ctx.nus, strict=True):

@@ -11,7 +11,7 @@ import math
 import warnings
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.kernels.evaluate import Lags, prior_covariance
 from xgpfill.kernels.prior import outside_kernels
-from xgpfill.learning.starts import AxisSummary, bounds_of
+from xgpfill.learning.starts import FIRST_NOISE, AxisSummary, bounds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,10 +119,15 @@ def learn(
     callback : callable, optional
         Called with the number of evaluations and the objective per observation.
     """
+    few = _fewer(blocks)
+    if prior.fixed_noise and "coarse" in rounds:
+        # With little noise, rough data and a smooth kernel the first steps would end where nothing is correlated.
+        free = replace(prior, noise=max(float(prior.noise or 0.0), FIRST_NOISE), fixed_noise=False)
+        near = learn(free, blocks, axes, rounds=("coarse",), max_evaluations=max_evaluations, callback=callback).prior
+        prior = replace(near, noise=prior.noise, fixed_noise=True)
     packing = Packing(prior, axes)
     state = {"evaluations": 0}
     found, first = None, packing.start
-    few = _fewer(blocks)
     efforts = {"coarse": (few or blocks, COARSE), "fine": (blocks, FINE)}
     with single_threaded() as threads, ThreadPoolExecutor(threads) as pool:
         for part, effort in [efforts[r] for r in rounds if few or r == rounds[-1]]:

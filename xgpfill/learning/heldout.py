@@ -41,9 +41,13 @@ LIMITS = (1.0, 3.0)
 """Intervals are widened, never narrowed: what is observed says little of what lies far from it."""
 GAIN = 0.01
 """Share by which another choice must predict better to be taken."""
+CHANCE = 2.0
+"""Standard errors of the gain by which it must."""
 NOISE_SHARES = (0.3, 0.1, 0.03, 0.01)
 SMOOTHNESS = (0.5, 2.5)
 CHUNK = 200
+ROUNDING = 1e-9
+"""On a lattice many are exactly as far as the radius; rounding must not choose among them."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,16 @@ class Prediction:
         return float(np.clip((np.quantile(miss, LEVEL) / normal_quantile(LEVEL)) ** 2, *LIMITS))
 
     @property
-    def crps(self) -> float:
-        """Mean continuous ranked probability score with calibrated variances."""
+    def crps(self) -> FloatArray:
+        """Continuous ranked probability score of each with calibrated variances, (k,)."""
         truth, mean, sd = (xr.DataArray(x, dims="hidden") for x in (self.truth, self.mean, self.sd))
-        return float(crps_gaussian(truth, mean, sd * self.factor**0.5))
+        return np.asarray(crps_gaussian(truth, mean, sd * self.factor**0.5, dim=[]))
+
+    def is_better_than(self, other: Prediction) -> bool:
+        """Whether the same observations are predicted better, by more than chance among them would tell."""
+        gain = other.crps - self.crps
+        least = max(GAIN * float(other.crps.mean()), CHANCE * float(gain.std()) / np.sqrt(gain.size))
+        return bool(gain.mean() > least)
 
 
 class HeldOut:
@@ -175,11 +185,11 @@ def settle_noise(prior: Prior, hidden: HeldOut) -> Prior:
     smoothed.
     """
     assert prior.noise is not None
-    best, score = prior, hidden.predict(prior).crps
+    best, score = prior, hidden.predict(prior)
     for share in NOISE_SHARES:
         candidate = prior.with_values({"noise": share * float(prior.noise)})
-        found = hidden.predict(candidate).crps
-        if found > (1.0 - GAIN) * score:
+        found = hidden.predict(candidate)
+        if not found.is_better_than(score):
             break
         best, score = candidate, found
     return best
@@ -197,15 +207,15 @@ def settle_smoothness(prior: Prior, axes: tuple[str, ...], relearn: Callable[[Pr
         Learns the numbers of a prior from those it has.
     hidden : HeldOut
     """
-    best, score = prior, hidden.predict(prior).crps
+    best, score = prior, hidden.predict(prior)
     for axis in reversed(AXES):
         for nu in SMOOTHNESS if axis in axes else ():
             changed = with_smoothness(best, axis, nu)
             if changed == best:
                 continue
             candidate = relearn(changed)
-            found = hidden.predict(candidate).crps
-            if found < (1.0 - GAIN) * score:
+            found = hidden.predict(candidate)
+            if found.is_better_than(score):
                 best, score = candidate, found
     return best
 
@@ -270,7 +280,7 @@ def _beyond(
         tree = KDTree(scaled[pool], leafsize=LEAF)
         index = pool[tree.query(scaled[own[left]], k=count, workers=-1)[1].reshape(left.size, count)]
         apart = np.linalg.norm(fast[index] - fast[own[left], None], axis=-1)
-        usable = (apart >= radii[left, None]) & (index != own[left, None])
+        usable = (apart >= (1.0 - ROUNDING) * radii[left, None]) & (index != own[left, None])
         last = pool.size <= 4 * wanted
         enough = (usable.sum(1) >= wanted) | last
         order = np.argsort(~usable, axis=1, kind="stable")[:, :wanted]  # the nearest usable first

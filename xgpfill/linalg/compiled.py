@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numba
 import torch
@@ -20,12 +21,12 @@ PARTS_PER_THREAD = 8
 
 def compiled(function: Function) -> Function:
     """Compile a function on its first call; what was compiled is kept on disk where that can be written to."""
-    options = {"nogil": True, "fastmath": REORDERED, "error_model": "numpy"}
+    compile_with = partial(numba.njit, nogil=True, fastmath=REORDERED, error_model="numpy")
     try:
-        found: Function = numba.njit(cache=True, **options)(function)
+        found = compile_with(cache=True)(function)
     except RuntimeError:  # no folder to keep it in
-        found = numba.njit(**options)(function)
-    return found
+        found = compile_with()(function)
+    return cast("Function", found)
 
 
 def on_threads(work: Callable[[int, int], None], count: int, *, least: int = 256) -> None:

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
     Product = Callable[[Tensor], Tensor]
 
-MAX_RESTARTS = 8
+MAX_RESTARTS = 20
 PROGRESS = 0.25
 """What is left of a residual after a round in low precision, at most; else rounding stops it."""
+PATIENCE = 60
+"""Steps without a smaller residual after which a round ends: rounding stops it, and another start may help."""
 DEPENDENT = {torch.float64: 1e-11, torch.float32: 1e-5}
 """Share of the largest eigenvalue of the directions' products below which one counts as dependent on the others."""
 
@@ -96,9 +98,12 @@ def conjugate_gradients(
         goal = tolerance[active] / residual[active]
         products, kind = ((product, preconditioner), right.dtype) if fast is None else (fast, torch.float32)
         found, steps = _iterate(*products, start.to(kind), goal, steps, max_steps, callback)
-        x[:, active] += found.to(x) * scale
-        remainder = right - product(x)
-        before, residual = residual, remainder.norm(dim=0) / size
+        tried = x.index_add(1, active, found.to(x) * scale)
+        left = right - product(tried)
+        before, after = residual, left.norm(dim=0) / size
+        better = after < before
+        x, remainder = torch.where(better, tried, x), torch.where(better, left, remainder)
+        residual = torch.where(better, after, before)
         if fast is not None and bool((residual > torch.maximum(tolerance, PROGRESS * before)).any()):
             fast = None
     return Solution(x, steps, residual, bool((residual <= tolerance).all()))
@@ -115,6 +120,7 @@ def _iterate(
 ) -> tuple[Tensor, int]:
     """Answers (n, R) from zero, when every column's own residual says it is done or there is no direction left."""
     x = torch.zeros_like(r)
+    least, since = float("inf"), 0
     p = _independent(preconditioner(r))
     while p.shape[1] and steps < max_steps:
         q = product(p)
@@ -128,6 +134,9 @@ def _iterate(
         excess = (r.norm(dim=0) / goal).max()
         if callback is not None:
             callback(steps, float(excess))
+        least, since = (float(excess), 0) if excess < least else (least, since + 1)
+        if since > PATIENCE:
+            break
         if not excess > 0.9:  # a little more than asked, so that rounding rarely asks for a restart; NaN leaves too
             break
         z = preconditioner(r)

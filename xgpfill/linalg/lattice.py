@@ -167,14 +167,14 @@ class LatticeOperator:
 
     def _in_time_of(self, table: FloatArray) -> _Time:
         """A table by pair or by lag as a matrix, or a spectrum for a long axis."""
-        n, table = table.shape[-1], torch.as_tensor(table)
-        if len(table) == n:
-            return _Time(table.to(self.device, self.dtype), is_toeplitz=False)
+        n, found = table.shape[-1], torch.as_tensor(table)
+        if len(found) == n:
+            return _Time(found.to(self.device, self.dtype), is_toeplitz=False)
         if n > MAX_DENSE_TIMES:
-            circle = torch.cat([table[0], table[0, -1:] * 0, table[0, 1:].flip(0)])
+            circle = torch.cat([found[0], found[0, -1:] * 0, found[0, 1:].flip(0)])
             return _Time(torch.fft.rfft(circle).real.to(self.device, self.dtype), is_toeplitz=True)
         lag = (torch.arange(n)[:, None] - torch.arange(n)).abs()
-        return _Time(table[0][lag].to(self.device, self.dtype), is_toeplitz=False)
+        return _Time(found[0][lag].to(self.device, self.dtype), is_toeplitz=False)
 
     def _in_space_of(self, table: FloatArray) -> Tensor:
         """A table by row and lag as blocks of frequencies, or as a matrix of sites."""

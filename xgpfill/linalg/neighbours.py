@@ -8,7 +8,6 @@ through the slow terms alone, for which a sample is as good.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -266,9 +265,7 @@ def nearest(
 
 
 @compiled
-def _collect(
-    places: Map, turn: int, cells: Int32Array, own: int, before: int, wanted: int, found: Int32Array
-) -> int:
+def _collect(places: Map, turn: int, cells: Int32Array, own: int, before: int, wanted: int, found: Int32Array) -> int:
     """Walk from cell `own` until `wanted` observations are met; how many were."""
     (lags, length), first, following, block = places
     nt, rows, columns = first.shape
@@ -312,7 +309,7 @@ def _try_one_by_one(
     met: int,
 ) -> int:
     """Add those of the first `stop` observations that are more correlated than the least of a full list."""
-    numbers, values = np.arange(stop), np.empty(stop)
+    numbers, values = np.arange(stop).astype(np.int32), np.empty(stop)
     covariances(arrays, cells, own, observed, numbers, stop, values)
     covariances(arrays, cells, own, observed, found, met, strength)
     for k in range(met):

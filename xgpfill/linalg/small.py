@@ -227,4 +227,3 @@ def refuse_nan(*, finite: bool) -> None:
             "The covariance of some neighbouring observations holds NaN or infinite values. Check the "
             "hyperparameters: print `model.hyperparameters`."
         )
-

@@ -94,7 +94,8 @@ def images(kernel: Kernel, meridians: Meridians, period: int) -> list[FloatArray
     for shift in (-1, 1, -2, 2):
         if (abs(shift) - 0.5) * period <= turn:
             column = lags_around(meridians, period, shift)
-            if float(correlation(kernel, Lags(first, torch.as_tensor(column), meridians.geometry)).abs().max()) > UNCORRELATED:
+            far = correlation(kernel, Lags(first, torch.as_tensor(column), meridians.geometry))
+            if float(far.abs().max()) > UNCORRELATED:
                 found.append(column)
     return found
 

@@ -18,10 +18,14 @@ from xgpfill.linalg.space import by_row, dense_space, is_even
 from xgpfill.linalg.time import by_lag, is_regular, is_stationary, time_matrix
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.meridians import Meridians
     from xgpfill.grid.points import IntArray
     from xgpfill.kernels.prior import Prior
+
+    Int32Array = NDArray[np.int32]
 
 
 class Arrays(NamedTuple):
@@ -117,10 +121,10 @@ class Tables:
         )
         return cls(arrays, (times.size, rows, columns), meridians, tuple(kernel for kernel, _ in mixed))
 
-    def cells(self, time_index: IntArray, site_index: IntArray) -> IntArray:
+    def cells(self, time_index: IntArray, site_index: IntArray) -> Int32Array:
         """Times, rows and columns (n, 3) of cells whose site counts along x first."""
         row, column = np.divmod(np.asarray(site_index), self.shape[2])
-        return np.ascontiguousarray(np.stack([np.asarray(time_index), row, column], axis=1), dtype=np.int32)
+        return np.stack([np.asarray(time_index), row, column], axis=1).astype(np.int32)
 
 
 def by_time(prior: Prior, num_times: int) -> dict[Kernel, list[tuple[float, Kernel]]]:

@@ -120,9 +120,9 @@ class VecchiaFactor:
 def _sparse(matrix: csr_array, device: str, dtype: torch.dtype) -> Tensor:
     """A sparse matrix of torch, which warns of its own state of development."""
     matrix.sort_indices()
-    parts = (torch.as_tensor(part.astype(np.int32), device=device) for part in (matrix.indptr, matrix.indices))
+    rows, columns = (torch.as_tensor(part.astype(np.int32), device=device) for part in (matrix.indptr, matrix.indices))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse")
         values = torch.as_tensor(matrix.data, device=device).to(dtype)
-        found: Tensor = torch.sparse_csr_tensor(*parts, values, matrix.shape)
+        found: Tensor = torch.sparse_csr_tensor(rows, columns, values, matrix.shape)
         return found
