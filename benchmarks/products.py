@@ -75,14 +75,14 @@ def operations(operator: LatticeOperator, columns: int) -> float:
     nx, ny, nt = operator.shape
     total = 0.0
     for term in operator.terms:
-        frequencies = len(term.blocks)
+        frequencies = len(term.matrix)
         times = 1 if term.time is None else nt
         total += 2.0 * 2 * frequencies * ny * ny * times * columns
         if term.time is not None:
             total += 2.0 * 2 * frequencies * ny * nt * nt * columns
     transform = operator.transform
     if transform is not None and transform.by_matrix:
-        total += 2 * 2.0 * 2 * transform.num_frequencies * nx * ny * nt * columns
+        total += 2 * 2.0 * transform.num_frequencies * nx * ny * nt * columns  # half the meridians for each part
     return total
 
 

@@ -104,17 +104,19 @@ class LongitudeTransform:
             torch.mm(cosine, both[: self.size - half], out=out[:, 0])
             torch.mm(sine, both[self.size - half :], out=out[:, 1])
             return out
-        found = torch.view_as_real(torch.fft.rfft(x, n=self.period, dim=0))
-        out[:, 0].copy_(found[..., 0])
-        out[:, 1].copy_(found[..., 1])
+        if x.device.type == "cpu":  # torch's answer would lie the other way in memory
+            workers = torch.get_num_threads()
+            spectrum = torch.as_tensor(scipy.fft.rfft(x.numpy(), n=self.period, axis=0, workers=workers))
+        else:
+            spectrum = torch.fft.rfft(x, n=self.period, dim=0)
+        out.copy_(torch.view_as_real(spectrum).movedim(2, 1))
         return out
 
     def inverse(self, frequencies: Tensor) -> Tensor:
         """The meridians of the field with these leading frequencies, the others being zero; overwritten next."""
         nf, _, m = frequencies.shape
-        out = self._buffers("inverse", self.size, m)
         if self._waves is not None:
-            half = self.size // 2
+            out, half = self._buffers("inverse", self.size, m), self.size // 2
             cosine, sine = (wave[:, :nf] for wave in self._waves[2:])
             torch.mm(cosine, frequencies[:, 0], out=out[: self.size - half])
             odd = torch.mm(sine, frequencies[:, 1], out=self._buffers("halves", half, m))
@@ -122,12 +124,15 @@ class LongitudeTransform:
             out[:half].add_(odd)
             return out
         both = self._buffers("complex", self.num_frequencies, m, 2)
-        both[:nf, :, 0].copy_(frequencies[:, 0])
-        both[:nf, :, 1].copy_(frequencies[:, 1])
+        both[:nf].copy_(frequencies.movedim(1, 2))
         both[nf:].zero_()
-        found = torch.fft.irfft(torch.view_as_complex(both), n=self.period, dim=0)
-        out.copy_(found[: self.size])
-        return out
+        spectrum = torch.view_as_complex(both)
+        if frequencies.device.type == "cpu":
+            workers = torch.get_num_threads()
+            field = scipy.fft.irfft(spectrum.numpy(), n=self.period, axis=0, overwrite_x=True, workers=workers)
+            return torch.as_tensor(field[: self.size])
+        found: Tensor = torch.fft.irfft(spectrum, n=self.period, dim=0)[: self.size]
+        return found
 
 
 def period_for(size: int) -> int:
