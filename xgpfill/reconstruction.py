@@ -125,7 +125,7 @@ def planned(model: FittedModel, tile: Tile, halo: Halo) -> TileSolver:
         prior,
         tile=tile,
         halo=halo,
-        max_observations=tile_capacity(model.settings, model.share),
+        max_observations=tile_capacity(model.settings, model.lattice, model.share),
         observed_share=model.share,
     )
     features = None

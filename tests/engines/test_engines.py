@@ -17,6 +17,7 @@ from xgpfill.engines.select import OBSERVATIONS_PER_INDUCING, build_engine, sele
 from xgpfill.engines.settings import Exact, Iterative, Variational, as_settings
 from xgpfill.engines.variational import VariationalEngine
 from xgpfill.errors import MethodError, TooManyPointsError, XgpfillWarning
+from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.points import Observations
 from xgpfill.kernels import spec
 from xgpfill.kernels.covariance import Covariance
@@ -370,5 +371,21 @@ def test_settings_build_their_engine_and_say_how_much_a_tile_holds():
     assert build_engine(Exact(7)) == ExactEngine(Exact(7))
     assert build_engine(Variational(9)) == VariationalEngine(Variational(9))
     assert build_engine(Iterative(max_steps=9)) == IterativeEngine(Iterative(max_steps=9))
-    assert tile_capacity(Exact()) is None
-    assert tile_capacity(Variational(num_inducing=100)) == OBSERVATIONS_PER_INDUCING * 100
+    few = Lattice(None, np.arange(3.0), Space(np.random.default_rng(0).uniform(0, 9e3, (4, 1, 2)), "plane"))
+    assert tile_capacity(Exact(), few) is None
+    assert tile_capacity(Variational(num_inducing=100), few) == OBSERVATIONS_PER_INDUCING * 100
+
+
+def test_a_tile_holds_fewer_observations_where_tables_draws_or_gaps_are_large(monkeypatch):
+    monkeypatch.setattr("xgpfill.engines.select._memory", lambda: 8.0 * 2**30)
+
+    def capacity(ny, nx, share=1.0, **settings):
+        y, x = np.meshgrid(np.arange(float(ny)), np.arange(float(nx)), indexing="ij")
+        lattice = Lattice(None, np.arange(3.0), Space(np.stack([x, y], -1), "plane"))
+        return tile_capacity(Iterative(**settings), lattice, share)
+
+    assert capacity(10, 20) == pytest.approx((4 * 2**30 - 100 * 10 * 10 * 20) / 1000, rel=1e-5)
+    assert capacity(200, 300) == pytest.approx((4 * 2**30 - 100 * 200 * 200 * 300) / 1000, rel=1e-5)
+    assert capacity(500, 900) == pytest.approx(0.05 * 8 * 2**30 / 1000, rel=1e-5)  # the tables alone are too large
+    assert capacity(10, 20, 0.1) == pytest.approx(0.1 * capacity(10, 20), rel=1e-5)
+    assert capacity(10, 20, num_samples=18) == pytest.approx(0.5 * capacity(10, 20), rel=1e-5)

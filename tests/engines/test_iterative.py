@@ -144,7 +144,7 @@ def test_moments_are_those_of_the_exact_engine(name):
     ratio = np.sqrt(answer.variance / expected.variance)
     assert np.median(np.abs(ratio - 1)) < 0.05
     assert abs(np.median(ratio) - 1) < 0.02
-    assert abs(np.mean(ratio) - 1) < 0.03
+    assert abs(np.mean(ratio) - 1) < 0.02
     assert (answer.variance > 0).all()
 
 

@@ -50,7 +50,7 @@ def suggestions(layout: Layout, lattice: Lattice, found: Survey, never: float, *
         advice["time_kernel"] = _time_kernel(lattice)
     if lattice.space.size > 1:
         advice["space_kernel"] = "'matern32'; 'matern12' for a rough field (steep terrain, fronts)"
-    capacity = tile_capacity(choice.settings, share)
+    capacity = tile_capacity(choice.settings, lattice, share)
     if capacity is not None:
         advice["tile"] = f"'auto' makes about {max(1, -(-count // capacity))} tile(s) of {capacity} observations"
     return advice

@@ -22,9 +22,13 @@ SOME_OBSERVATIONS = 4000
 """Up to here it is affordable where places are no lattice."""
 OBSERVATIONS_PER_INDUCING = 3
 """Observations that a tile may hold for each of its inducing points before it is made smaller."""
-BYTES_PER_CELL = 900
+BYTES_PER_CELL = 1000
 """What the iterative engine holds of each cell of a tile while it solves for the data and eight draws."""
+BYTES_PER_LAG = 100
+"""What it holds of each pair of rows and lag in longitude, for all terms: tables, spectra in two precisions, draws."""
 MEMORY_SHARE = 0.5
+LEAST_SHARE = 0.05
+"""Of the memory: cells get at least this, however large the tables are."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +120,22 @@ def build_engine(settings: Settings) -> Engine:
     return VariationalEngine(settings)
 
 
-def tile_capacity(settings: Settings, observed_share: float = 1.0) -> int | None:
+def tile_capacity(settings: Settings, lattice: Lattice, observed_share: float = 1.0) -> int | None:
     """Observations that one tile (and its halo) should hold; None when tiles are made only on request."""
     if isinstance(settings, Variational):
         return OBSERVATIONS_PER_INDUCING * settings.num_inducing
     if isinstance(settings, Iterative):
-        cells = MEMORY_SHARE * _memory() / (BYTES_PER_CELL * (settings.num_samples + 2) / 10)
-        return max(1, int(cells * observed_share))
+        memory = _memory()
+        room = max(MEMORY_SHARE * memory - BYTES_PER_LAG * _lags(lattice), LEAST_SHARE * memory)
+        return max(1, int(room / (BYTES_PER_CELL * (settings.num_samples + 2) / 10) * observed_share))
     return None
+
+
+def _lags(lattice: Lattice) -> int:
+    """Pairs of rows and lags in longitude, or pairs of sites."""
+    ny, nx = lattice.space.shape
+    regular = find_meridians(lattice.space.coordinates, lattice.space.geometry) is not None
+    return ny * ny * nx if regular else (ny * nx) ** 2
 
 
 def _memory() -> float:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PATCH = 8
 """Cells that may share neighbours, at most."""
-FEW_CELLS = 150_000
+FEW_CELLS = 75_000
 """So many cells may each have neighbours of their own; of more, some of a patch share them, and one factor."""
 ALIKE = 0.5
 """Neighbouring cells join a patch while their correlation is at least this."""
