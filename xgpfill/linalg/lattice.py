@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 MAX_DENSE_TIMES = 2000
 """Longer regular time axes are multiplied by FFT."""
-WIDE = 128
-"""Up to so many columns times are mixed in one product for several right-hand sides."""
 PACKED = 4
 """Blocks of more rows than this times the columns are read once for both parts of a frequency."""
 
@@ -210,16 +208,12 @@ class _Time:
         return _Time(self.matrix.to(dtype), self.is_toeplitz)
 
     def along(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        """The matrix applied to the last axis of (..., R, nt)."""
+        """The matrix applied to the last axis."""
         if self.is_toeplitz:
             return _toeplitz(self.matrix, x)
         out = torch.empty_like(x) if out is None else out
-        columns, n = x.shape[-2:]
-        if n * columns <= WIDE:  # products of so small a matrix are slow: one for all columns
-            one = torch.block_diag(*[self.matrix] * columns)  # type: ignore[no-untyped-call]
-            torch.mm(x.reshape(-1, n * columns), one, out=out.view(-1, n * columns))
-        else:
-            torch.mm(x.reshape(-1, n), self.matrix, out=out.view(-1, n))
+        n = x.shape[-1]
+        torch.mm(x.reshape(-1, n), self.matrix, out=out.view(-1, n))
         return out
 
 
