@@ -112,13 +112,13 @@ def fit(
     scaling = Scaling.of(observed, repr(da.name) if da.name is not None else "the data")
     share = observed_share(lattice, options["seed"])
     count = round(share * float(np.prod(lattice.shape)))
-    choice = Choice(settings, "named by `method=`") if settings else select_settings(count, lattice)
-    if isinstance(choice.settings, Exact) and options["tile"] == "auto" and hyperparameters is None:
-        require_affordable(choice.settings, count)
     prior = build_prior(
         time_kernel, space_kernel, combine=combine, scales=scales,
         num_times=lattice.time.size, num_sites=lattice.space.size, geometry=lattice.space.geometry,
     )  # fmt: skip
+    choice = Choice(settings, "named by `method=`") if settings else select_settings(count, lattice, prior)
+    if isinstance(choice.settings, Exact) and options["tile"] == "auto" and hyperparameters is None:
+        require_affordable(choice.settings, count)
     check_outside(prior, lattice, options["seed"])
     prior = resolve_brownian(prior, lattice.time.min() - lattice.time_step, lattice.time_extent + lattice.time_step)
     prior = _with_noise(prior, noise, scaling)

@@ -389,3 +389,14 @@ def test_a_tile_holds_fewer_observations_where_tables_draws_or_gaps_are_large(mo
     assert capacity(500, 900) == pytest.approx(0.05 * 8 * 2**30 / 1000, rel=1e-5)  # the tables alone are too large
     assert capacity(10, 20, 0.1) == pytest.approx(0.1 * capacity(10, 20), rel=1e-5)
     assert capacity(10, 20, num_samples=18) == pytest.approx(0.5 * capacity(10, 20), rel=1e-5)
+
+
+def test_long_axes_of_time_are_iterated_where_they_are_regular_and_nothing_wanders():
+    sites = Space(np.random.default_rng(0).uniform(0, 9e3, (4, 1, 2)), "plane")
+    regular = Lattice(None, np.arange(30_000.0), sites)
+    uneven = Lattice(None, np.sort(np.random.default_rng(0).uniform(0, 3e4, 30_000)), sites)
+    assert isinstance(select_settings(90_000, regular).settings, Iterative)
+    assert isinstance(select_settings(90_000, regular, anova()).settings, Iterative)
+    assert isinstance(select_settings(90_000, uneven).settings, Variational)
+    wandering = product(TIME_KERNELS["brownian"], SPACE_KERNELS["matern12"], "plane")
+    assert isinstance(select_settings(90_000, regular, wandering).settings, Variational)

@@ -110,7 +110,7 @@ def test_predecessors_precede():
     times, coordinates, _ = LATTICES["region"]
     observations = observed_on(times, coordinates, 0.8, repeats=5)
     neighbours = neighbours_of(anova(), observations, coordinates.shape[:2])
-    arrays, fine, coarse, cells, *_ = neighbours.noisy
+    arrays, _, fine, coarse, cells, *_ = neighbours.noisy
     found, strength = np.empty(28, np.int32), np.empty(28)
     K = oracle_covariance(anova(), observations.points, observations.points)[np.ix_(neighbours.order, neighbours.order)]
     for own in range(len(cells)):
@@ -141,7 +141,7 @@ def test_in_a_wide_gap_neighbours_are_nearly_the_best(name, coarse, monkeypatch)
         monkeypatch.setattr(module, "_usable_block", lambda *_: 0)
     observations = only_in_a_corner(WIDE)
     neighbours = neighbours_of(PRIORS[name], observations, WIDE.shape[:2])
-    assert bool(neighbours.noisy[2][3]) is coarse
+    assert bool(neighbours.noisy[3][3]) is coarse
     points = every_cell(REGULAR, WIDE).take_in_order(np.random.default_rng(0).permutation(40 * 60 * 6)[:200])
     count = 10
     near, sizes = found_by(neighbours, neighbours.tables.cells(points.time_index, points.site_index), count)
@@ -152,10 +152,36 @@ def test_in_a_wide_gap_neighbours_are_nearly_the_best(name, coarse, monkeypatch)
     assert np.median((found / best)[best > 1e-3]) > 0.9
 
 
+@pytest.mark.parametrize("last", [True, False], ids=["last", "first"])
+def test_a_time_far_from_all_others_keeps_no_walk_at_home(last):
+    """Times by pair: a walk is in the order of what most times see, not of what one of them does."""
+    times = np.r_[np.arange(12.0), 900.0] if last else np.r_[-900.0, np.arange(12.0)]
+    coordinates = crossed(np.linspace(20, 50, 8), np.linspace(0, 40, 9))
+    prior = product(spec.Matern(1.5, 10.0), spec.Matern(1.5, 50.0), "sphere")
+    observations = observed_on(times, coordinates, 0.2)
+    neighbours = neighbours_of(prior, observations, coordinates.shape[:2])
+    points = every_cell(times, coordinates).take_in_order(np.flatnonzero(np.repeat(times, 72) == 5.0))
+    near, sizes = found_by(neighbours, neighbours.tables.cells(points.time_index, points.site_index), 8)
+    K = oracle_covariance(prior, points, observations.points)[:, neighbours.order]
+    best = np.sort(K, axis=1)[:, -8:].sum(1)
+    found = np.array([K[i, near[i, : sizes[i]]].sum() for i in range(len(points))])
+    assert (best > 0.5).sum() > 20
+    assert (found / best)[best > 0.5].min() > 0.9
+
+
+def test_tables_without_any_covariance_have_no_walks():
+    times, coordinates, _ = LATTICES["region"]
+    nothing = product(spec.Matern(1.5, 10.0), spec.Matern(1.5, 50.0), "sphere", 0.0)
+    observations = observed_on(times, coordinates, 0.2)
+    neighbours = neighbours_of(nothing, observations, coordinates.shape[:2])
+    _, sizes = found_by(neighbours, neighbours.noisy[4], 5)
+    assert (sizes == 0).all()
+
+
 def test_maps_know_every_observation_of_a_block():
     observations = observed_on(REGULAR, WIDE, 0.3, repeats=9)
     neighbours = neighbours_of(anova(), observations, WIDE.shape[:2])
-    _, fine, coarse, cells, *_ = neighbours.noisy
+    _, _, fine, coarse, cells, *_ = neighbours.noisy
     for _, first, following, block in (fine, coarse):
         seen = []
         for place in np.ndindex(first.shape):
@@ -178,4 +204,4 @@ def test_a_lattice_of_few_columns_has_no_blocks():
     assert coarse_map(tables, cells).block == 0
     assert fine_map(tables, cells).block == 1
     assert isinstance(neighbours_of(anova(), observations, coordinates.shape[:2]).noisy, tuple)
-    assert Noisy._fields[:3] == ("arrays", "fine", "coarse")
+    assert Noisy._fields[:4] == ("arrays", "ranking", "fine", "coarse")

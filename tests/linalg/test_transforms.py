@@ -90,3 +90,10 @@ def test_a_buffer_is_kept_by_name_and_grows_when_it_must():
     assert buffers("b", 2, 3).data_ptr() != first.data_ptr()
     assert buffers("a", 4, 5).shape == (4, 5)
     assert buffers("a", 2, dtype=torch.float32).dtype == torch.float32
+
+
+@pytest.mark.parametrize("period", [64, 2000])
+def test_another_precision_stays_on_its_device(period):
+    transform = LongitudeTransform(30, period, "meta", torch.float64).to(torch.float32)
+    assert transform.device == "meta"
+    assert transform.forward(torch.empty(30, 2, device="meta")).device.type == "meta"

@@ -36,5 +36,6 @@ def test_the_default_clears_its_bars_on_hidden_cells(case, rmse, crps):
     score = model.reconstruct().score(ds["truth"])
     assert float(score["rmse"]) <= rmse
     assert float(score["crps"]) <= crps
-    assert 0.92 <= float(score["coverage95"]) <= 0.98
+    assert 0.93 <= float(score["coverage95"]) <= 0.97
     assert float(model.convergence["residual"].max()) <= 1.0
+    assert int(model.convergence["steps"].max()) <= 80

@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import warnings
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, wraps
+from threading import RLock
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ from xgpfill.linalg.local import Goals, local_conditionals, patches_of
 from xgpfill.linalg.neighbourhoods import Neighbourhoods
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from xgpfill.engines.base import Posterior
@@ -43,6 +46,8 @@ POOL = 200
 """Cells of similar local variance whose corrections are averaged."""
 KAPPA = 24.0
 """Draws that the pooled correction is worth."""
+NOISE_LEFT = 0.2
+"""Standard deviation that a cell's own draws may leave in its variance, at most."""
 FLOOR = 0.02
 """Share of the local variance below which no correction goes."""
 FLOORED_SHARE = 1e-3
@@ -69,6 +74,7 @@ class IterativeEngine:
     systems: dict[str, System] = field(default_factory=dict, repr=False, compare=False)
     records: list[Convergence] = field(default_factory=list, repr=False, compare=False)
     watch: Watch | None = field(default=None, repr=False, compare=False)
+    lock: RLock = field(default_factory=RLock, repr=False, compare=False)
 
     def condition(self, covariance: PriorLaw, observations: Observations, *, trend: bool = True) -> Posterior:
         """Condition the prior on the observations, which must lie on a lattice.
@@ -98,6 +104,17 @@ class IterativeEngine:
         system = self.systems[key.hexdigest()]
         system.watch = self.watch
         return system
+
+
+def _alone(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Let one thread at a time use what the engine keeps: operators write into buffers of their own."""
+
+    @wraps(method)
+    def locked(self: IterativePosterior, *args: Any, **kwargs: Any) -> Any:
+        with self._engine.lock:
+            return method(self, *args, **kwargs)
+
+    return locked
 
 
 class IterativePosterior:
@@ -157,6 +174,7 @@ class IterativePosterior:
 
     # Moments
 
+    @_alone
     def moments(self, targets: Points) -> Moments:
         """Marginal mean (of the first draw of the data) and latent variance of every target."""
         data, weights = self._solve_all()
@@ -172,6 +190,7 @@ class IterativePosterior:
             variance = variance + (1.0 - fields[:, 1]).square() / self._precision
         return Moments(_plain(mean) + self._level[0] + self._known(targets)[..., 0], _plain(variance))
 
+    @_alone
     def means(self, targets: Points) -> FloatArray:
         """Posterior mean for every draw of the data, (m, draws)."""
         self._solve_data()
@@ -209,7 +228,8 @@ class IterativePosterior:
         share = missed / local
         pooled = _pooled(share, local)
         draws = data.shape[1]
-        share = (draws * share + KAPPA * pooled) / (draws + KAPPA)
+        weight = _worth(pooled, draws)
+        share = (draws * share + weight * pooled) / (draws + weight)
         floored = share > 1.0 - FLOOR
         if float(floored.double().mean()) > FLOORED_SHARE:
             warnings.warn(
@@ -238,7 +258,7 @@ class IterativePosterior:
             return Goals(cells, prior, features=features)
         own = observations.points
         _, near = KDTree(own.sites).query(targets.sites)
-        when = np.abs(own.times[:, None] - targets.times).argmin(0)
+        _, when = KDTree(own.times[:, None]).query(targets.times[:, None])
         cells = self.system.operator.tables.cells(when[targets.time_index], near[targets.site_index])
         goals, hood = (Neighbourhoods.of(law.prior, points, law.device) for points in (targets, own))
 
@@ -324,6 +344,7 @@ class IterativePosterior:
 
     # Joint laws
 
+    @_alone
     def covariance(self, targets: Points) -> FloatArray:
         """Joint latent covariance of the targets, (m, m), by as many solves as there are targets."""
         cross = self._law.matrix(self._observations.points, targets)
@@ -341,12 +362,14 @@ class IterativePosterior:
         np.fill_diagonal(found, np.maximum(found.diagonal(), 0.0))
         return 0.5 * (found + found.T)
 
+    @_alone
     def gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
         """leftᵀ A⁻¹ right."""
         a, b = self._law.tensor(left), self._law.tensor(right)
         return _plain(a.T @ self.system.solve(b, b.new_full((b.shape[1],), self._engine.settings.tolerance)))
 
     @property
+    @_alone
     def trend(self) -> tuple[float, float] | None:
         """Estimate and standard error of the constant mean (standardised), or None."""
         if not self._has_trend:
@@ -354,6 +377,17 @@ class IterativePosterior:
         self._solve_data()
         assert self._beta is not None
         return float(self._beta[0]) + float(self._level[0]), float(self._precision) ** -0.5
+
+
+def _worth(pooled: Tensor, draws: int) -> Tensor:
+    """Draws that the pooled correction is worth: more where it takes most of the variance away.
+
+    With c the correction, S draws of one cell leave the standard deviation c √(2S) / (S + κ) in it, which shall be no
+    more than a share of what is left, 1 − c.
+    """
+    left = NOISE_LEFT * (1.0 - pooled).clamp_min(FLOOR)
+    worth: Tensor = pooled * (2.0 * draws) ** 0.5 / left - draws
+    return worth.clamp_min(KAPPA)
 
 
 def _pooled(share: Tensor, local: Tensor) -> Tensor:

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xgpfill.engines.settings import Exact, Iterative, Settings, Variational
-from xgpfill.grid.lattice import MAX_DENSE_SITES, MAX_TIMES
+from xgpfill.grid.lattice import MAX_DENSE_SITES, MAX_TIMES, is_regular
 from xgpfill.grid.meridians import find_meridians
+from xgpfill.kernels.outside import Outside
+from xgpfill.kernels.spec import Brownian, has_type
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from xgpfill.engines.base import Engine
     from xgpfill.grid.lattice import Lattice
+    from xgpfill.kernels.prior import Prior
 
 FEW_OBSERVATIONS = 1000
 """Up to here a dense factor is as fast as anything, and exact."""
@@ -42,7 +45,7 @@ class Choice:
         return f"{self.settings}: {self.reason}"
 
 
-def select_settings(num_observations: int, lattice: Lattice | None = None) -> Choice:
+def select_settings(num_observations: int, lattice: Lattice | None = None, prior: Prior | None = None) -> Choice:
     """The engine for this many observations in one field.
 
     Parameters
@@ -50,6 +53,8 @@ def select_settings(num_observations: int, lattice: Lattice | None = None) -> Ch
     num_observations : int
     lattice : Lattice, optional
         Where they are; without it no lattice is taken for granted.
+    prior : Prior, optional
+        Its kernels; without it they are taken for functions of the lag.
 
     Examples
     --------
@@ -59,7 +64,7 @@ def select_settings(num_observations: int, lattice: Lattice | None = None) -> Ch
     many = f"about {num_observations} observations in a field"
     if num_observations <= FEW_OBSERVATIONS:
         return Choice(Exact(), f"{many}; dense up to {FEW_OBSERVATIONS}, fast and exact")
-    if lattice is not None and suits_iteration(lattice):
+    if lattice is not None and suits_iteration(lattice, prior):
         return Choice(Iterative(), f"{many} on a lattice; exact without a matrix")
     if num_observations <= SOME_OBSERVATIONS:
         return Choice(Exact(), f"{many} on no regular lattice; dense up to {SOME_OBSERVATIONS}, exact")
@@ -67,9 +72,13 @@ def select_settings(num_observations: int, lattice: Lattice | None = None) -> Ch
     return Choice(Variational(), why)
 
 
-def suits_iteration(lattice: Lattice) -> bool:
-    """Whether the iterative engine takes it: regular meridians or few places, and no more than `MAX_TIMES` times."""
-    if lattice.time.size > MAX_TIMES:
+def suits_iteration(lattice: Lattice, prior: Prior | None = None) -> bool:
+    """Whether the iterative engine takes it: regular meridians or few places, and not too many times.
+
+    More than `MAX_TIMES` must be regular, and every kernel of time a function of the lag.
+    """
+    uneven = prior is not None and any(has_type(term.time, Brownian, Outside) for term in prior.terms)
+    if lattice.time.size > MAX_TIMES and (uneven or not is_regular(lattice.time)):
         return False
     if lattice.space.size <= MAX_DENSE_SITES:
         return True

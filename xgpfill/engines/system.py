@@ -15,6 +15,7 @@ from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.linalg.conjugate_gradients import conjugate_gradients
 from xgpfill.linalg.draws import PriorDraws
 from xgpfill.linalg.lattice import LatticeOperator
+from xgpfill.linalg.tables import Tables
 from xgpfill.linalg.vecchia import Neighbours, VecchiaFactor
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from xgpfill.engines.settings import Iterative
     from xgpfill.engines.tilelaw import TileLaw
+    from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import Observations
     from xgpfill.linalg.conjugate_gradients import Solution
 
@@ -126,6 +128,7 @@ class System:
             self.operator.tables.cells(points.time_index, points.site_index),
             observations.noise,
             None if self.features is None else self.features.double().cpu().numpy(),
+            ranking=self._ranking(coordinates),
         )
         self.preconditioner = VecchiaFactor(
             self.neighbours, settings.num_neighbours, device=law.device, dtype=law.dtype
@@ -137,6 +140,13 @@ class System:
         self.record: list[Convergence] = [] if records is None else records
         self.watch: Watch | None = None
         self._draws: tuple[Tensor, Tensor] | None = None
+
+    def _ranking(self, coordinates: FloatArray) -> Tables | None:
+        """The whole prior's covariance, where features tell a part of it: neighbours are chosen under all terms."""
+        if self.features is None:
+            return None
+        found = Tables.of(self.law.law.base.prior, self.observations.points.times, coordinates)
+        return found if found.shape == self.operator.tables.shape else None
 
     def spread(self, v: Tensor) -> Tensor:
         """K, without features, times values at the observations, on all cells: (sites, R, nt), overwritten next."""

@@ -20,6 +20,8 @@ MAX_DENSE_SITES = 10_000
 """Places on no regular meridians between which a matrix is made."""
 MAX_TIMES = 20_000
 """Times between which a matrix is made."""
+REGULAR_TIME = 1e-3
+"""Times may lie this share of a step off a regular axis; they are then taken for regular."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,14 @@ class Lattice:
             if part.shape[axis] != 1 or self.shape[axis] == 1:
                 part = take(part, indices, axis)
         return part
+
+
+def is_regular(times: FloatArray) -> bool:
+    """Whether times are evenly spaced."""
+    if times.size < 3:
+        return True
+    even = np.linspace(times[0], times[-1], times.size)
+    return bool(np.abs(times - even).max() <= REGULAR_TIME * abs(even[1] - even[0]))
 
 
 def take(array: Any, indices: NDArray[np.intp], axis: int) -> Any:

@@ -58,7 +58,7 @@ def summarise(blocks: list[Observations], lattice: Lattice, prior: Prior) -> dic
 
     def peaks(axis: str, step: float) -> tuple[float, ...]:
         kernels = (getattr(term, axis) for term in prior.terms)
-        return _peaks(blocks, axis, step) if any(has_type(k, Periodic, Spectral) for k in kernels) else ()
+        return _peaks(blocks, axis, step) if any(has_type(k, Periodic, Spectral, FromGPyTorch) for k in kernels) else ()
 
     time_step, time_extent = lattice.time_step, max(lattice.time_extent, lattice.time_step)
     steps = [s for s in lattice.space.steps if s > 0]

@@ -24,41 +24,28 @@ if TYPE_CHECKING:
     from xgpfill.kernels.prior import Prior
     from xgpfill.kernels.spec import Kernel
 
-CHUNK_PAIRS = 2**20
-"""Pairs of points whose covariance is evaluated at once."""
 LEAF = 32
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhoods:
-    """Where observations are and how covariances between them are evaluated, on one device in float64.
-
-    `features` (n, q), if any, add their products to the covariance.
-    """
+    """Where observations are and how covariances between them are evaluated, on one device in float64."""
 
     prior: Prior
     time: Tensor
     space: Tensor
-    features: Tensor | None = None
 
     @classmethod
-    def of(cls, prior: Prior, points: Points, device: str = "cpu", features: Tensor | None = None) -> Neighbourhoods:
+    def of(cls, prior: Prior, points: Points, device: str = "cpu") -> Neighbourhoods:
         """Of these points."""
         time, space = (torch.as_tensor(np.ascontiguousarray(x), device=device) for x in (points.time, points.space))
-        return cls(prior, time[:, None], space, None if features is None else features.double())
+        return cls(prior, time[:, None], space)
 
     def covariance(self, first: Tensor, second: Tensor, other: Neighbourhoods | None = None) -> Tensor:
         """Prior covariance of points by number, (..., 1) with (..., m) or any shapes that broadcast."""
         b = other or self
         time = Lags(self.time[first], b.time[second], "time")
-        K = prior_covariance(self.prior, time, Lags(self.space[first], b.space[second], self.prior.geometry))
-        if self.features is None or b.features is None:
-            return K
-        if first.ndim > 1 and first.shape[-1] == 1 and second.ndim > 1 and second.shape[-2] == 1:  # all with all
-            return K + self.features[first[..., 0]] @ b.features[second[..., 0, :]].mT
-        if first.ndim > 1 and second.ndim > 1 and first.shape[-2] == 1 and second.shape[-1] == 1:
-            return K + b.features[second[..., 0]] @ self.features[first[..., 0, :]].mT
-        return K + (self.features[first] * b.features[second]).sum(-1)
+        return prior_covariance(self.prior, time, Lags(self.space[first], b.space[second], self.prior.geometry))
 
 
 def metric_scales(prior: Prior, points: Points) -> list[tuple[float, float]]:
@@ -98,9 +85,3 @@ def most_correlated(
     strength = hood.covariance(own[:, None], index, other).abs().masked_fill_(~known, -1.0)
     best = strength.topk(min(count, strength.shape[1]), dim=1).indices
     return index.gather(1, best), known.gather(1, best)
-
-
-def chunks_of(n: int, width: int, cells: int = 1) -> list[slice]:
-    """Rows in chunks whose covariances, `cells` matrices of this width a row, stay near the caches."""
-    rows = max(1, CHUNK_PAIRS // (4 * width * width * cells))
-    return [slice(i, min(i + rows, n)) for i in range(0, n, rows)]

@@ -125,33 +125,42 @@ def walks(arrays: Arrays, shape: tuple[int, int, int]) -> Walks:
         return _packed([_sorted(strength, np.arange(nt), np.array(near), WALK)])
     count = min(WALK, max(64, MOST_LAGS // rows))
     found: list[Int32Array] = [np.empty((0, 3), np.int32)] * rows
+    in_time = [_lagged(table) for table in arrays.time]
+    common, alone = (_lagged(table) if table.size else np.zeros(nt) for table in (arrays.common, arrays.alone))
 
     def work(start: int, stop: int) -> None:
         level = 0.0  # rows follow each other: what the last one left out need not be sorted
         for row in range(start, stop):
-            terms = [(_lagged(t), s[row]) for t, s in zip(arrays.time, arrays.space, strict=True)]
+            terms = [(t, s[row]) for t, s in zip(in_time, arrays.space, strict=True)]
             if arrays.static.size:
                 terms.append((np.ones(nt), arrays.static[row]))
-            found[row], level = _walk(terms, arrays, row, count, level)
+            found[row], level = _walk(terms, common, alone, row, count, level)
 
     on_threads(work, rows, least=16)
     return _packed(found)
 
 
 def _walk(
-    terms: list[tuple[FloatArray, FloatArray]], arrays: Arrays, row: int, count: int, level: float
+    terms: list[tuple[FloatArray, FloatArray]],
+    everywhere: FloatArray,
+    here: FloatArray,
+    row: int,
+    count: int,
+    level: float,
 ) -> tuple[Int32Array, float]:
     """The walk of one row, from its terms (lags in time, table of rows and columns), and the least covariance at hand.
 
+    `everywhere` and `here` are covariances by lag in time of all sites and of the same one.
+
     Lags in space whose covariance is below three quarters of `level` are not looked at where others suffice.
     """
-    everywhere = _lagged(arrays.common) if arrays.common.size else np.zeros(terms[0][0].size)
-    here = _lagged(arrays.alone) if arrays.alone.size else np.zeros(terms[0][0].size)
     budget = 4 * count
     in_time = np.abs(sum(t * s[row, 0] for t, s in terms) + everywhere + here)
     in_space = sum(t[0] * s for t, s in terms) + everywhere[0]
     in_space[row, 0] = in_time[0]
     in_space = np.abs(in_space).ravel()
+    if not 0.0 < in_space.max() < np.inf:  # nothing is correlated, or NaN: factors will tell
+        return np.zeros((0, 3), np.int32), 0.0
     near = np.flatnonzero(in_space >= 0.75 * level)
     near = near if near.size >= budget else np.arange(in_space.size)
     near = near[np.argsort(-in_space[near])[:budget]]
@@ -167,7 +176,7 @@ def _extent(
 ) -> tuple[IntArray, IntArray]:
     """The sorted lags of time and of space that have covariances above a level, the lowest with a number in budget.
 
-    A covariance of both lags is at most that of either, so none above the level is missed.
+    A covariance of both lags is at most that of either where none is negative, so none above the level is missed.
     """
     times = times[in_time[times] > NEGLIGIBLE * in_time[times[0]]]
     places = places[in_space[places] > NEGLIGIBLE * in_space[places[0]]]
@@ -190,8 +199,11 @@ def _sorted(strength: FloatArray, times: IntArray, places: IntArray, count: int)
 
 
 def _lagged(table: FloatArray) -> FloatArray:
-    """Covariances in time by lag; from the last time backwards where they are by pair."""
-    return table[0] if table.shape[0] == 1 else table[-1, ::-1]
+    """Covariances in time by lag; the largest at each number of steps where they are by pair."""
+    if table.shape[0] == 1:
+        first: FloatArray = table[0]
+        return first
+    return np.asarray([np.abs(np.diagonal(table, k)).max() for k in range(table.shape[0])])
 
 
 def _packed(found: list[Int32Array]) -> Walks:

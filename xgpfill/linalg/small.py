@@ -31,7 +31,8 @@ class Noisy(NamedTuple):
 
     Attributes
     ----------
-    arrays : Arrays
+    arrays, ranking : Arrays
+        The covariance, and that which neighbours are chosen by.
     fine, coarse : Map
     cells : int32 array (n, 3)
         Time, row and column of each.
@@ -41,6 +42,7 @@ class Noisy(NamedTuple):
     """
 
     arrays: Arrays
+    ranking: Arrays
     fine: Map
     coarse: Map
     cells: Int32Array
@@ -60,7 +62,7 @@ def dot(a: FloatArray, b: FloatArray, size: int) -> float:
 @compiled
 def factor(noisy: Noisy, near: Int32Array, size: int, L: FloatArray) -> bool:
     """Cholesky factor of the covariance of the first `size` of `near`, noise included; false where it holds NaN."""
-    arrays, _, _, observed, noise, features = noisy
+    arrays, _, _, _, observed, noise, features = noisy
     for i in range(size):
         covariances(arrays, observed, near[i], observed, near, i + 1, L[i])
         if features.shape[1]:
@@ -101,12 +103,12 @@ def regressions(
 
     Returns how many conditional variances were floored, or -1 where one is NaN.
     """
-    arrays, fine, coarse, observed, noise, features = noisy
+    arrays, ranking, fine, coarse, observed, noise, features = noisy
     L = np.empty((count, count))
     found, strength = np.empty(2 * count + SPARE, np.int32), np.empty(2 * count + SPARE)
     z, floored = np.empty(count + 1), 0
     for own in range(start, stop):
-        size = nearest(arrays, fine, coarse, observed, observed, own, own, count, found, strength)
+        size = nearest(ranking, fine, coarse, observed, observed, own, own, count, found, strength)
         if not factor(noisy, found, size, L):
             return -1
         found[size] = own  # the last covariance is its own variance
@@ -134,11 +136,11 @@ def regressions(
 @compiled
 def search(noisy: Noisy, cells: Int32Array, start: int, stop: int, near: Int32Array, sizes: Int32Array) -> None:
     """The observations most correlated with cells (n, 3), into `near` (n, count)."""
-    arrays, fine, coarse, observed, noise, _ = noisy
+    _, ranking, fine, coarse, observed, noise, _ = noisy
     count = near.shape[1]
     found, strength = np.empty(2 * count + SPARE, np.int32), np.empty(2 * count + SPARE)
     for k in range(start, stop):
-        sizes[k] = nearest(arrays, fine, coarse, observed, cells, k, noise.size, count, found, strength)
+        sizes[k] = nearest(ranking, fine, coarse, observed, cells, k, noise.size, count, found, strength)
         for i in range(sizes[k]):
             near[k, i] = found[i]
 
@@ -196,7 +198,7 @@ def crossed(
     noisy: Noisy, cells: Int32Array, near: Int32Array, sizes: Int32Array, start: int, stop: int, cross: FloatArray
 ) -> None:
     """Covariances of the cells of each group with its neighbours, features left out, into `cross`."""
-    arrays, _, _, observed, _, _ = noisy
+    arrays, _, _, _, observed, _, _ = noisy
     share = len(cells) // len(near)
     for group in range(start, stop):
         for target in range(group * share, (group + 1) * share):
@@ -208,7 +210,7 @@ def add_features(
     noisy: Noisy, told: FloatArray, near: Int32Array, sizes: Int32Array, start: int, stop: int, cross: FloatArray
 ) -> None:
     """Add the products of the targets' features (targets, q) with those of their neighbours to `cross`."""
-    (_, _, _, _, _, features), share = noisy, len(told) // len(near)
+    (_, _, _, _, _, _, features), share = noisy, len(told) // len(near)
     for group in range(start, stop):
         for target in range(group * share, (group + 1) * share):
             for k in range(sizes[group]):

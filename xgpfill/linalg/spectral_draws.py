@@ -36,6 +36,8 @@ UNCORRELATED = 1e-4
 """Correlation that a region and its next image may have."""
 MOST_GAP = 16
 """Longest gap between a region and its next image that is tried, in lengths of the region."""
+MOST_COLUMNS = 8000
+"""Of a circle."""
 MULTIPLE = 24
 """Circles have a length that this divides, so that smooth kernels can be told from every second, third … lag."""
 AFFORDABLE = 10**8
@@ -123,14 +125,14 @@ def _circle(kernel: Kernel, meridians: Meridians) -> int | None:
     turn = math.inf if meridians.geometry == "plane" else 2 * math.pi / abs(meridians.step)
     for gap in np.unique(np.geomspace(1, MOST_GAP * meridians.size, 40).astype(int)):
         period = -(-(meridians.size + int(gap)) // MULTIPLE) * MULTIPLE
-        if period > turn:
+        if period > min(turn, MOST_COLUMNS):
             break
-        if full is not None and full <= period:
+        if full is not None and full <= min(period, MOST_COLUMNS):
             return full
         gaps = np.linspace(period - meridians.size + 1, period - 1, 8)  # from the last column to the first's image
         if float(_along(kernel, meridians, meridians.columns(gaps)).abs().max()) <= UNCORRELATED:
             return period
-    return full
+    return full if full is not None and full <= MOST_COLUMNS else None
 
 
 def _along(kernel: Kernel, meridians: Meridians, columns: FloatArray) -> Tensor:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from xgpfill.grid.lattice import is_regular
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, has_type
 from xgpfill.linalg.space import by_row, dense_space, is_even
-from xgpfill.linalg.time import by_lag, is_regular, is_stationary, time_matrix
+from xgpfill.linalg.time import by_lag, is_stationary, time_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,14 +63,11 @@ class Tables:
     shape : tuple of int
         Times, rows, columns; times, sites, 1 where a kernel of space needs regular meridians and there are none.
     meridians : Meridians or None
-    in_time : tuple of Kernel
-        The kernels of time of ``arrays.time``.
     """
 
     arrays: Arrays
     shape: tuple[int, int, int]
     meridians: Meridians | None
-    in_time: tuple[Kernel, ...]
 
     @classmethod
     def of(cls, prior: Prior, times: FloatArray, coordinates: FloatArray) -> Tables:
@@ -96,7 +94,8 @@ class Tables:
             return np.asarray((by_lag(kernel, times)[None] if lagged else time_matrix(kernel, times)).numpy())
 
         common, alone, static = np.zeros((0, 0)), np.zeros((0, 0)), np.zeros((0, 0, 0))
-        mixed: list[tuple[Kernel, FloatArray]] = []
+        in_time: list[FloatArray] = []
+        in_space: list[FloatArray] = []
         for kernel, group in groups.items():
             table: FloatArray | None = None
             for variance, space in group:
@@ -109,17 +108,18 @@ class Tables:
             if table is not None and isinstance(kernel, Constant):
                 static = table
             elif table is not None:
-                mixed.append((kernel, table))
-        lags = mixed[0][1].shape[-1] if mixed else 1
+                in_time.append(along_time(kernel))
+                in_space.append(table)
+            del table
         arrays = Arrays(
-            time=_stacked([along_time(kernel) for kernel, _ in mixed], (1 if lagged else times.size, times.size)),
-            space=_stacked([table for _, table in mixed], (rows, rows, lags) if mixed else (0, 0, 0)),
+            time=_stacked(in_time, (1 if lagged else times.size, times.size)),
+            space=_stacked(in_space, (0, 0, 0)),
             static=static,
             common=common,
             alone=alone,
             turn=nx if meridians is not None and meridians.is_global else 0,
         )
-        return cls(arrays, (times.size, rows, columns), meridians, tuple(kernel for kernel, _ in mixed))
+        return cls(arrays, (times.size, rows, columns), meridians)
 
     def cells(self, time_index: IntArray, site_index: IntArray) -> Int32Array:
         """Times, rows and columns (n, 3) of cells whose site counts along x first."""
@@ -142,10 +142,15 @@ def _added(total: FloatArray, part: FloatArray) -> FloatArray:
 
 
 def _stacked(parts: list[FloatArray], shape: tuple[int, ...]) -> FloatArray:
-    """One array of all, without a copy of a single one."""
+    """One array of all, which are given up one by one; a single one is not copied."""
     if not parts:
         return np.zeros((0, *shape))
-    return parts[0][None] if len(parts) == 1 else np.stack(parts)
+    if len(parts) == 1:
+        return parts[0][None]
+    found = np.empty((len(parts), *parts[0].shape))
+    for k in reversed(range(len(parts))):
+        found[k] = parts.pop()
+    return found
 
 
 def _add_space(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from xgpfill.errors import MethodError
@@ -19,18 +18,8 @@ if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.kernels.spec import Kernel
 
-REGULAR_TIME = 1e-3
-"""Times may lie this share of a step off a regular axis; they are then taken for regular."""
 STATIONARY = 1e-6
 """Share of the largest covariance by which a user's kernel of time may miss a function of the lag alone."""
-
-
-def is_regular(times: FloatArray) -> bool:
-    """Whether times are evenly spaced."""
-    if times.size < 3:
-        return True
-    even = np.linspace(times[0], times[-1], times.size)
-    return bool(np.abs(times - even).max() <= REGULAR_TIME * abs(even[1] - even[0]))
 
 
 def is_stationary(kernel: Kernel, times: FloatArray) -> bool:
@@ -62,8 +51,9 @@ def time_matrix(kernel: Kernel, times: FloatArray) -> Tensor:
     """
     if times.size > MAX_TIMES:
         raise MethodError(
-            f"The iterative engine takes {times.size} time steps at once only when they are regular and no random walk "
-            f"is among the terms. Type smaller tiles, e.g. `tile={{'time': 2000}}`."
+            f"The iterative engine takes {times.size} time steps at once only when they are regular and every kernel "
+            f"of time depends on the lag alone, which a random walk does not. Type smaller tiles, e.g. "
+            f"`tile={{'time': 2000}}`."
         )
     x = torch.as_tensor(times)[:, None]
     return correlation(kernel, Lags.matrix(x, x, "time")).contiguous()

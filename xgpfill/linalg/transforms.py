@@ -70,7 +70,7 @@ class LongitudeTransform:
     """
 
     def __init__(self, size: int, period: int, device: str, dtype: torch.dtype) -> None:
-        self.size, self.period = size, period
+        self.size, self.period, self.device = size, period, device
         self.num_frequencies = period // 2 + 1
         self._buffers = Buffers(device, dtype)
         self._waves = _waves(size, period, device, dtype) if period <= MATRIX_PERIOD else None
@@ -86,8 +86,7 @@ class LongitudeTransform:
 
     def to(self, dtype: torch.dtype) -> LongitudeTransform:
         """The same in another precision."""
-        device = "cpu" if self._waves is None else self._waves[0].device.type
-        return LongitudeTransform(self.size, self.period, device, dtype)
+        return LongitudeTransform(self.size, self.period, self.device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Cosine and sine part of every frequency; the answer is overwritten by the next call."""

@@ -38,6 +38,8 @@ class Neighbours:
     noise : array (n,)
     features : array (n, q), optional
         Whose products are part of the covariance.
+    ranking : Tables, optional
+        Of the covariance that neighbours are chosen by, where features tell a part of it.
     seed : int
         Of the order.
 
@@ -50,15 +52,23 @@ class Neighbours:
     """
 
     def __init__(
-        self, tables: Tables, cells: Int32Array, noise: FloatArray, features: FloatArray | None = None, *, seed: int = 0
+        self,
+        tables: Tables,
+        cells: Int32Array,
+        noise: FloatArray,
+        features: FloatArray | None = None,
+        *,
+        ranking: Tables | None = None,
+        seed: int = 0,
     ) -> None:
         n = len(cells)
         self.tables = tables
         self.order: IntArray = np.random.default_rng(seed).permutation(n)
         ordered = np.ascontiguousarray(cells[self.order])
         told = np.zeros((n, 0)) if features is None else np.ascontiguousarray(features[self.order], dtype=float)
-        maps = fine_map(tables, ordered), coarse_map(tables, ordered)
-        noisy = Noisy(tables.arrays, *maps, ordered, np.ascontiguousarray(noise[self.order]), told)
+        by = tables if ranking is None else ranking
+        maps = fine_map(by, ordered), coarse_map(by, ordered)
+        noisy = Noisy(tables.arrays, by.arrays, *maps, ordered, np.ascontiguousarray(noise[self.order]), told)
         self.noisy: Noisy = plain(noisy)
 
 
