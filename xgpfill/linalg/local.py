@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xgpfill.linalg.compiled import on_threads
-from xgpfill.linalg.small import add_features, conditionals, crossed, refuse_nan, search
+from xgpfill.linalg.loops import add_features, conditionals, crossed, refuse_nan, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xgpfill.linalg.compiled import compiled, on_threads
+from xgpfill.linalg.compiled import on_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,10 +27,6 @@ WALK = 1024
 """Lags in a walk, each of which is up to four cells."""
 BLOCK = 4
 """Rows and columns of a block of cells."""
-TRIED = 2048
-"""Observations that are tried one by one when both walks end early."""
-SPARE = 8
-"""Places of a list beyond those wanted, for what the last step of a walk may add."""
 NEGLIGIBLE = 1e-6
 """Share of the variance below which a covariance is not walked to."""
 MOST_LAGS = 2**24
@@ -211,151 +207,3 @@ def _packed(found: list[Int32Array]) -> Walks:
     for row, walk in enumerate(found):
         lags[row, : len(walk)] = walk
     return Walks(lags, np.array([len(walk) for walk in found], np.int32))
-
-
-@compiled
-def covariances(
-    arrays: Arrays, cells: Int32Array, own: int, others: Int32Array, near: Int32Array, size: int, found: FloatArray
-) -> None:
-    """Of cell `own` of (n, 3) with those of `others` that the first `size` of `near` number, into `found`."""
-    time, space, static, common, alone, turn = arrays  # as locals: to read them from the tuple takes longer
-    by_lag = time.shape[1] == 1
-    when, row, column = cells[own, 0], cells[own, 1], cells[own, 2]
-    for k in range(size):
-        who = near[k]
-        lag = abs(column - others[who, 2])
-        if turn and 2 * lag > turn:
-            lag = turn - lag
-        other = others[who, 1]
-        first, second = when, others[who, 0]
-        if by_lag:
-            first, second = 0, abs(first - second)
-        total = 0.0
-        for j in range(time.shape[0]):
-            total += time[j, first, second] * space[j, row, other, lag]
-        if static.size:
-            total += static[row, other, lag]
-        if common.size:
-            total += common[first, second]
-        if alone.size and row == other and lag == 0:
-            total += alone[first, second]
-        found[k] = total
-
-
-@compiled
-def nearest(
-    arrays: Arrays,
-    fine: Map,
-    coarse: Map,
-    observed: Int32Array,
-    cells: Int32Array,
-    own: int,
-    before: int,
-    count: int,
-    found: Int32Array,
-    strength: FloatArray,
-) -> int:
-    """Fill `found` with up to `count` observations before number `before` that are most correlated with cell `own`.
-
-    `found` and `strength` are longer than `count`: what does not fit by rank is left over behind it.
-    """
-    time, _, _, _, _, turn = arrays
-    block = coarse[3]
-    exact = time.shape[1] == 1  # times by lag: a walk by cells is in the right order
-    most = found.size - SPARE
-    wanted = count if exact else most
-    met = _collect(fine, turn, cells, own, before, wanted, found)
-    if met >= wanted and exact:
-        return count
-    if met < wanted and block:
-        met = _collect(coarse, turn // block, cells, own, before, most, found)
-    if met < min(count, before):
-        met = _try_one_by_one(arrays, observed, cells, own, min(before, TRIED), found, strength, met)
-    else:
-        covariances(arrays, cells, own, observed, found, met, strength)
-    return _strongest(found, strength, met, count)
-
-
-@compiled
-def _collect(places: Map, turn: int, cells: Int32Array, own: int, before: int, wanted: int, found: Int32Array) -> int:
-    """Walk from cell `own` until `wanted` observations are met; how many were."""
-    (lags, length), first, following, block = places
-    nt, rows, columns = first.shape
-    when, row, column = cells[own, 0], cells[own, 1] // block, cells[own, 2] // block
-    list_of = row if length.size > 1 else 0
-    met = 0
-    for k in range(length[list_of]):
-        y = row + lags[list_of, k, 1]
-        if y < 0 or y >= rows:
-            continue
-        dt, dx = lags[list_of, k, 0], lags[list_of, k, 2]
-        for later in range(2 if dt else 1):
-            t = when - dt if later else when + dt
-            if t < 0 or t >= nt:
-                continue
-            for east in range(2 if dx and 2 * dx != turn else 1):
-                x = column - dx if east else column + dx
-                if turn:
-                    x %= turn
-                elif x < 0 or x >= columns:
-                    continue
-                who = first[t, y, x]
-                while who < before and met < found.size:
-                    found[met] = who
-                    met += 1
-                    who = following[who]
-        if met >= wanted:
-            break
-    return met
-
-
-@compiled
-def _try_one_by_one(
-    arrays: Arrays,
-    observed: Int32Array,
-    cells: Int32Array,
-    own: int,
-    stop: int,
-    found: Int32Array,
-    strength: FloatArray,
-    met: int,
-) -> int:
-    """Add those of the first `stop` observations that are more correlated than the least of a full list."""
-    numbers, values = np.arange(stop).astype(np.int32), np.empty(stop)
-    covariances(arrays, cells, own, observed, numbers, stop, values)
-    covariances(arrays, cells, own, observed, found, met, strength)
-    for k in range(met):
-        if found[k] < stop:
-            values[found[k]] = 0.0  # known already
-    least = -1
-    for who in range(stop):
-        value = abs(values[who])
-        if value == 0.0:
-            continue
-        if met < found.size:
-            found[met], strength[met] = who, value
-            met += 1
-            continue
-        if least < 0:
-            least = 0
-            for k in range(met):
-                if abs(strength[k]) < abs(strength[least]):
-                    least = k
-        if value > abs(strength[least]):
-            found[least], strength[least] = who, value
-            least = -1
-    return met
-
-
-@compiled
-def _strongest(found: Int32Array, strength: FloatArray, met: int, count: int) -> int:
-    """Move the `count` strongest to the front."""
-    kept = min(met, count)
-    for i in range(kept):
-        best = i
-        for k in range(i + 1, met):
-            if abs(strength[k]) > abs(strength[best]):
-                best = k
-        found[i], found[best] = found[best], found[i]
-        strength[i], strength[best] = strength[best], strength[i]
-    return kept

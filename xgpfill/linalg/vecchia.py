@@ -16,8 +16,8 @@ import torch
 from scipy.sparse import csr_array
 
 from xgpfill.linalg.compiled import on_threads, plain
+from xgpfill.linalg.loops import Noisy, refuse_nan, regressions
 from xgpfill.linalg.neighbours import coarse_map, fine_map
-from xgpfill.linalg.small import Noisy, refuse_nan, regressions
 
 if TYPE_CHECKING:
     from torch import Tensor
