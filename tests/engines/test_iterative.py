@@ -357,3 +357,20 @@ def test_how_solves_went_is_told(ds):
     assert int(told["steps"]) > 0
     assert 0 < float(told["residual"]) <= 1.0
     assert int(told["columns"]) == 2  # the data and the constant mean
+
+
+def test_sites_that_follow_each_other_in_a_list_share_no_neighbours_unless_they_are_near(monkeypatch):
+    """Stations in no order: sharing those of the middle one would leave others without their own observations."""
+    monkeypatch.setattr("xgpfill.linalg.local.FEW_CELLS", 1)
+    rng = np.random.default_rng(0)
+    prior = product(spec.Matern(1.5, 5.0), spec.Matern(1.5, 400.0), "sphere")
+    sites = ref.chord(rng.uniform(20, 60, 30), rng.uniform(0, 60, 30)).reshape(30, 1, 3)
+    sites[16, 0] = sites[15, 0] + 1.0  # the two in the middle are neighbours
+    cells = Points.grid(np.arange(20.0), sites.reshape(-1, 3), (30, 1))
+    index = np.sort(rng.choice(len(cells), 400, replace=False))
+    points = Points(cells.times, cells.sites, cells.time_index[index], cells.site_index[index], frame=(30, 1))
+    observations = Observations(points, rng.standard_normal(400), np.full(400, 0.05))
+    expected = ExactEngine().condition(Covariance(prior), observations).moments(cells).variance
+    answer = IterativeEngine().condition(Covariance(prior), observations).moments(cells).variance
+    ratio = np.sqrt(answer / expected)
+    assert np.quantile(np.abs(ratio - 1), 0.9) < 0.1

@@ -51,6 +51,8 @@ NOISE_LEFT = 0.2
 FLOOR = 0.02
 """Share of the local variance below which no correction goes."""
 FLOORED_SHARE = 1e-3
+PAIRS = 64
+"""Pairs of neighbours along an axis that say whether cells may share a patch, at most."""
 COLUMNS = 32
 """Right-hand sides solved at once for a joint covariance."""
 
@@ -281,20 +283,23 @@ class IterativePosterior:
         shape = (targets.times.size, *targets.frame)
         middle = np.array([n // 2 for n in shape])
         alike = []
-        for axis in range(3):
-            next_one = middle + np.eye(3, dtype=np.intp)[axis]
-            inside = next_one[axis] < shape[axis]
-            pair = np.array([np.ravel_multi_index(tuple(p), shape) for p in (middle, next_one)]) if inside else None
-            alike.append(0.0 if pair is None else self._least_correlation(targets.take_in_order(pair)))
+        for axis, n in enumerate(shape):
+            cells = np.repeat(middle[None], min(n, PAIRS + 1) - 1, axis=0)  # all along the axis: sites may be a list
+            cells[:, axis] = np.linspace(0, n - 2, len(cells)).astype(np.intp)
+            pairs = [
+                np.ravel_multi_index(tuple((cells + step * np.eye(3, dtype=np.intp)[axis]).T), shape) for step in (0, 1)
+            ]
+            alike.append(self._least_correlation(*map(targets.take_in_order, pairs)) if len(cells) else 0.0)
         return patches_of(shape, (alike[0], alike[1], alike[2]))
 
-    def _least_correlation(self, pair: Points) -> float:
-        """Of two points, in the term that tells them apart most."""
-        found = []
+    def _least_correlation(self, first: Points, second: Points) -> float:
+        """Of some pairs, in the term that tells them apart most."""
+        found = [1.0]
         for term in self._law.prior.terms:
-            K = Covariance(self._law.prior.restricted((term.name,))).matrix(pair, pair)
-            found.append(float(K[0, 1] / (K[0, 0] * K[1, 1]).sqrt()))
-        return min(found, default=1.0)
+            covariance = Covariance(self._law.prior.restricted((term.name,)))
+            K, own, its = covariance.matrix(first, second), covariance.diagonal(first), covariance.diagonal(second)
+            found.append(float((K.diagonal() / (own * its).sqrt()).min()))
+        return min(found)
 
     # Fields of weights
 
