@@ -70,7 +70,8 @@ class Iterative:
     num_samples : int
         Draws that correct the local variances; more make the variance less noisy.
     num_neighbours : int
-        Observations that each one is conditioned on in the preconditioner.
+        Observations that each one is conditioned on in the preconditioner, and each cell in its local variance (32 at
+        least).
     max_steps : int
         Steps after which the solve stops, with a warning when the tolerance was missed.
     """
