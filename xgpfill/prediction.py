@@ -340,7 +340,7 @@ def _everything(shape: tuple[int, int, int]) -> Window:
 
 def prior_fields(draws: PriorDraws, n: int, member: int, window: Window) -> FloatArray:
     """`n` draws of the prior field, (n, time, y, x), standardised."""
-    return np.stack([draws.field(i, member, window) for i in range(n)])
+    return np.stack(list(draws.fields(range(n), member, window)))
 
 
 def noise_fields(draws: PriorDraws, n: int, member: int, window: Window) -> FloatArray:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from xgpfill.grid.points import Observations, Points
+from xgpfill.linalg.neighbours import Neighbours
 from xgpfill.linalg.tables import Tables
-from xgpfill.linalg.vecchia import Neighbours
 
 from tests import reference as ref
 

@@ -15,8 +15,9 @@ from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.linalg.conjugate_gradients import conjugate_gradients
 from xgpfill.linalg.draws import PriorDraws
 from xgpfill.linalg.lattice import LatticeOperator
+from xgpfill.linalg.neighbours import Neighbours
 from xgpfill.linalg.tables import Tables
-from xgpfill.linalg.vecchia import Neighbours, VecchiaFactor
+from xgpfill.linalg.vecchia import VecchiaFactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

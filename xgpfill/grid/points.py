@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray
 
 IntArray = NDArray[np.intp]
+Int32Array = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.points import IntArray
-    from xgpfill.linalg.neighbours import Int32Array
-    from xgpfill.linalg.vecchia import Neighbours
+    from xgpfill.grid.points import Int32Array, IntArray
+    from xgpfill.linalg.neighbours import Neighbours
 
 PATCH = 8
 """Cells that may share neighbours, at most."""
@@ -103,7 +102,7 @@ def local_conditionals(
         group = groups[begin : begin + step]
         index, k = group.ravel(), len(group)
         near, sizes = np.zeros((k, count), np.int32), np.empty(k, np.int32)
-        cells = np.ascontiguousarray(goals.cells[index])
+        cells, prior = np.ascontiguousarray(goals.cells[index]), goals.prior[index]
         middle = np.ascontiguousarray(goals.cells[group[:, share // 2]])
         on_threads(lambda a, b: search(noisy, middle, a, b, near, sizes), k)  # noqa: B023
         cross = np.empty((index.size, count))
@@ -118,7 +117,7 @@ def local_conditionals(
         finite: list[bool] = []
         on_threads(
             lambda a, b: finite.append(  # noqa: B023
-                conditionals(noisy, ordered, near, sizes, cross, goals.prior[index], a, b, means, variances)  # noqa: B023
+                conditionals(noisy, ordered, near, sizes, cross, prior, a, b, means, variances)  # noqa: B023
             ),
             k,
         )

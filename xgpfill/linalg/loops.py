@@ -16,7 +16,8 @@ from xgpfill.linalg.compiled import compiled
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray
-    from xgpfill.linalg.neighbours import Int32Array, Map
+    from xgpfill.grid.points import Int32Array
+    from xgpfill.linalg.neighbours import Map
     from xgpfill.linalg.tables import Arrays
 
 TRIED = 2048
@@ -223,14 +224,19 @@ def dot(a: FloatArray, b: FloatArray, size: int) -> float:
 
 
 @compiled
+def add_products(told: FloatArray, features: FloatArray, near: Int32Array, size: int, found: FloatArray) -> None:
+    """Add the products of one's features (q,) with those of the first `size` of `near` to `found`."""
+    for k in range(size if told.size else 0):
+        found[k] += dot(told, features[near[k]], told.size)
+
+
+@compiled
 def factor(noisy: Noisy, near: Int32Array, size: int, L: FloatArray) -> bool:
     """Cholesky factor of the covariance of the first `size` of `near`, noise included; false where it holds NaN."""
     arrays, _, _, _, observed, noise, features = noisy
     for i in range(size):
         covariances(arrays, observed, near[i], observed, near, i + 1, L[i])
-        if features.shape[1]:
-            for j in range(i + 1):
-                L[i, j] += dot(features[near[i]], features[near[j]], features.shape[1])
+        add_products(features[near[i]], features, near, i + 1, L[i])
         L[i, i] += noise[near[i]]
         diagonal = L[i, i]
         for j in range(i):
@@ -276,9 +282,7 @@ def regressions(
             return -1
         found[size] = own  # the last covariance is its own variance
         covariances(arrays, observed, own, observed, found, size + 1, z)
-        if features.shape[1]:
-            for k in range(size + 1):
-                z[k] += dot(features[own], features[found[k]], features.shape[1])
+        add_products(features[own], features, found, size + 1, z)
         prior = z[size]
         solve_lower(L, size, z)
         variance, least = prior + noise[own] - dot(z, z, size), max(noise[own], FLOOR * prior)
@@ -376,8 +380,7 @@ def add_features(
     (_, _, _, _, _, _, features), share = noisy, len(told) // len(near)
     for group in range(start, stop):
         for target in range(group * share, (group + 1) * share):
-            for k in range(sizes[group]):
-                cross[target, k] += dot(told[target], features[near[group, k]], told.shape[1])
+            add_products(told[target], features, near[group], sizes[group], cross[target])
 
 
 def refuse_nan(*, finite: bool) -> None:

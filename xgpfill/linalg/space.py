@@ -61,12 +61,9 @@ def spectrum(table: Tensor, period: int, *, count: int | None = None) -> Tensor:
     highest frequencies are left out where those on the diagonal hold a negligible part of the largest.
     """
     ny, _, lags = table.shape
-    cosines = _cosines(period)
-    if lags < len(cosines):
-        cosines = torch.cat([cosines[:, : lags - 1], cosines[:, lags - 1 :].sum(1, keepdim=True)], 1)
+    cosines = _cosines(period, lags)
     if count is None:
-        level = (cosines @ table.diagonal(dim1=0, dim2=1)).abs().amax(1)
-        count = int(torch.nonzero(level > NEGLIGIBLE * level.max())[-1]) + 1
+        count = leading(_largest(cosines, table.diagonal(dim1=0, dim2=1)), NEGLIGIBLE)
     cosines = cosines[:count].T.contiguous()
     blocks = torch.empty(count, ny, ny, dtype=torch.float64)
     for y in range(ny):  # symmetric in the rows
@@ -78,7 +75,16 @@ def spectrum(table: Tensor, period: int, *, count: int | None = None) -> Tensor:
 def levels(along: list[Tensor], period: int) -> Tensor:
     """Largest block element on the diagonal, (frequencies,), from covariances (lags, ny) along rows, summed."""
     total = torch.stack(along).sum(0)
-    return (_cosines(period) @ total).abs().amax(1)
+    return _largest(_cosines(period, len(total)), total)
+
+
+def leading(level: Tensor, negligible: float) -> int:
+    """How many leading frequencies it takes to have all whose level is more than a share of the largest."""
+    return int(torch.nonzero(level > negligible * level.max())[-1]) + 1
+
+
+def _largest(cosines: Tensor, along: Tensor) -> Tensor:
+    return (cosines @ along).abs().amax(1)
 
 
 def lags_around(meridians: Meridians, period: int, shift: int = 0) -> FloatArray:
@@ -100,15 +106,21 @@ def images(kernel: Kernel, meridians: Meridians, period: int) -> list[FloatArray
     return found
 
 
-def _cosines(period: int) -> Tensor:
-    """The real transform of even data as a matrix: every lag but zero and half the period occurs twice."""
+def _cosines(period: int, lags: int) -> Tensor:
+    """The real transform of even data as a matrix (frequencies, lags), the last lag standing for those beyond it.
+
+    Every lag but zero and half the period occurs twice.
+    """
     k = torch.arange(period // 2 + 1)
     angle = 2 * math.pi * ((k[:, None] * k) % period).double() / period
     twice = torch.full((k.numel(),), 2.0, dtype=torch.float64)
     twice[0] = 1.0
     if period % 2 == 0:
         twice[-1] = 1.0
-    return angle.cos() * twice
+    cosines = angle.cos() * twice
+    if lags == k.numel():
+        return cosines
+    return torch.cat([cosines[:, : lags - 1], cosines[:, lags - 1 :].sum(1, keepdim=True)], 1)
 
 
 def dense_space(kernel: Kernel, coordinates: FloatArray, geometry: str) -> Tensor:

@@ -1,8 +1,8 @@
 """Draws of a space kernel on regular meridians, by a factor of each longitude frequency's block.
 
-A region is drawn as part of a longer circle: the full one of the globe where a whole number of steps makes it and it
-is not much longer, which is exact; else one so long that its images are as good as uncorrelated. Adding the covariance
-with the next images keeps the sum positive definite, so nothing has to be clipped.
+A region is drawn as part of a longer circle: one so long that its images are as good as uncorrelated, or the full one
+of the globe, which is exact, where a whole number of steps makes it and it is shorter. Adding the covariance with the
+next images keeps the sum positive definite, so nothing has to be clipped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 from xgpfill.kernels.evaluate import Lags, correlation
 from xgpfill.linalg.compiled import on_threads
-from xgpfill.linalg.space import by_row, images, lags_around, levels, spectrum
+from xgpfill.linalg.space import by_row, images, lags_around, leading, levels, spectrum
 from xgpfill.linalg.transforms import LongitudeTransform
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _frequencies(kernel: Kernel, meridians: Meridians, period: int, columns: lis
     frequencies leave what is added to the highest ones negligible as well.
     """
     level = levels([_along(kernel, meridians, column) for column in columns], period)
-    count = int(torch.nonzero(level > NEGLIGIBLE * level.max())[-1]) + 1
+    count = leading(level, NEGLIGIBLE)
     strides = [s for s in range(1, period) if period % s == 0 and period // s >= 3 * count]
     return count, max(strides, default=1)
 

@@ -19,14 +19,10 @@ from xgpfill.linalg.space import by_row, dense_space, is_even
 from xgpfill.linalg.time import by_lag, is_stationary, time_matrix
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.meridians import Meridians
-    from xgpfill.grid.points import IntArray
+    from xgpfill.grid.points import Int32Array, IntArray
     from xgpfill.kernels.prior import Prior
-
-    Int32Array = NDArray[np.int32]
 
 
 class Arrays(NamedTuple):

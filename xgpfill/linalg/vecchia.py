@@ -15,61 +15,13 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from xgpfill.linalg.compiled import on_threads, plain
-from xgpfill.linalg.loops import Noisy, refuse_nan, regressions
-from xgpfill.linalg.neighbours import coarse_map, fine_map
+from xgpfill.linalg.compiled import on_threads
+from xgpfill.linalg.loops import refuse_nan, regressions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.points import IntArray
-    from xgpfill.linalg.neighbours import Int32Array
-    from xgpfill.linalg.tables import Tables
-
-
-class Neighbours:
-    """Observations on a lattice in a random order, and how their neighbours are found.
-
-    Parameters
-    ----------
-    tables : Tables
-    cells : int32 array (n, 3)
-    noise : array (n,)
-    features : array (n, q), optional
-        Whose products are part of the covariance.
-    ranking : Tables, optional
-        Of the covariance that neighbours are chosen by, where features tell a part of it.
-    seed : int
-        Of the order.
-
-    Attributes
-    ----------
-    order : int array (n,)
-        Which observation each place of the order holds.
-    noisy : Noisy
-        The observations in that order.
-    """
-
-    def __init__(
-        self,
-        tables: Tables,
-        cells: Int32Array,
-        noise: FloatArray,
-        features: FloatArray | None = None,
-        *,
-        ranking: Tables | None = None,
-        seed: int = 0,
-    ) -> None:
-        n = len(cells)
-        self.tables = tables
-        self.order: IntArray = np.random.default_rng(seed).permutation(n)
-        ordered = np.ascontiguousarray(cells[self.order])
-        told = np.zeros((n, 0)) if features is None else np.ascontiguousarray(features[self.order], dtype=float)
-        by = tables if ranking is None else ranking
-        maps = fine_map(by, ordered), coarse_map(by, ordered)
-        noisy = Noisy(tables.arrays, by.arrays, *maps, ordered, np.ascontiguousarray(noise[self.order]), told)
-        self.noisy: Noisy = plain(noisy)
+    from xgpfill.linalg.neighbours import Neighbours
 
 
 class VecchiaFactor:
