@@ -76,7 +76,7 @@ class Iterative:
         Steps after which the solve stops, with a warning when the tolerance was missed.
     """
 
-    tolerance: float = 1e-3
+    tolerance: float = 5e-3
     num_samples: int = 8
     num_neighbours: int = 36
     max_steps: int = 500

@@ -12,11 +12,12 @@ import torch
 
 from xgpfill.errors import XgpfillWarning
 from xgpfill.grid.lattice import Lattice, Space
-from xgpfill.linalg.conjugate_gradients import conjugate_gradients
+from xgpfill.linalg.conjugate_gradients import ROWS, conjugate_gradients
 from xgpfill.linalg.draws import PriorDraws
 from xgpfill.linalg.lattice import LatticeOperator
 from xgpfill.linalg.neighbours import Neighbours
 from xgpfill.linalg.tables import Tables
+from xgpfill.linalg.threads import in_parts, own_threads
 from xgpfill.linalg.vecchia import VecchiaFactor
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     Watch = Callable[[int, float], None]
 
-DRAW_TOLERANCE = 1e-2
+DRAW_TOLERANCE = 0.03
 """Of the solves for draws: looser ones would make the variance too small."""
 
 
@@ -89,7 +90,13 @@ class Products:
 
     def __call__(self, v: Tensor) -> Tensor:
         """A times (n, R)."""
-        found = self.spread(v)[self.site, :, self.time] + self.noise * v
+        field, found = self.spread(v), torch.empty_like(v)
+
+        def part(start: int, stop: int) -> None:
+            at = slice(start, stop)
+            torch.addcmul(field[self.site[at], :, self.time[at]], self.noise[at], v[at], out=found[at])
+
+        in_parts(part, len(v), self._rows)
         return found if self.features is None else found.addmm_(self.features, self.features.T @ v)
 
     def spread(self, v: Tensor) -> Tensor:
@@ -98,13 +105,23 @@ class Products:
         if self.repeats:  # several measurements of one cell add up
             field.permute(0, 2, 1).index_put_((self.site, self.time), v, accumulate=True)
         else:
-            field[self.site, :, self.time] = v
+
+            def part(start: int, stop: int) -> None:
+                field[self.site[start:stop], :, self.time[start:stop]] = v[start:stop]
+
+            in_parts(part, len(v), self._rows)
         return self.operator(field)
+
+    @property
+    def _rows(self) -> int:
+        """Observations that one thread takes at once; all of them on other devices."""
+        return ROWS if self.noise.device.type == "cpu" else max(1, len(self.noise))
 
 
 class System:
     """A = K + noise on the observed cells of a lattice: products, a preconditioner, solves."""
 
+    @own_threads()
     def __init__(
         self,
         settings: Iterative,
@@ -134,6 +151,8 @@ class System:
         self.preconditioner = VecchiaFactor(
             self.neighbours, settings.num_neighbours, device=law.device, dtype=law.dtype
         )
+        # Residuals are small or large beside what is not known of an observation from all others.
+        self.scale = torch.as_tensor(self.preconditioner.precision, device=law.device).to(law.dtype).rsqrt()
         self._fast = None
         if law.dtype == torch.float64:
             self._fast = self._products.to(torch.float32), self.preconditioner.to(torch.float32)
@@ -168,6 +187,7 @@ class System:
             self.preconditioner,
             tolerance,
             max_steps=self.settings.max_steps,
+            scale=self.scale,
             fast=self._fast,
             callback=self.watch,
         )
@@ -203,6 +223,7 @@ class System:
         solved = self.solve(right, right.new_full((own,), self.settings.tolerance)) if own else right
         return solved, *self._draws
 
+    @own_threads()
     def draw_data(self, count: int) -> Tensor:
         """Draws of zero-mean data from the prior and the noise, (n, count)."""
         points, law = self.observations.points, self.law

@@ -10,21 +10,20 @@ from __future__ import annotations
 import math
 import warnings
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.kernels.evaluate import Lags, prior_covariance
 from xgpfill.kernels.prior import outside_kernels
 from xgpfill.learning.starts import FIRST_NOISE, AxisSummary, bounds_of
+from xgpfill.linalg.threads import own_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from torch import Tensor
 
@@ -129,7 +128,7 @@ def learn(
     state = {"evaluations": 0}
     found, first = None, packing.start
     efforts = {"coarse": (few or blocks, COARSE), "fine": (blocks, FINE)}
-    with single_threaded() as threads, ThreadPoolExecutor(threads) as pool:
+    with own_threads() as threads, ThreadPoolExecutor(threads) as pool:
         for part, effort in [efforts[r] for r in rounds if few or r == rounds[-1]]:
             problem = _Problem(packing, [Block(b, prior) for b in part], pool)
             found = _minimised(problem, first, effort, max_evaluations, state, callback)
@@ -209,22 +208,6 @@ def _minimised(
     options = {"maxfun": evaluations, "maxiter": evaluations, "ftol": effort.change, "maxcor": 20}
     bounds = problem.packing.bounds
     return minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-
-
-@contextmanager
-def single_threaded() -> Iterator[int]:
-    """Let each operation run on one thread for a while; says how many threads there are to share.
-
-    Operations on blocks are so small that threads within them would mostly wait for each other; those of the linear
-    algebra in the optimiser would do so on the processor that the next block needs.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            yield threads
-    finally:
-        torch.set_num_threads(threads)
 
 
 class Block:

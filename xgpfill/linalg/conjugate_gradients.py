@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from xgpfill.linalg.threads import in_parts, own_threads
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,6 +26,8 @@ PROGRESS = 0.25
 """What is left of a residual after a round in low precision, at most; else rounding stops it."""
 PATIENCE = 60
 """Steps without a smaller residual after which a round ends: rounding stops it, and another start may help."""
+ROWS = 2**14
+"""Rows that one thread takes at once, on the processor."""
 DEPENDENT = {torch.float64: 1e-11, torch.float32: 1e-5}
 """Share of the largest eigenvalue of the directions' products below which one counts as dependent on the others."""
 
@@ -38,17 +42,21 @@ class Solution:
     steps : int
         Products with the operator, those that check the residual left out.
     residual : Tensor (R,)
-        True residuals ‖b − Ax‖ / ‖b‖, computed from the answer.
+        True residuals in their measure, computed from the answer.
     converged : bool
         Whether every one is within its tolerance.
+    remainder : Tensor (n, R)
+        What is left, b − Ax.
     """
 
     values: Tensor
     steps: int
     residual: Tensor
     converged: bool
+    remainder: Tensor
 
 
+@own_threads()
 def conjugate_gradients(
     product: Product,
     right: Tensor,
@@ -56,6 +64,7 @@ def conjugate_gradients(
     tolerance: Tensor,
     *,
     max_steps: int,
+    scale: Tensor | None = None,
     fast: tuple[Product, Product] | None = None,
     callback: Callable[[int, float], None] | None = None,
 ) -> Solution:
@@ -74,8 +83,10 @@ def conjugate_gradients(
     preconditioner : callable
         A symmetric positive definite approximation of A⁻¹ times (n, k).
     tolerance : Tensor (R,)
-        Of ‖b − Ax‖ / ‖b‖.
+        Of the residual: the root mean square of b − Ax over `scale`, or ‖b − Ax‖ / ‖b‖ where there is none.
     max_steps : int
+    scale : Tensor (n,), optional
+        What is small for each row.
     fast : pair of callables, optional
         Product and preconditioner for float32.
     callback : callable, optional
@@ -85,28 +96,33 @@ def conjugate_gradients(
     -------
     Solution
     """
-    size = right.norm(dim=0).clamp_min(torch.finfo(right.dtype).tiny)
+    tiny = torch.finfo(right.dtype).tiny
+    weight = None if scale is None else 1.0 / scale
+    size = right.norm(dim=0).clamp_min(tiny) if scale is None else right.new_full(right.shape[1:], len(right) ** 0.5)
     x = torch.zeros_like(right)
     remainder, steps = right, 0
-    residual = remainder.norm(dim=0) / size
+    residual = _norms(remainder, weight) / size
     for _ in range(MAX_RESTARTS):
-        active = torch.nonzero(residual > tolerance)[:, 0]
+        active = torch.nonzero(~(residual <= tolerance))[:, 0]
         if not active.numel() or steps >= max_steps:
             break
-        scale = residual[active] * size[active]
-        start = remainder[:, active] / scale
-        goal = tolerance[active] / residual[active]
+        length = remainder[:, active].norm(dim=0).clamp_min(tiny)
+        start = remainder[:, active] / length
+        goal = tolerance[active] * size[active] / length
         products, kind = ((product, preconditioner), right.dtype) if fast is None else (fast, torch.float32)
-        found, steps = _iterate(*products, start.to(kind), goal, steps, max_steps, callback)
-        tried = x.index_add(1, active, found.to(x) * scale)
+        here = None if weight is None else weight.to(kind)
+        found, steps = _iterate(*products, start.to(kind), goal, here, steps, max_steps, callback)
+        tried = x.index_add(1, active, found.to(x) * length)
         left = right - product(tried)
-        before, after = residual, left.norm(dim=0) / size
+        before, after = residual, _norms(left, weight) / size
         better = after < before
         x, remainder = torch.where(better, tried, x), torch.where(better, left, remainder)
         residual = torch.where(better, after, before)
-        if fast is not None and bool((residual > torch.maximum(tolerance, PROGRESS * before)).any()):
-            fast = None
-    return Solution(x, steps, residual, bool((residual <= tolerance).all()))
+        slow = (residual > torch.maximum(tolerance, PROGRESS * before)).any()
+        if bool(slow) and fast is None and not bool(better.any()):
+            break  # rounding stops this precision as well
+        fast = None if bool(slow) else fast
+    return Solution(x, steps, residual, bool((residual <= tolerance).all()), remainder)
 
 
 def _iterate(
@@ -114,6 +130,7 @@ def _iterate(
     preconditioner: Product,
     r: Tensor,
     goal: Tensor,
+    weight: Tensor | None,
     steps: int,
     max_steps: int,
     callback: Callable[[int, float], None] | None,
@@ -129,9 +146,8 @@ def _iterate(
             break
         steps += 1
         step = torch.cholesky_solve(_small(p, r), energy).to(r)  # (PᵀAP)⁻¹ PᵀR
-        x.addmm_(p, step)
-        r = torch.addmm(r, q, step, alpha=-1.0)
-        excess = (r.norm(dim=0) / goal).max()
+        x, r = _sum(x, p, step), _sum(r, q, -step)
+        excess = (_norms(r, weight) / goal).max()
         if callback is not None:
             callback(steps, float(excess))
         least, since = (float(excess), 0) if excess < least else (least, since + 1)
@@ -140,13 +156,43 @@ def _iterate(
         if not excess > 0.9:  # a little more than asked, so that rounding rarely asks for a restart; NaN leaves too
             break
         z = preconditioner(r)
-        p = _independent(torch.addmm(z, p, torch.cholesky_solve(_small(q, z), energy).to(r), alpha=-1.0))
+        p = _independent(_sum(z, p, -torch.cholesky_solve(_small(q, z), energy).to(r)))
     return x, steps
+
+
+def _rows(x: Tensor) -> int:
+    """Rows that one thread takes at once; all of them on other devices."""
+    return ROWS if x.device.type == "cpu" else max(1, len(x))
+
+
+def _norms(x: Tensor, weight: Tensor | None) -> Tensor:
+    """Length of every column, its elements weighted, in float64."""
+    parts = [torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)] * -(-len(x) // _rows(x))
+
+    def part(start: int, stop: int) -> None:
+        some = x[start:stop] if weight is None else x[start:stop] * weight[start:stop, None]
+        parts[start // _rows(x)] = some.square().sum(0, dtype=torch.float64)
+
+    in_parts(part, len(x), _rows(x))
+    return torch.stack(parts).sum(0).sqrt() if parts else torch.zeros(x.shape[1], dtype=torch.float64)
+
+
+def _sum(x: Tensor, p: Tensor, small: Tensor) -> Tensor:
+    """x + p · small."""
+    found = torch.empty_like(x)
+    in_parts(lambda a, b: torch.addmm(x[a:b], p[a:b], small, out=found[a:b]), len(x), _rows(x))
+    return found
 
 
 def _small(a: Tensor, b: Tensor) -> Tensor:
     """Products of columns, in float64 on the processor."""
-    return (a.T @ b).double().cpu()
+    parts = [torch.zeros(0)] * -(-len(a) // _rows(a))
+
+    def part(start: int, stop: int) -> None:
+        parts[start // _rows(a)] = (a[start:stop].T @ b[start:stop]).double()
+
+    in_parts(part, len(a), _rows(a))
+    return torch.stack(parts).sum(0).cpu()
 
 
 def _independent(p: Tensor) -> Tensor:
@@ -159,5 +205,7 @@ def _independent(p: Tensor) -> Tensor:
     length = torch.where(there, length, 1.0)
     values, vectors = torch.linalg.eigh(gram / length[:, None] / length)
     kept = values > DEPENDENT[p.dtype] * values.max()
-    found: Tensor = p @ (vectors[:, kept] / values[kept].sqrt() / length[:, None]).to(p)
+    basis = (vectors[:, kept] / values[kept].sqrt() / length[:, None]).to(p)
+    found = p.new_empty(len(p), basis.shape[1])
+    in_parts(lambda a, b: torch.mm(p[a:b], basis, out=found[a:b]), len(p), _rows(p))
     return found

@@ -8,7 +8,7 @@ summed over time first, common terms over space.
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 
 from xgpfill.linalg.space import product_period, spectrum
 from xgpfill.linalg.tables import Tables
+from xgpfill.linalg.threads import in_parts, own_threads
 from xgpfill.linalg.transforms import Buffers, LongitudeTransform
 
 if TYPE_CHECKING:
@@ -30,6 +31,17 @@ MAX_DENSE_TIMES = 2000
 """Longer regular time axes are multiplied by FFT."""
 PACKED = 4
 """Blocks of more rows than this times the columns are read once for both parts of a frequency."""
+PART = 2**17
+"""Elements of frequencies that are multiplied at once by one thread."""
+NOTHING = {torch.float64: 1e-15, torch.float32: 1e-9}
+"""Share of the largest element below which one is made zero: products with numbers that are next to nothing are many
+times slower than others (denormal numbers), and rows that are far apart need not be multiplied at all."""
+PANEL = 32
+"""Rows that are multiplied at once with those that they are correlated with."""
+LOOKED_AT = 8
+"""Frequencies that tell first whether panels may be worth it."""
+NARROW = 0.7
+"""Share of the operations that panels must not exceed to be worth their calls."""
 
 
 class LatticeOperator:
@@ -61,12 +73,9 @@ class LatticeOperator:
         if self.meridians is not None:
             self.transform = LongitudeTransform(nx, product_period(self.meridians), device, dtype)
         arrays = self.tables.arrays
-        self.terms = [
-            _Term(self._in_time_of(time), self._in_space_of(space))
-            for time, space in zip(arrays.time, arrays.space, strict=True)
-        ]
+        self.terms = [self._term_of(time, space) for time, space in zip(arrays.time, arrays.space, strict=True)]
         if arrays.static.size:
-            self.terms.append(_Term(None, self._in_space_of(arrays.static)))
+            self.terms.append(self._term_of(None, arrays.static))
         self._common = self._in_time_of(arrays.common) if arrays.common.size else None
         self._alone = self._in_time_of(arrays.alone) if arrays.alone.size else None
 
@@ -75,7 +84,7 @@ class LatticeOperator:
         found = copy(self)
         found.dtype, found._buffers = dtype, Buffers(self.device, dtype)
         found.transform = self.transform and self.transform.to(dtype)
-        found.terms = [_Term(term.time and term.time.to(dtype), term.matrix.to(dtype)) for term in self.terms]
+        found.terms = [term.to(dtype) for term in self.terms]
         found._common = self._common and self._common.to(dtype)
         found._alone = self._alone and self._alone.to(dtype)
         return found
@@ -105,50 +114,36 @@ class LatticeOperator:
 
     def __call__(self, field: Tensor) -> Tensor:
         """K times a field (sites, R, nt); the answer is overwritten by the next call."""
-        if self.transform is not None:
-            out = self._through_frequencies(self.transform, field)
-        else:
-            out = self._buffers("output", *field.shape).zero_()
-            for term in self.terms:
-                self._directly(term, field, out)
-        if self._common is not None:
-            out += self._common.along(field.sum(0))[None]
-        if self._alone is not None:
-            out += self._in_time(self._alone, field)
+        with own_threads():
+            if self.transform is not None:
+                out = self._through_frequencies(self.transform, field)
+            else:
+                out = self._buffers("output", *field.shape).zero_()
+                for term in self.terms:
+                    self._directly(term, field, out)
+            if self._common is not None:
+                out += self._common.along(field.sum(0))[None]
+            if self._alone is not None:
+                out += self._alone.along(field, self._buffers("moved", *field.shape))
         return out
 
     def _through_frequencies(self, transform: LongitudeTransform, field: Tensor) -> Tensor:
         nx, ny, nt = self.shape
         columns = field.shape[1]
         f = transform.forward(field.view(nx, ny * columns * nt)).view(-1, 2, ny, columns, nt)
-        most = max(len(term.matrix) for term in self.terms)
+        terms = sorted(self.terms, key=lambda term: -len(term.matrix))
+        most = len(terms[0].matrix)
         total = self._buffers("frequencies", most, 2, ny, columns * nt)
-        filled = 0
-        for term in sorted(self.terms, key=lambda term: -len(term.matrix)):
-            k = len(term.matrix)
-            if term.time is None and nt > 1:  # static: the same at all times
-                same = self._blocks(term.matrix, f[:k].sum(-1), self._buffers("summed", k, 2, ny, columns), add=False)
-                wide = total[:k].view(k, 2, ny, columns, nt)
-                wide.add_(same[..., None]) if filled else wide.copy_(same[..., None].expand_as(wide))
-            else:
-                moved = self._in_time(term.time, f[:k]).reshape(k, 2, ny, columns * nt)
-                self._blocks(term.matrix, moved, total[:k], add=bool(filled))
-            filled = k
-        return transform.inverse(total.view(most, 2, -1)).view(field.shape)
+        work = _Work(*(self._buffers(name, *f[:most].shape) for name in ("moved", "packed", "both")))
 
-    def _blocks(self, blocks: Tensor, x: Tensor, out: Tensor, *, add: bool) -> Tensor:
-        """Blocks (k, ny, ny) times (k, 2, ny, m), into or added to `out`."""
-        k, _, ny, m = x.shape
-        if m * PACKED > ny:  # as many operations as elements of the blocks: read them once for each part
-            for part in (0, 1):
-                target = out[:, part]
-                target.baddbmm_(blocks, x[:, part]) if add else torch.bmm(blocks, x[:, part], out=target)
-            return out
-        packed = self._buffers("packed", k, ny, 2, m).copy_(x.transpose(1, 2))
-        both = self._buffers("both", k, ny, 2 * m)
-        torch.bmm(blocks, packed.view(k, ny, 2 * m), out=both)
-        found = both.view(k, ny, 2, m).transpose(1, 2)
-        return out.add_(found) if add else out.copy_(found)
+        def part(start: int, stop: int) -> None:
+            for number, term in enumerate(terms):
+                here = slice(start, min(stop, len(term.matrix)))
+                if here.start < here.stop:
+                    _add_term(term, here, f[here], total[here], work.of(here), add=number > 0)
+
+        in_parts(part, most, max(1, PART // total[0].numel()) if self.device == "cpu" else most)
+        return transform.inverse(total.view(most, 2, -1)).view(field.shape)
 
     def _directly(self, term: _Term, field: Tensor, out: Tensor) -> None:
         """A term of dense space."""
@@ -156,16 +151,12 @@ class LatticeOperator:
         if term.time is None and nt > 1:
             out += (term.matrix @ field.sum(-1))[..., None]
             return
-        moved = self._in_time(term.time, field)
+        moved = field if term.time is None else term.time.along(field, self._buffers("moved", *field.shape))
         out.view(sites, columns * nt).addmm_(term.matrix, moved.reshape(sites, columns * nt))
-
-    def _in_time(self, time: _Time | None, x: Tensor) -> Tensor:
-        """A matrix of time applied to the last axis."""
-        return x if time is None else time.along(x, self._buffers("moved", *x.shape))
 
     def _in_time_of(self, table: FloatArray) -> _Time:
         """A table by pair or by lag as a matrix, or a spectrum for a long axis."""
-        n, found = table.shape[-1], torch.as_tensor(table)
+        n, found = table.shape[-1], _without_next_to_nothing(torch.as_tensor(table), torch.float64, "cpu")
         if len(found) == n:
             return _Time(found.to(self.device, self.dtype), is_toeplitz=False)
         if n > MAX_DENSE_TIMES:
@@ -174,11 +165,39 @@ class LatticeOperator:
         lag = (torch.arange(n)[:, None] - torch.arange(n)).abs()
         return _Time(found[0][lag].to(self.device, self.dtype), is_toeplitz=False)
 
-    def _in_space_of(self, table: FloatArray) -> Tensor:
-        """A table by row and lag as blocks of frequencies, or as a matrix of sites."""
-        found = torch.as_tensor(table)
-        found = found[..., 0] if self.meridians is None else spectrum(found, product_period(self.meridians))
-        return found.to(self.device, self.dtype)
+    def _term_of(self, time: FloatArray | None, space: FloatArray) -> _Term:
+        """Tables of time and of space as matrices; of space as blocks of frequencies, or as a matrix of sites."""
+        table = torch.as_tensor(space)
+        blocks = table[..., 0] if self.meridians is None else spectrum(table, product_period(self.meridians))
+        moving = None if time is None else self._in_time_of(time)
+        return _Term(moving, _without_next_to_nothing(blocks, self.dtype, self.device)).with_panels()
+
+
+def _without_next_to_nothing(matrix: Tensor, dtype: torch.dtype, device: str) -> Tensor:
+    """A matrix in this precision, with zeros where its elements are a negligible part of the largest."""
+    found = torch.empty(matrix.shape, dtype=dtype, device=device)
+    least = NOTHING[dtype] * float(max(matrix.max(), -matrix.min()))
+
+    def part(start: int, stop: int) -> None:
+        some = matrix[start:stop]
+        found[start:stop] = torch.where(some.abs() < least, 0.0, some)
+
+    in_parts(part, len(matrix), max(1, PART // max(1, matrix[0].numel())))
+    return found
+
+
+def _add_term(term: _Term, which: slice, f: Tensor, out: Tensor, work: _Work, *, add: bool) -> None:
+    """A term's part of some frequencies (k, 2, ny, R, nt), into or added to `out` (k, 2, ny, R · nt)."""
+    k, _, ny, columns, nt = f.shape
+    blocks = term.matrix[which]
+    if term.time is None and nt > 1:  # static: the same at all times
+        same = torch.empty(k, 2, ny, columns, dtype=f.dtype, device=f.device)
+        _multiply(blocks, term.panels, f.sum(-1), same, work, add=False)
+        wide = out.view(k, 2, ny, columns, nt)
+        wide.add_(same[..., None]) if add else wide.copy_(same[..., None].expand_as(wide))
+        return
+    moved = f if term.time is None else term.time.along(f, work.moved)
+    _multiply(blocks, term.panels, moved.reshape(k, 2, ny, columns * nt), out, work, add=add)
 
 
 def _toeplitz(spectrum: Tensor, x: Tensor) -> Tensor:
@@ -205,7 +224,7 @@ class _Time:
 
     def to(self, dtype: torch.dtype) -> _Time:
         """The same in another precision."""
-        return _Time(self.matrix.to(dtype), self.is_toeplitz)
+        return _Time(_without_next_to_nothing(self.matrix, dtype, str(self.matrix.device)), self.is_toeplitz)
 
     def along(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """The matrix applied to the last axis."""
@@ -227,7 +246,65 @@ class _Term:
         None where it is one everywhere.
     matrix : Tensor
         Blocks (frequencies, ny, ny), or (sites, sites).
+    panels : tuple of (slice, slice)
+        Rows of the blocks, and the columns outside of which these rows are zero; empty where that spares little.
     """
 
     time: _Time | None
     matrix: Tensor
+    panels: tuple[tuple[slice, slice], ...] = ()
+
+    def to(self, dtype: torch.dtype) -> _Term:
+        """The same in another precision."""
+        matrix = _without_next_to_nothing(self.matrix, dtype, str(self.matrix.device))
+        return _Term(self.time and self.time.to(dtype), matrix).with_panels()
+
+    def with_panels(self) -> _Term:
+        """The term with its panels."""
+        if self.matrix.ndim < 3:
+            return self
+        ny = self.matrix.shape[1]
+        seen = (self.matrix[:: max(1, len(self.matrix) // LOOKED_AT)] != 0).any(0)
+        if float(seen.double().mean()) > NARROW:  # most often
+            return self
+        seen = (self.matrix != 0).any(0)
+        panels = []
+        for start in range(0, ny, PANEL):
+            rows = slice(start, min(start + PANEL, ny))
+            columns = torch.nonzero(seen[rows].any(0))[:, 0]
+            low, high = (int(columns[0]), int(columns[-1]) + 1) if columns.numel() else (0, 1)
+            panels.append((rows, slice(low, high)))
+        operations = sum((r.stop - r.start) * (c.stop - c.start) for r, c in panels)
+        return replace(self, panels=tuple(panels) if operations <= NARROW * ny * ny else ())
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """Memory to work in, (frequencies, 2, ny, R, nt) each."""
+
+    moved: Tensor
+    packed: Tensor
+    both: Tensor
+
+    def of(self, some: slice) -> _Work:
+        """That of some frequencies."""
+        return _Work(self.moved[some], self.packed[some], self.both[some])
+
+
+def _multiply(
+    blocks: Tensor, panels: tuple[tuple[slice, slice], ...], x: Tensor, out: Tensor, work: _Work, *, add: bool
+) -> None:
+    """Blocks (k, ny, ny) times (k, 2, ny, m), into or added to `out`."""
+    k, _, ny, m = x.shape
+    if m * PACKED > ny:  # as many operations as elements of the blocks: read them once for each part
+        for part in (0, 1):
+            for rows, columns in panels or ((slice(0, ny), slice(0, ny)),):
+                block, target = blocks[:, rows, columns], out[:, part, rows]
+                near = x[:, part, columns]
+                target.baddbmm_(block, near) if add else torch.bmm(block, near, out=target)
+        return
+    packed, both = (part.reshape(-1)[: k * ny * 2 * m] for part in (work.packed, work.both))
+    packed = packed.view(k, ny, 2, m).copy_(x.transpose(1, 2))
+    torch.bmm(blocks, packed.view(k, ny, 2 * m), out=both.view(k, ny, 2 * m))
+    found = both.view(k, ny, 2, m).transpose(1, 2)
+    out.add_(found) if add else out.copy_(found)

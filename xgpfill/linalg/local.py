@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xgpfill.linalg.compiled import on_threads
+from xgpfill.linalg.threads import on_threads
 from xgpfill.linalg.loops import add_features, conditionals, crossed, refuse_nan, search
 
 if TYPE_CHECKING:

@@ -383,6 +383,26 @@ def add_features(
             add_products(told[target], features, near[group], sizes[group], cross[target])
 
 
+@compiled
+def sparse_rows(
+    starts: Int32Array,
+    columns: Int32Array,
+    weights: FloatArray,
+    x: FloatArray,
+    begin: int,
+    end: int,
+    out: FloatArray,
+) -> None:
+    """Rows of a sparse matrix times (n, R), into rows of `out`."""
+    for row in range(begin, end):
+        for r in range(x.shape[1]):
+            out[row, r] = 0.0
+        for k in range(starts[row], starts[row + 1]):
+            weight, column = weights[k], columns[k]
+            for r in range(x.shape[1]):
+                out[row, r] += weight * x[column, r]
+
+
 def refuse_nan(*, finite: bool) -> None:
     """Raise for a covariance of neighbours that holds NaN or infinite values.
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xgpfill.linalg.compiled import on_threads, plain
+from xgpfill.linalg.compiled import plain
+from xgpfill.linalg.threads import on_threads
 from xgpfill.linalg.loops import Noisy
 
 if TYPE_CHECKING:

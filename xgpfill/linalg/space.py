@@ -16,6 +16,9 @@ from xgpfill.errors import MethodError
 from xgpfill.grid.lattice import MAX_DENSE_SITES
 from xgpfill.kernels.check import invariant_in_longitude
 from xgpfill.kernels.evaluate import Lags, correlation
+from xgpfill.kernels.outside import Outside
+from xgpfill.kernels.spec import has_type
+from xgpfill.linalg.threads import in_parts
 from xgpfill.linalg.transforms import period_for
 
 if TYPE_CHECKING:
@@ -43,7 +46,8 @@ def by_row(kernel: Kernel, meridians: Meridians, *columns: FloatArray) -> Tensor
     ny, lags, d = others[0].shape
     table = torch.empty(ny, ny, lags, dtype=torch.float64)
     step = max(1, CHUNK // lags)
-    for y in range(ny):  # symmetric in the rows
+
+    def row(y: int, _: int) -> None:  # symmetric in the rows
         for start in range(y, ny, step):
             part = table[y, start : start + step]
             for k, other in enumerate(others):
@@ -51,6 +55,12 @@ def by_row(kernel: Kernel, meridians: Meridians, *columns: FloatArray) -> Tensor
                 value = correlation(kernel, Lags.matrix(first[y : y + 1], flat, meridians.geometry)).view_as(part)
                 part.copy_(value) if k == 0 else part.add_(value)
         table[y + 1 :, y] = table[y, y + 1 :]
+
+    if has_type(kernel, Outside):  # a function of a user's may not like threads
+        for y in range(ny):
+            row(y, y + 1)
+    else:
+        in_parts(row, ny, 1)
     return table
 
 
@@ -66,9 +76,12 @@ def spectrum(table: Tensor, period: int, *, count: int | None = None) -> Tensor:
         count = leading(_largest(cosines, table.diagonal(dim1=0, dim2=1)), NEGLIGIBLE)
     cosines = cosines[:count].T.contiguous()
     blocks = torch.empty(count, ny, ny, dtype=torch.float64)
-    for y in range(ny):  # symmetric in the rows
+
+    def row(y: int, _: int) -> None:  # symmetric in the rows
         blocks[:, y, y:] = (table[y, y:] @ cosines).T
         blocks[:, y + 1 :, y] = blocks[:, y, y + 1 :]
+
+    in_parts(row, ny, 1)
     return blocks
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from xgpfill.kernels.evaluate import Lags, correlation
-from xgpfill.linalg.compiled import on_threads
+from xgpfill.linalg.threads import in_parts, on_threads
 from xgpfill.linalg.space import by_row, images, lags_around, leading, levels, spectrum
 from xgpfill.linalg.transforms import LongitudeTransform
 
@@ -40,6 +40,8 @@ MOST_COLUMNS = 8000
 """Of a circle."""
 MULTIPLE = 24
 """Circles have a length that this divides, so that smooth kernels can be told from every second, third … lag."""
+PART = 2**17
+"""Elements of frequencies that one thread works on at once."""
 AFFORDABLE = 10**8
 """Elements of the blocks, at most."""
 
@@ -74,13 +76,18 @@ class SpectralFactor:
         white[0] *= math.sqrt(2.0)  # frequencies of which one part is zero everywhere
         if period % 2 == 0 and nf == period // 2 + 1:
             white[-1] *= math.sqrt(2.0)
-        if in_time is not None:
-            white = white @ torch.as_tensor(in_time * math.sqrt(period / 2)).T
-        else:
-            white *= math.sqrt(period / 2)
-        mixed = torch.empty(nf, 2, ny, white[0, 0, 0].numel(), dtype=torch.float64)
-        for part in (0, 1):
-            torch.bmm(self.factors, white[:, part].reshape(nf, ny, -1), out=mixed[:, part])
+        along = None if in_time is None else torch.as_tensor(in_time * math.sqrt(period / 2)).T.contiguous()
+        size = len(rngs) * (rank if along is None else along.shape[1])
+        mixed = torch.empty(nf, 2, ny, size, dtype=torch.float64)
+
+        def correlate(start: int, stop: int) -> None:
+            some = white[start:stop]
+            some = some * math.sqrt(period / 2) if along is None else some @ along
+            for part in (0, 1):
+                moved = some[:, part].reshape(stop - start, ny, -1)
+                torch.bmm(self.factors[start:stop], moved, out=mixed[start:stop, part])
+
+        in_parts(correlate, nf, max(1, PART // mixed[0].numel()))
         field = self.transform.inverse(mixed.view(nf, 2, -1)).numpy()[self.transform.positions]
         return np.asarray(field.reshape(self.transform.size, ny, len(rngs), -1).transpose(2, 3, 1, 0))
 
@@ -99,8 +106,14 @@ def spectral_factor(kernel: Kernel, meridians: Meridians) -> SpectralFactor | No
     blocks = spectrum(table, period // stride, count=count)
     for nugget in NUGGETS:
         blocks.diagonal(dim1=1, dim2=2).add_(nugget)
-        factors, info = torch.linalg.cholesky_ex(blocks)
-        if not info.any():
+        factors, failed = torch.empty_like(blocks), torch.empty(len(blocks), dtype=torch.bool)
+
+        def factor(start: int, stop: int) -> None:
+            factors[start:stop], info = torch.linalg.cholesky_ex(blocks[start:stop])  # noqa: B023
+            failed[start:stop] = info > 0  # noqa: B023
+
+        in_parts(factor, len(blocks), 4)
+        if not failed.any():
             return SpectralFactor(factors, LongitudeTransform(meridians.size, period, "cpu", torch.float64))
     return None
 

@@ -14,6 +14,8 @@ import numpy as np
 import scipy.fft
 import torch
 
+from xgpfill.linalg.threads import in_parts, own_threads
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 MATRIX_PERIOD = 768
 """Longest period that is transformed by a matrix product."""
+STRIP = 4096
+"""Columns that are transformed at once by one thread, on the processor."""
 
 
 class Buffers:
@@ -94,18 +98,23 @@ class LongitudeTransform:
         out = self._buffers("forward", nf, 2, m)
         if self._waves is not None:
             half = self.size // 2
-            first, second = x[: self.size - half], x[self.size - half :]
-            both = self._buffers("halves", self.size, m)
-            torch.add(first[:half], second, out=both[:half])
-            both[half : self.size - half].copy_(first[half:])  # the middle one is its own opposite
-            torch.sub(first[:half], second, out=both[self.size - half :])
             cosine, sine = self._waves[:2]
-            torch.mm(cosine, both[: self.size - half], out=out[:, 0])
-            torch.mm(sine, both[self.size - half :], out=out[:, 1])
+            both = self._buffers("halves", self.size, m)
+
+            def strip(start: int, stop: int) -> None:
+                at = slice(start, stop)
+                first, second, mixed = x[: self.size - half, at], x[self.size - half :, at], both[:, at]
+                torch.add(first[:half], second, out=mixed[:half])
+                mixed[half : self.size - half].copy_(first[half:])  # the middle one is its own opposite
+                torch.sub(first[:half], second, out=mixed[self.size - half :])
+                torch.mm(cosine, mixed[: self.size - half], out=out[:, 0, at])
+                torch.mm(sine, mixed[self.size - half :], out=out[:, 1, at])
+
+            in_parts(strip, m, STRIP if self.device == "cpu" else m)
             return out
         if x.device.type == "cpu":  # torch's answer would lie the other way in memory
-            workers = torch.get_num_threads()
-            spectrum = torch.as_tensor(scipy.fft.rfft(x.numpy(), n=self.period, axis=0, workers=workers))
+            with own_threads() as workers:
+                spectrum = torch.as_tensor(scipy.fft.rfft(x.numpy(), n=self.period, axis=0, workers=workers))
         else:
             spectrum = torch.fft.rfft(x, n=self.period, dim=0)
         out.copy_(torch.view_as_real(spectrum).movedim(2, 1))
@@ -117,18 +126,24 @@ class LongitudeTransform:
         if self._waves is not None:
             out, half = self._buffers("inverse", self.size, m), self.size // 2
             cosine, sine = (wave[:, :nf] for wave in self._waves[2:])
-            torch.mm(cosine, frequencies[:, 0], out=out[: self.size - half])
-            odd = torch.mm(sine, frequencies[:, 1], out=self._buffers("halves", half, m))
-            torch.sub(out[:half], odd, out=out[self.size - half :])
-            out[:half].add_(odd)
+            odd = self._buffers("halves", half, m)
+
+            def strip(start: int, stop: int) -> None:
+                at = slice(start, stop)
+                torch.mm(cosine, frequencies[:, 0, at], out=out[: self.size - half, at])
+                torch.mm(sine, frequencies[:, 1, at], out=odd[:, at])
+                torch.sub(out[:half, at], odd[:, at], out=out[self.size - half :, at])
+                out[:half, at].add_(odd[:, at])
+
+            in_parts(strip, m, STRIP if self.device == "cpu" else m)
             return out
         both = self._buffers("complex", self.num_frequencies, m, 2)
         both[:nf].copy_(frequencies.movedim(1, 2))
         both[nf:].zero_()
         spectrum = torch.view_as_complex(both)
         if frequencies.device.type == "cpu":
-            workers = torch.get_num_threads()
-            field = scipy.fft.irfft(spectrum.numpy(), n=self.period, axis=0, overwrite_x=True, workers=workers)
+            with own_threads() as workers:
+                field = scipy.fft.irfft(spectrum.numpy(), n=self.period, axis=0, overwrite_x=True, workers=workers)
             return torch.as_tensor(field[: self.size])
         found: Tensor = torch.fft.irfft(spectrum, n=self.period, dim=0)[: self.size]
         return found

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import warnings
 from copy import copy
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from xgpfill.linalg.compiled import on_threads
-from xgpfill.linalg.loops import refuse_nan, regressions
+from xgpfill.linalg.threads import on_threads
+from xgpfill.linalg.loops import refuse_nan, regressions, sparse_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.points import Int32Array
     from xgpfill.linalg.neighbours import Neighbours
 
 
@@ -40,6 +43,8 @@ class VecchiaFactor:
     ----------
     floored : int
         Conditional variances that were raised to the least allowed one.
+    precision : array (n,)
+        Diagonal of UᵀU: one over the variance of each observation given all others, about.
     """
 
     def __init__(
@@ -65,7 +70,9 @@ class VecchiaFactor:
         starts = np.concatenate([[0], np.cumsum(sizes[place])]).astype(np.int32)
         numbers = neighbours.order.astype(np.int32)[columns[place][kept]]
         upper = csr_array((weights[place][kept], numbers, starts), shape=(n, n))
-        self._upper, self._lower = (_sparse(part, device, dtype) for part in (upper, upper.T.tocsr()))
+        self.precision: FloatArray = upper.power(2).sum(0)
+        on_device = dtype if device == "cpu" else (dtype, device)
+        self._upper, self._lower = (_sparse(part, on_device) for part in (upper, upper.T.tocsr()))
 
     def to(self, dtype: torch.dtype) -> VecchiaFactor:
         """The same factor for products in another precision."""
@@ -79,12 +86,36 @@ class VecchiaFactor:
         return found
 
 
-def _sparse(matrix: csr_array, device: str, dtype: torch.dtype) -> Tensor:
-    """A sparse matrix of torch, which warns of its own state of development."""
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """A sparse matrix on the processor, whose rows are shared among our threads."""
+
+    starts: Int32Array
+    columns: Int32Array
+    weights: FloatArray
+
+    def to(self, dtype: torch.dtype) -> _Rows:
+        """The same in another precision."""
+        return replace(self, weights=self.weights.astype(np.float32 if dtype == torch.float32 else np.float64))
+
+    def __matmul__(self, x: Tensor) -> Tensor:
+        """Times (n, R)."""
+        right = np.ascontiguousarray(x.numpy())
+        out = np.empty((len(self.starts) - 1, right.shape[1]), right.dtype)
+        rows = (self.starts, self.columns, self.weights)
+        on_threads(lambda a, b: sparse_rows(*rows, right, a, b, out), len(out), least=2048)
+        return torch.as_tensor(out)
+
+
+def _sparse(matrix: csr_array, kind: torch.dtype | tuple[torch.dtype, str]) -> Any:
+    """A sparse matrix for the processor, or one of torch for another device."""
     matrix.sort_indices()
-    rows, columns = (torch.as_tensor(part.astype(np.int32), device=device) for part in (matrix.indptr, matrix.indices))
+    starts, columns = (part.astype(np.int32) for part in (matrix.indptr, matrix.indices))
+    if isinstance(kind, torch.dtype):
+        return _Rows(starts, columns, matrix.data).to(kind)
+    dtype, device = kind
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse")
+        warnings.filterwarnings("ignore", "Sparse")  # torch warns of its own state of development
+        rows, numbers = (torch.as_tensor(part, device=device) for part in (starts, columns))
         values = torch.as_tensor(matrix.data, device=device).to(dtype)
-        found: Tensor = torch.sparse_csr_tensor(rows, columns, values, matrix.shape)
-        return found
+        return torch.sparse_csr_tensor(rows, numbers, values, matrix.shape)
