@@ -241,6 +241,63 @@ def test_after_persist_the_result_is_still_dask_and_evaluated_once(lazy: FittedM
     assert sum(calls.values()) == before
 
 
+# Scores of what was computed
+
+
+def lazy_parts(scores: xr.Dataset) -> list[str]:
+    return [str(name) for name, da in scores.variables.items() if da.chunks is not None]
+
+
+@pytest.mark.parametrize("chunks", [{}, {"time": 2}], ids=["truth in memory", "lazy truth"])
+@pytest.mark.parametrize("how", [{}, {"dim": ("lat", "lon"), "weights": "cos_lat"}], ids=["all", "each day"])
+def test_the_scores_of_a_computed_reconstruction_are_numbers(ds, lazy: FittedModel, chunks, how) -> None:
+    truth = ds.truth.chunk(chunks) if chunks else ds.truth
+    expected = lazy.reconstruct().score(ds.truth, **how)
+    assert lazy_parts(expected)
+    scores = lazy.reconstruct().compute().score(truth, **how)
+    assert not lazy_parts(scores)
+    xr.testing.assert_allclose(scores, expected.compute())
+
+
+def test_the_scores_of_computed_predictions_are_numbers(ds: xr.Dataset, lazy: FittedModel) -> None:
+    predicted = lazy.predict(ds.truth)
+    assert lazy_parts(predicted.score(ds.truth))
+    assert not lazy_parts(predicted.compute().score(ds.truth))
+
+
+def test_the_scores_of_several_computed_variables_are_numbers(ds: xr.Dataset, known) -> None:
+    arguments = {**known, "hyperparameters": {"sst": known["hyperparameters"]}}
+    found = ds[["sst"]].chunk(time=3).gpfill.fit(variable=["sst"], **arguments).reconstruct()
+    truth = ds[["truth"]].rename(truth="sst")
+    assert lazy_parts(found.score(truth))
+    assert not lazy_parts(found.compute().score(truth))
+
+
+def test_the_scores_of_a_computed_reconstruction_with_lazy_standard_errors_are_numbers(ds, with_errors) -> None:
+    model = with_errors.condition(ds.sst.chunk(time=3), noise=xr.full_like(ds.sst, 0.1).chunk(time=3))
+    assert not lazy_parts(model.reconstruct().compute().score(ds.truth))
+
+
+def test_after_compute_nothing_is_lazy_any_more(ds: xr.Dataset, lazy: FittedModel) -> None:
+    found = lazy.reconstruct().compute()
+    for made in (found.mean, found.variance, found.observed, found.filled, found.std(), *found.interval()):
+        assert not dask.is_dask_collection(made)
+    xr.testing.assert_identical(found.observed, ds.sst)
+
+
+def test_after_persist_scores_are_lazy_and_read_no_data_again(ds: xr.Dataset, eager: FittedModel) -> None:
+    data, reads = counted((8, 8, 9), (2, 4, 3))
+    model = eager.condition(data.assign_coords(ds.sst.coords))
+    with dask.config.set(scheduler="synchronous"):
+        found = model.reconstruct().persist()
+        reads.clear()
+        scores = found.score(ds.truth)
+        assert lazy_parts(scores)
+        assert int(scores.compute().cells) == 0
+        found.filled.compute()
+    assert not reads
+
+
 def test_a_selection_evaluates_only_the_tiles_it_touches(lazy: FittedModel, calls: Counter[tuple[int, ...]]) -> None:
     lazy.reconstruct(tile={"time": 4}, halo=1).mean.isel(time=0).compute()
     assert set(calls) == {(0, 0, 0)}
@@ -353,10 +410,13 @@ def test_fitting_reads_only_the_chunks_its_blocks_touch(eager: FittedModel) -> N
 
 def test_reconstructing_reads_each_chunk_once(ds: xr.Dataset, eager: FittedModel) -> None:
     data, reads = counted((8, 8, 9), (2, 4, 3))
-    model = eager.condition(data.assign_coords(ds.sst.coords))
+    found = eager.condition(data.assign_coords(ds.sst.coords)).reconstruct()
     with dask.config.set(scheduler="synchronous"):
-        model.reconstruct().compute()
-    assert reads == dict.fromkeys(np.ndindex(4, 2, 3), 1)
+        dask.compute(found.mean, found.variance)
+        assert reads == dict.fromkeys(np.ndindex(4, 2, 3), 1)
+        reads.clear()
+        found.compute()  # the observed values are kept with them
+    assert max(reads.values()) <= 2
 
 
 # Infinities

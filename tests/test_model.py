@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -546,6 +547,86 @@ def test_the_answer_of_predict_scores_against_a_truth(ds: xr.Dataset, model: Fit
 
 
 @pytest.mark.parametrize(
+    "typed",
+    [
+        "2021-04-16T12:00",
+        "2021-04-16 12:00:00",
+        np.str_("2021-04-16T12"),
+        dt.datetime(2021, 4, 16, 12),  # noqa: DTZ001
+        pd.Timestamp("2021-04-16T12"),
+        ["2021-04-16T12:00"],
+        ["2021-04-16T12:00", dt.date(2021, 4, 18)],
+        pd.Index(["2021-04-16T12:00", "2021-04-18"]),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("calendar", ["datetime64", "standard", "noleap"])
+def test_predict_reads_typed_dates_as_those_of_the_axis(ds: xr.Dataset, model: FittedModel, calendar, typed) -> None:
+    numpy = np.array(["2021-04-16T12:00", "2021-04-18"], "datetime64[us]")
+    numpy = numpy[: np.size(typed)] if np.ndim(typed) else numpy[0]
+    expected = model.predict({"time": numpy, "lat": 40.0, "lon": 5.0})
+    own = model if calendar == "datetime64" else model_in(ds, model, calendar)
+    found = own.predict({"time": typed, "lat": 40.0, "lon": 5.0})
+    assert found.mean.dims == expected.mean.dims
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+    if calendar == "datetime64":
+        xr.testing.assert_identical(found.mean, expected.mean)
+    else:
+        assert {type(date) for date in found.mean.time.values.flat} == {type(own.layout.template.time.values[0])}
+
+
+def model_in(ds: xr.Dataset, model: FittedModel, calendar: str) -> FittedModel:
+    """The same model of the same days in another calendar, of cftime."""
+    arguments = {"valid": ds.valid, "method": "exact", "hyperparameters": model.hyperparameters}
+    return ds.sst.convert_calendar(calendar, use_cftime=True).gpfill.fit(**arguments)
+
+
+@pytest.mark.parametrize("dim", ["obs", "time"])
+def test_predict_reads_dates_along_a_track(ds: xr.Dataset, model: FittedModel, dim: str) -> None:
+    days = np.array(["2021-04-16", "2021-04-18T06"], "datetime64[us]")
+    track = xr.Dataset(coords={"time": (dim, days), "lat": (dim, [40.0, 41.0]), "lon": (dim, [5.0, 6.0])})
+    texts = np.datetime_as_string(days)
+    typed = track.assign_coords(time=(dim, texts))
+    expected = model.predict(track).mean
+    given = (typed, typed.assign_coords(time=(dim, texts.astype(object))), {n: typed[n] for n in CUBE})
+    for target in given:
+        found = model.predict(target).mean
+        assert found.time.dtype == days.dtype
+        xr.testing.assert_identical(found, expected)
+    assert typed.time.dtype.kind == "U"
+
+
+def test_predict_says_how_to_take_an_index_of_typed_dates_apart(model: FittedModel) -> None:
+    grid = xr.Dataset(coords={"time": ["2021-04-16"], "lat": [40.0, 41.0], "lon": [5.0]})
+    cells = grid.stack(cell=CUBE)
+    with pytest.raises(AlignmentError, match=r"'time' is text in an index of several.*`target\.reset_index\('cell'\)`"):
+        model.predict(cells)
+    found = model.predict(cells.reset_index("cell")).mean
+    np.testing.assert_allclose(found, model.predict(grid).mean.values.ravel(), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("time", "found"),
+    [
+        (
+            {},
+            r"numbers\. Give such, e\.g\. `model\.predict\(\{'time': 0\.0\}\)`, or fit on dates: `da\.assign_coords\(",
+        ),
+        ({"units": "days since 2021-04-15"}, r"numbers in 'days since 2021-04-15'\. Give such.*`xr\.decode_cf\(ds\)`"),
+        (None, r"durations\. Give such, e\.g\. `model\.predict\(\{'time': np\.timedelta64\(3, 'D'\)\}\)`"),
+    ],
+)
+def test_predict_refuses_dates_where_the_data_have_none(ds: xr.Dataset, model: FittedModel, time, found: str) -> None:
+    days = np.arange(8.0) if time is not None else np.arange(8) * np.timedelta64(86400, "s")
+    data = ds.sst.assign_coords(time=("time", days, time))
+    own = data.gpfill.fit(valid=ds.valid, method="exact", hyperparameters=model.hyperparameters)
+    for typed in ("2021-04-16", ["2021-04-16"], pd.Timestamp("2021-04-16")):
+        with pytest.raises(AlignmentError, match=r"'time' holds '2021-04-16.*fitted on times that are " + found):
+            own.predict({"time": typed, "lat": 40.0, "lon": 5.0})
+
+
+@pytest.mark.parametrize(
     ("target", "error", "match"),
     [
         ([40.0, 41.0], AlignmentError, r"The target is a list; expected a Dataset, DataArray or mapping"),
@@ -559,7 +640,11 @@ def test_the_answer_of_predict_scores_against_a_truth(ds: xr.Dataset, model: Fit
             AlignmentError,
             r"These times are number, but the model was fitted on",
         ),
-        ({"time": ["2021-04-16"], "lat": 40.0, "lon": 3.0}, CoordinateError, r"Time has dtype <U10"),
+        (
+            {"time": ["2021-04-16", "soon"], "lat": 40.0, "lon": 3.0},
+            CoordinateError,
+            r"'time' holds 'soon', which is no date of the standard calendar; expected.*Type e\.g\. `'2021-04-15'`",
+        ),
     ],
 )
 def test_predict_refuses_targets_it_cannot_place(model: FittedModel, target, error, match: str) -> None:

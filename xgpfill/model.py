@@ -277,7 +277,8 @@ class FittedModel:
         ----------
         target : Dataset, DataArray, or mapping of coordinate names to values
             Coordinates named as those of the data. Coordinates on their own dimensions give a grid; coordinates that
-            share a dimension give points. What is left out is as in the data.
+            share a dimension give points. What is left out is as in the data. Dates may be text, ``"2011-02-01"`` or
+            ``"2011-02-01T12:00"``, `datetime.datetime` or `pandas.Timestamp`, read in the calendar of the data.
         include_noise : bool
             Add the noise variance.
         covariance : bool
@@ -286,6 +287,14 @@ class FittedModel:
         Returns
         -------
         Reconstruction, or (mean, covariance) DataArrays
+
+        Examples
+        --------
+        >>> import xgpfill
+        >>> ds = xgpfill.datasets.synthetic_sst(days=8, nlat=8, nlon=8)
+        >>> model = ds.sst.gpfill.fit(valid=ds.valid, method="exact")
+        >>> model.predict({"time": ["2021-04-16", "2021-04-17T12:00"], "lat": 40.0, "lon": 5.0}).mean.dims
+        ('time',)
         """
         from xgpfill.prediction import predict
 

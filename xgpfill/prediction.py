@@ -12,6 +12,7 @@ import xarray as xr
 
 from xgpfill.decoding import dtype_of, sample_array, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooManyPointsError, listed, shown
+from xgpfill.grid.dates import typed_dates
 from xgpfill.grid.dims import require_numeric
 from xgpfill.grid.points import Points
 from xgpfill.options import progress_bar
@@ -65,12 +66,15 @@ def read_target(model: FittedModel, target: Any) -> Target:
     Raises
     ------
     AlignmentError
-        When the target holds nothing that was fitted, or only one of the two coordinates of space.
+        When the target holds nothing that was fitted, or only one of the two coordinates of space; for dates where the
+        data have none.
+    CoordinateError
+        When a coordinate is no number, no date, or out of range.
     """
     layout = model.layout
     roles = layout.roles
     given = {
-        name: _coordinate(target, name)
+        name: _coordinate(target, name, layout)
         for name in (roles.time, roles.y or roles.y_dim, roles.x or roles.x_dim)
         if name is not None
     }
@@ -96,8 +100,8 @@ def read_target(model: FittedModel, target: Any) -> Target:
     return Target(points, _nearest_cells(model, days, places), dims, shape, coords)
 
 
-def _coordinate(target: Any, name: Hashable) -> xr.DataArray | None:
-    """One coordinate of the target as a DataArray; plain arrays get a dimension of their own."""
+def _coordinate(target: Any, name: Hashable, layout: Layout) -> xr.DataArray | None:
+    """One coordinate of the target as a DataArray; plain arrays get a dimension of their own, dates may be text."""
     if isinstance(target, Mapping) and not isinstance(target, xr.Dataset):
         value = target.get(name)
     elif isinstance(target, (xr.Dataset, xr.DataArray)):
@@ -108,14 +112,18 @@ def _coordinate(target: Any, name: Hashable) -> xr.DataArray | None:
             f"The target is a {type(target).__name__}; expected a Dataset, DataArray or mapping of coordinates, e.g. "
             f"`model.predict({{'lat': [40.5], 'lon': [3.2]}})`."
         )
-    if value is None or isinstance(value, xr.DataArray):
-        return None if value is None else value.rename(name)
+    if value is None:
+        return None
+    if isinstance(value, xr.DataArray):
+        return _with_dates(value.rename(name), layout)
     try:
         array = np.asarray(value)
     except (TypeError, ValueError):
         raise AlignmentError(
             f"Target coordinate {name!r} is {shown(value)}; expected numbers or dates, e.g. `[40.5, 41.0]`."
         ) from None
+    if name == layout.roles.time:
+        array = typed_dates(array, _own_coordinate(layout, name))
     dims = () if array.ndim == 0 else (name,)
     if array.ndim > 1:
         raise AlignmentError(
@@ -123,6 +131,30 @@ def _coordinate(target: Any, name: Hashable) -> xr.DataArray | None:
             f"`xr.DataArray(values, dims=('y', 'x'))`."
         )
     return xr.DataArray(array, dims=dims, coords={name: (dims, array)}, name=name)
+
+
+def _with_dates(coordinate: xr.DataArray, layout: Layout) -> xr.DataArray:
+    """A coordinate with dates where it is text, or has text beside it: along a track all share one index."""
+    time = layout.roles.time
+    if time is None:
+        return coordinate
+    axis = _own_coordinate(layout, time)
+    if time in coordinate.coords:
+        beside = coordinate.coords[time]
+        given, index = beside.values, coordinate.xindexes.get_all_coords(time, errors="ignore")
+        dates = typed_dates(given, axis)
+        if dates is not given and len(index) > 1:
+            raise AlignmentError(
+                f"The target coordinate {time!r} is text in an index of several levels; expected dates there. Take the "
+                f"index apart first: `target.reset_index({str(beside.dims[0])!r})`."
+            )
+        if dates is not given:
+            coordinate = coordinate.assign_coords({time: (beside.dims, dates)})
+    if coordinate.name == time:
+        given = coordinate.values
+        dates = typed_dates(given, axis)
+        coordinate = coordinate if dates is given else coordinate.copy(data=dates)
+    return coordinate
 
 
 def _broadcast(own: dict[Hashable, xr.DataArray]) -> tuple[xr.DataArray, ...]:

@@ -125,18 +125,22 @@ class Reconstruction(tuple[Any, Any]):
         return self.mean[name], variance, self._context.noise[name], self._context.observed[name]
 
     def compute(self, **kwargs: Any) -> Reconstruction:
-        """Evaluate mean and variance together, each tile once."""
+        """Evaluate mean and variance together, each tile once, and read the data they come from with them."""
         import dask
 
-        mean, variance, noise = dask.compute(self.mean, self.variance, self._context.noise, **kwargs)
-        return Reconstruction(mean, variance, replace(self._context, noise=noise))
+        return self._evaluated(dask.compute, kwargs)
 
     def persist(self, **kwargs: Any) -> Reconstruction:
-        """Evaluate both together and keep them on the workers."""
+        """Evaluate the same together and keep it on the workers."""
         import dask
 
-        mean, variance, noise = dask.persist(self.mean, self.variance, self._context.noise, **kwargs)
-        return Reconstruction(mean, variance, replace(self._context, noise=noise))
+        return self._evaluated(dask.persist, kwargs)
+
+    def _evaluated(self, by: Any, kwargs: dict[str, Any]) -> Reconstruction:
+        """All fields in one call, so that each tile is evaluated once; with them what was observed, for scores."""
+        known = self._context
+        mean, variance, noise, observed = by(self.mean, self.variance, known.noise, known.observed, **kwargs)
+        return Reconstruction(mean, variance, replace(known, noise=noise, observed=observed))
 
     def std(self) -> Field:
         """Standard deviation, of the same kind as the variance (``standard_name="… standard_error"``)."""
@@ -199,6 +203,8 @@ class Reconstruction(tuple[Any, Any]):
     def score(self, truth: Field, dim: Dim = None, weights: xr.DataArray | str | None = None) -> xr.Dataset:
         """Score against the truth on the cells where it is known and was not observed; observed variance.
 
+        Numbers when the reconstruction is in memory, as after :meth:`compute`, even if the truth is lazy; else lazy.
+
         Parameters
         ----------
         truth : DataArray (or Dataset when several variables were fitted)
@@ -239,8 +245,11 @@ class Reconstruction(tuple[Any, Any]):
         return self._score_one(None, truth, dim, weights)
 
     def _score_one(self, name: Hashable | None, truth: Any, dim: Dim, weights: Any) -> xr.Dataset:
-        mean, _, _, observed = self._parts(name)
-        return score_gaussian(mean, self._observed_std(name), truth, observed=observed, dim=dim, weights=weights)
+        parts = self._parts(name)
+        mean, _, _, observed = parts
+        scores = score_gaussian(mean, self._observed_std(name), truth, observed=observed, dim=dim, weights=weights)
+        is_lazy = any(isinstance(part, xr.DataArray) and part.chunks is not None for part in parts)
+        return scores if is_lazy else scores.compute()
 
     def report(
         self,

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 IntArray = NDArray[np.intp]
 Int32Array = NDArray[np.int32]
 
+SAME_PLACE = 1.6e-10
+"""Coordinates of one place may differ by this share of the distance from the origin: 1e-6 km on the Earth."""
+
 
 @dataclass(frozen=True, eq=False)
 class Points:
@@ -109,3 +112,129 @@ class Observations:
     def with_values(self, values: FloatArray) -> Observations:
         """The same points with other values, (n,) or (n, draws)."""
         return replace(self, values=values)
+
+
+def same_places(sites: FloatArray) -> IntArray | None:
+    """Which sites are one place: the cells of a row at a pole, a meridian that is there at 0 and at 360 degrees.
+
+    Parameters
+    ----------
+    sites : array (b, d)
+        Embedded km.
+
+    Returns
+    -------
+    int array (b,) or None
+        Of each site the number of the first that has its coordinates but for rounding (`SAME_PLACE`); None when all
+        differ. Sites that rounding joins one by one are one place.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> same_places(np.array([[0.0, 6000.0], [1.0, 6000.0], [1e-9, 6000.0]]))
+    array([0, 1, 0])
+    """
+    b, d = sites.shape
+    if b < 2:
+        return None
+    near = SAME_PLACE * float(np.sqrt(np.einsum("ij,ij->i", sites, sites).max()))
+    # Near places are near along any line; along this one, which fits no lattice, others hardly ever are.
+    line = np.sqrt(np.arange(d) + 2.0)
+    along = sites @ (line / np.linalg.norm(line))
+    order = np.argsort(along, kind="stable")
+    close = np.diff(along[order]) <= near
+    if not close.any():
+        return None
+    suspects = np.sort(order[np.append(close, False) | np.append(False, close)])
+    group = _without_gaps(np.column_stack([along, sites])[suspects], near)
+    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
+    if first.size == suspects.size:
+        return None
+    places = np.arange(b)
+    places[suspects] = suspects[first][inverse]
+    return places
+
+
+def _without_gaps(coordinates: FloatArray, near: float) -> IntArray:
+    """Numbers (n,) of groups of points, cut wherever a coordinate leaves a gap wider than `near`.
+
+    Points nearer than that are never cut apart, as two on either side of the edge of a bin would be.
+    """
+    group = np.zeros(len(coordinates), np.intp)
+    while True:
+        count = int(group.max()) + 1
+        for column in coordinates.T:
+            order = np.lexsort((column, group))
+            cut = (np.diff(column[order]) > near) | (np.diff(group[order]) != 0)
+            group[order] = np.concatenate([[0], np.cumsum(cut)])
+        if int(group.max()) + 1 == count:
+            return group
+
+
+def without_repeats(observations: Observations) -> tuple[Observations, IntArray]:
+    """One observation of each place and time, which says all that those there say.
+
+    Measurements yᵢ of one f with noise variances σᵢ² tell of f what one measurement Σ wᵢyᵢ / Σ wᵢ with the variance
+    1 / Σ wᵢ tells, wᵢ = 1/σᵢ². (What they tell of the noise is lost.) Places are the same as :func:`same_places`
+    says, times when they are equal.
+
+    Parameters
+    ----------
+    observations : Observations
+        Values (n,) or (n, draws). Noise of zero counts as the smallest positive number.
+
+    Returns
+    -------
+    observations : Observations
+        m of them in the order given, each at the first of its cells, on the same axes; the same object when nothing
+        repeats.
+    number : int array (n,)
+        Which of these each of the given ones became.
+    """
+    n = len(observations)
+    suspects, cell = _perhaps_repeated(observations.points)
+    _, first, inverse, count = np.unique(cell, return_index=True, return_inverse=True, return_counts=True)
+    if first.size == suspects.size:
+        return observations, np.arange(n)
+    leader = np.arange(n)
+    leader[suspects] = suspects[first][inverse]
+    leads = leader == np.arange(n)
+    kept, number = np.flatnonzero(leads), (np.cumsum(leads) - 1)[leader]
+    repeated = suspects[count[inverse] > 1]
+    repeated = repeated[np.argsort(number[repeated], kind="stable")]
+    starts = np.flatnonzero(np.diff(number[repeated], prepend=-1))
+    pooled = number[repeated[starts]]
+    values, noise = observations.values[kept], observations.noise[kept]
+    mean, noise[pooled] = _pooled(observations.columns[repeated], observations.noise[repeated], starts)
+    values[pooled] = mean.reshape(pooled.size, *values.shape[1:])
+    points = observations.points
+    there = replace(points, time_index=points.time_index[kept], site_index=points.site_index[kept], is_grid=False)
+    return Observations(there, values, noise), number
+
+
+def _perhaps_repeated(points: Points) -> tuple[IntArray, IntArray]:
+    """Indices (k,) of the points that others may share place and time with, and a number (k,) for these two."""
+    places = same_places(points.sites)
+    moments, moment = np.unique(points.times, return_inverse=True)
+    cell = points.time_index.astype(np.intp) * len(points.sites) + points.site_index
+    if moments.size < points.times.size or (np.diff(cell) <= 0).any():
+        suspects = np.arange(len(points))
+    elif places is None:  # cells of a lattice, in order and each once
+        suspects = np.arange(0)
+    else:
+        suspects = np.flatnonzero((np.bincount(places)[places] > 1)[points.site_index])
+    t, s = points.time_index[suspects], points.site_index[suspects]
+    return suspects, moment[t] * len(points.sites) + (s if places is None else places[s])
+
+
+def _pooled(values: FloatArray, noise: FloatArray, starts: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Means weighted by 1/noise (m, draws), and their noise (m,), of runs of observations from `starts` on."""
+    smallest = np.finfo(np.float64).tiny
+    noise = np.maximum(noise, smallest)
+    size = np.diff(starts, append=noise.size)
+    least = np.minimum.reduceat(noise, starts)
+    weight = np.repeat(least, size) / noise  # at most one, where 1/noise may overflow
+    total = np.add.reduceat(weight, starts)
+    base = values[starts]
+    change = np.add.reduceat(weight[:, None] * (values - np.repeat(base, size, axis=0)), starts, axis=0)
+    return base + change / total[:, None], np.maximum(least / total, smallest)
