@@ -29,6 +29,7 @@ from xgpfill.tiling.solve import TileSolver
 from xgpfill.words import units_of
 
 if TYPE_CHECKING:
+    from xgpfill.grid.lattice import Lattice
     from xgpfill.kernels.prior import Prior
     from xgpfill.model import FittedModel, Halo, Tile
 
@@ -135,8 +136,17 @@ def planned(model: FittedModel, tile: Tile, halo: Halo) -> TileSolver:
         features = choose_features(model.lattice, prior, names, model.options["seed"], most)
     frame = replace(model.lattice, values=None, valid=None, errors=None)
     return TileSolver(
-        frame, prior, model.scaling, model.settings, plan, features, model.options["device"], model.options["dtype"]
-    )
+        frame, prior, model.scaling, model.settings, plan, features, model.options["device"], model.options["dtype"],
+        _existing(model.lattice),
+    )  # fmt: skip
+
+
+def _existing(lattice: Lattice) -> Any:
+    """Where the field exists in any field at any time, (y, x); None where that is not known or everywhere."""
+    if not isinstance(lattice.valid, np.ndarray):
+        return None
+    exists = lattice.valid.any(axis=tuple(range(lattice.valid.ndim - 2)))
+    return None if exists.all() else np.broadcast_to(exists, lattice.space.shape)
 
 
 def _floored_noise(model: FittedModel, prior: Prior) -> float:

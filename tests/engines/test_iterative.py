@@ -10,8 +10,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.iterative import IterativeEngine
-from xgpfill.engines.settings import Iterative
-from xgpfill.errors import XgpfillWarning
+from xgpfill.engines.settings import Exact, Iterative
+from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels import spec
@@ -316,13 +316,38 @@ def test_no_gap_at_all_and_all_gaps():
 # What it says
 
 
-def test_too_few_steps_warn_with_how_far_it_came_and_what_to_type():
-    p, *_ = made("clouds")
+def test_too_few_steps_leave_the_answer_to_the_dense_engine():
+    p, exact, _ = made("clouds")
     engine = IterativeEngine(Iterative(max_steps=2, num_neighbours=2))
+    found = engine.condition(p.law, p.observations)
     with pytest.warns(
         XgpfillWarning,
-        match=r"stopped after 2 steps at \S+ times the tolerance, so the field is not the exact one\. "
-        r"Type `method=xgpfill\.Iterative\(num_neighbours=4\)`, more `max_steps=`, or a larger `noise=`",
+        match=r"stopped after 2 steps with means about \S+ standard deviations off\. The dense engine answers instead, "
+        r"for \d+ observations\. To spare the time, type `method='exact'`; else type a larger `noise=`",
+    ):
+        answer = found.means(p.cells)
+    assert_allclose(answer, exact.means(p.cells), atol=1e-10)
+    assert_allclose(found.trend, exact.trend, atol=1e-10)
+
+
+def test_too_few_steps_raise_where_observations_are_too_many_for_the_dense_engine(monkeypatch):
+    p, *_ = made("clouds")
+    monkeypatch.setattr("xgpfill.engines.iterative.Exact", lambda: Exact(max_observations=100))
+    engine = IterativeEngine(Iterative(max_steps=2, num_neighbours=2))
+    with pytest.raises(
+        NumericalError, match=r"are more than the 100 that the dense engine takes instead\. The field is"
+    ):
+        engine.condition(p.law, p.observations).means(p.cells)
+
+
+def test_some_steps_too_few_warn_with_how_far_it_came_and_what_to_type():
+    p, *_ = made("clouds")
+    steps = made("clouds")[2].system.record[0].steps
+    engine = IterativeEngine(Iterative(max_steps=steps + 3, tolerance=1e-7))
+    with pytest.warns(
+        XgpfillWarning,
+        match=r"stopped after \d+ steps at \S+ times the tolerance: means are about \S+ standard deviations off\. "
+        r"Type `method=xgpfill\.Iterative\(num_neighbours=72\)`, more `max_steps=`, or a larger `noise=`",
     ):
         engine.condition(p.law, p.observations).means(p.cells)
 
@@ -333,7 +358,7 @@ def test_how_the_solve_went_is_kept():
     posterior.moments(p.cells)
     (solve,) = posterior.system.record
     assert solve.observations == len(p.observations)
-    assert solve.columns == 10  # the data, the mean and eight draws
+    assert solve.columns == 10 + solve.check.probes  # the data, the mean, eight draws, and probes
     assert solve.residual <= 1.0
     assert 1 <= solve.steps <= 60
     posterior.means(p.cells)
@@ -359,9 +384,8 @@ def test_how_solves_went_is_told(ds):
     assert int(told["columns"]) == 2  # the data and the constant mean
 
 
-def test_sites_that_follow_each_other_in_a_list_share_no_neighbours_unless_they_are_near(monkeypatch):
+def test_sites_that_follow_each_other_in_a_list_share_no_neighbours_unless_they_are_near():
     """Stations in no order: sharing those of the middle one would leave others without their own observations."""
-    monkeypatch.setattr("xgpfill.linalg.local.FEW_CELLS", 1)
     rng = np.random.default_rng(0)
     prior = product(spec.Matern(1.5, 5.0), spec.Matern(1.5, 400.0), "sphere")
     sites = ref.chord(rng.uniform(20, 60, 30), rng.uniform(0, 60, 30)).reshape(30, 1, 3)

@@ -1,33 +1,32 @@
 """The iterative engine: the exact posterior of a lattice by conjugate gradients, never a dense matrix.
 
-With A = K + noise on the observed cells, one batch of solves gives A⁻¹[y, 1, y₁ … y_S] for the data, the constant mean
-and S draws of data from the prior. The mean needs the first two. The variance of every cell is that of a local
-conditional, corrected by what the draws show it to miss: with Δ_s the difference between the full and the local mean of
-draw s, the law of total variance gives var = v_loc − E[Δ²].
+With A = K + noise on the observed cells, one batch of solves gives A⁻¹[y, 1, y₁ … y_S, k₁ … k_P] for the data, the
+constant mean, S draws of data from the prior and P cells that answers are checked on. The mean needs the first two.
+Variances come from local conditionals, which draws correct and probes check (:mod:`xgpfill.engines.marginals`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from dataclasses import dataclass, field
-from functools import cached_property, wraps
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
-from scipy.spatial import KDTree
 
 from xgpfill.engines.base import Moments
 from xgpfill.engines.exact import ExactEngine
-from xgpfill.engines.settings import Iterative
-from xgpfill.engines.system import System
+from xgpfill.engines.marginals import Asked, Marginals, places_on
+from xgpfill.engines.settings import Exact, Iterative
+from xgpfill.engines.system import Stalled, System
 from xgpfill.engines.tilelaw import CHUNK, TileLaw
-from xgpfill.errors import XgpfillWarning
-from xgpfill.kernels.covariance import Covariance
-from xgpfill.linalg.local import Goals, local_conditionals, patches_of
-from xgpfill.linalg.neighbourhoods import Neighbourhoods
+from xgpfill.errors import NumericalError, XgpfillWarning
+from xgpfill.grid.points import Points, same_places, without_repeats
+from xgpfill.kernels.spec import Independent, has_type
+from xgpfill.linalg.threads import own_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,26 +34,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from xgpfill.engines.base import Posterior
-    from xgpfill.engines.system import Convergence, Watch
+    from xgpfill.engines.system import Convergence, Draws, Watch
     from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.points import IntArray, Observations, Points
+    from xgpfill.grid.points import IntArray, Observations
     from xgpfill.kernels.covariance import PriorLaw
 
-LOCAL_NEIGHBOURS = 32
-"""Observations that a cell is conditioned on locally, at least."""
-POOL = 200
-"""Cells of similar local variance whose corrections are averaged."""
-KAPPA = 24.0
-"""Draws that the pooled correction is worth."""
-NOISE_LEFT = 0.2
-"""Standard deviation that a cell's own draws may leave in its variance, at most."""
-FLOOR = 0.02
-"""Share of the local variance below which no correction goes."""
-FLOORED_SHARE = 1e-3
-PAIRS = 64
-"""Pairs of neighbours along an axis that say whether cells may share a patch, at most."""
+    Answer = TypeVar("Answer")
+
+EXACT_TARGETS = 256
+"""Targets off the lattice, at most, whose variances are solved for one by one."""
 COLUMNS = 32
-"""Right-hand sides solved at once for a joint covariance."""
+"""Right-hand sides solved at once for them, or for a joint covariance."""
 
 
 @dataclass
@@ -108,19 +98,10 @@ class IterativeEngine:
         return system
 
 
-def _alone(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Let one thread at a time use what the engine keeps: operators write into buffers of their own."""
-
-    @wraps(method)
-    def locked(self: IterativePosterior, *args: Any, **kwargs: Any) -> Any:
-        with self._engine.lock:
-            return method(self, *args, **kwargs)
-
-    return locked
-
-
 class IterativePosterior:
     """The posterior of a lattice.
+
+    One thread at a time uses what the engine keeps: operators write into buffers of their own.
 
     Parameters
     ----------
@@ -133,17 +114,84 @@ class IterativePosterior:
     """
 
     def __init__(self, engine: IterativeEngine, law: TileLaw, observations: Observations, *, trend: bool) -> None:
-        self._engine, self._law, self._observations, self._has_trend = engine, law, observations, trend
-        known = law.mean(observations.points)
-        data = observations.columns if known is None else observations.columns - _plain(known)
+        self._engine, self._law, self._given, self._has_trend = engine, law, observations, trend
+        self._observations, self._number = _places_once(law, observations)
+        known = law.mean(self._observations.points)
+        data = self._observations.columns if known is None else self._observations.columns - _plain(known)
         self._level = data.mean(0) if trend else np.zeros(data.shape[1])
         self._y = law.tensor(data - self._level)  # so that residuals are not relative to the level
         self._solved: Tensor | None = None
+        self._instead: Posterior | None = None
 
     @cached_property
     def system(self) -> System:
         """Products and the preconditioner, made when first needed."""
         return self._engine.system(self._law, self._observations)
+
+    @cached_property
+    def _marginals(self) -> Marginals:
+        return Marginals(self.system, self._law, self._observations)
+
+    # What is asked
+
+    def moments(self, targets: Points) -> Moments:
+        """Marginal mean (of the first draw of the data) and latent variance of every target."""
+        return self._either(lambda: self._moments(targets), lambda other: other.moments(targets))
+
+    def means(self, targets: Points) -> FloatArray:
+        """Posterior mean for every draw of the data, (m, draws)."""
+        return self._either(lambda: self._means(targets), lambda other: other.means(targets))
+
+    def covariance(self, targets: Points) -> FloatArray:
+        """Joint latent covariance of the targets, (m, m), by as many solves as there are targets."""
+        return self._either(lambda: self._covariance(targets), lambda other: other.covariance(targets))
+
+    def gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
+        """leftᵀ A⁻¹ right."""
+        return self._either(lambda: self._gram(left, right), lambda other: other.gram(left, right))
+
+    @property
+    def trend(self) -> tuple[float, float] | None:
+        """Estimate and standard error of the constant mean (standardised), or None."""
+        return self._either(self._trend, lambda other: other.trend)
+
+    def _either(self, own: Callable[[], Answer], others: Callable[[Posterior], Answer]) -> Answer:
+        """Our own answer, or that of the dense engine where the iteration came to nothing."""
+        with self._engine.lock, own_threads():
+            if self._instead is None:
+                try:
+                    return own()
+                except Stalled as stalled:
+                    self._instead = self._dense(stalled)
+        return others(self._instead)
+
+    def _dense(self, stalled: Stalled) -> Posterior:
+        """The dense engine, for as many observations as it takes.
+
+        Raises
+        ------
+        NumericalError
+            When they are too many.
+        """
+        count, most = len(self._given), Exact().max_observations
+        cures = (
+            "type a larger `noise=` if the data allow it, a rougher kernel, e.g. `space_kernel='matern32'`, or "
+            "`method='variational'`"
+        )
+        if count > most:
+            raise NumericalError(
+                f"Conjugate gradients {stalled}, and {count} observations are more than the {most} that the dense "
+                f"engine takes instead. The field is too smooth for so little noise: {cures}."
+            )
+        warnings.warn(
+            f"Conjugate gradients {stalled}. The dense engine answers instead, for {count} observations. To spare the "
+            f"time, type `method='exact'`; else {cures}.",
+            XgpfillWarning,
+            stacklevel=2,
+        )
+        return ExactEngine().condition(self._law.law, self._given, trend=self._has_trend)
+
+    # Solves
 
     @property
     def _right_sides(self) -> Tensor:
@@ -155,13 +203,14 @@ class IterativePosterior:
             right = self._right_sides
             self._set(self.system.solve(right, right.new_full((right.shape[1],), self._engine.settings.tolerance)))
 
-    def _solve_all(self) -> tuple[Tensor, Tensor]:
-        """Solve for the data, once, and for draws of data; returns the draws and their solutions."""
+    def _solve_all(self, asked: Asked) -> Draws:
+        """Solve for the data, once, and for draws of data and probes."""
         right = self._right_sides if self._solved is None else self._y[:, :0]
-        found, data, weights = self.system.with_draws(right)
+        probes = self._marginals.choose_probes(asked) if self.system.draws is None else None
+        found, draws, _ = self.system.solve_all(right, probes)
         if self._solved is None:
             self._set(found)
-        return data, weights
+        return draws
 
     def _set(self, solved: Tensor) -> None:
         draws = self._y.shape[1]
@@ -176,25 +225,76 @@ class IterativePosterior:
 
     # Moments
 
-    @_alone
-    def moments(self, targets: Points) -> Moments:
-        """Marginal mean (of the first draw of the data) and latent variance of every target."""
-        data, weights = self._solve_all()
+    def _moments(self, targets: Points) -> Moments:
+        inside = places_on(self._observations.points, targets) if targets.is_grid else None
+        if inside is not None:
+            return self._on_lattice(targets, *inside)
+        if len(targets) <= EXACT_TARGETS:
+            return self._one_by_one(targets)
+        if self.system.pool is None:
+            own = self._observations.points
+            self._moments(Points.grid(own.times, own.sites, own.frame))
+        self._solve_data()
         assert self._solved is not None
-        every, right = (
-            torch.cat([own[:, :1], own[:, self._y.shape[1] :], drawn], 1)
-            for own, drawn in ((self._solved, weights), (self._right, data))
-        )
-        fields = self._fields(every, right, targets)  # (m, 1 + trend + S)
-        mean = fields[:, 0] if self._beta is None else fields[:, 0] + self._beta[0]
-        variance = self._variance(fields[:, every.shape[1] - weights.shape[1] :], data, targets)
-        if self._beta is not None:
-            variance = variance + (1.0 - fields[:, 1]).square() / self._precision
-        return Moments(_plain(mean) + self._level[0] + self._known(targets)[..., 0], _plain(variance))
+        draws = self._y.shape[1]
+        fields = self._fields(self._solved[:, [0, *range(draws, self._solved.shape[1])]], self._right, targets)
+        return self._with_trend(_plain(fields), self._marginals.elsewhere(targets), targets)
 
-    @_alone
-    def means(self, targets: Points) -> FloatArray:
-        """Posterior mean for every draw of the data, (m, draws)."""
+    def _with_trend(self, fields: FloatArray, variance: FloatArray, targets: Points) -> Moments:
+        """Moments from K A⁻¹[y − Hβ, H] and the variance without the trend."""
+        mean = fields[:, 0] + self._level[0] + self._known(targets)[..., 0]
+        if self._beta is not None:
+            mean = mean + float(self._beta[0])
+            variance = variance + np.square(1.0 - fields[:, 1]) / float(self._precision)
+        return Moments(mean, variance)
+
+    def _on_lattice(self, targets: Points, sites: IntArray, times: IntArray) -> Moments:
+        """Of cells of the lattice: means by one product, variances by local conditionals."""
+        shape = (targets.times.size, *(targets.frame or (targets.sites.shape[0], 1)))
+        wanted = np.ones(len(targets), bool) if targets.exists is None else np.tile(targets.exists, shape[0])
+        asked = Asked(targets, times, sites, shape, wanted)
+        draws = self._solve_all(asked)
+        assert self._solved is not None
+        own = self._y.shape[1]
+        every, right = (
+            torch.cat([first[:, :1], first[:, own:], drawn], 1)
+            for first, drawn in ((self._solved, draws.weights), (self._right, draws.data))
+        )
+        fields = _plain(self._fields(every, right, targets))  # (m, 1 + trend + S)
+        trend, count = fields[:, : every.shape[1] - draws.data.shape[1]], draws.data.shape[1]
+        truth = draws.fields[:, times][:, :, sites].reshape(count, -1).T.astype(float)
+        if draws.told is not None:
+            truth += _plain(self._spread_told(draws.told, targets))
+        same = same_places(targets.sites) if self._joins_places else None
+        variance = self._marginals.on_lattice(asked, fields[:, trend.shape[1] :], truth)
+        found = self._with_trend(trend, variance, targets)
+        if same is None:
+            return found
+        mean, variance = (x.reshape(shape[0], -1)[:, same].ravel() for x in (found.mean, found.variance))
+        return Moments(mean, variance)
+
+    @property
+    def _joins_places(self) -> bool:
+        return _joins_places(self._law)
+
+    def _one_by_one(self, targets: Points) -> Moments:
+        """Of a few targets anywhere: a solve for each, so that its answer does not depend on the others."""
+        self._solve_data()
+        assert self._solved is not None
+        draws = self._y.shape[1]
+        prior, sd = self._law.diagonal(targets), self._marginals.local_sd(targets)
+        variance, fields = np.empty(len(targets)), np.empty((len(targets), self._solved.shape[1] - draws + 1))
+        weights = torch.cat([self._solved[:, :1], self._solved[:, draws:]], 1)
+        for start in range(0, len(targets), COLUMNS):
+            some = np.arange(start, min(start + COLUMNS, len(targets)))
+            cross, tolerance = self.system.columns_for(targets.take_in_order(some), sd[some])
+            x = self.system.solve(cross, tolerance)
+            variance[some] = prior[some] - _plain((x * cross).sum(0))
+            fields[some] = _plain(cross.T @ weights)
+        variance = np.maximum(variance, np.finfo(float).eps * prior)
+        return self._with_trend(fields, variance, targets)
+
+    def _means(self, targets: Points) -> FloatArray:
         self._solve_data()
         assert self._solved is not None
         draws = self._y.shape[1]
@@ -212,95 +312,6 @@ class IterativePosterior:
         starts = range(0, max(1, len(targets)), max(1, width))
         return [targets.take_in_order(np.arange(s, min(s + width, len(targets)))) for s in starts]
 
-    def _variance(self, full: Tensor, data: Tensor, targets: Points) -> Tensor:
-        """Local variances with the draws' correction, v_loc (1 − ĉ)."""
-        local, missed = torch.empty(len(targets), dtype=torch.float64), torch.empty(len(targets), dtype=torch.float64)
-        blocks = local_conditionals(
-            self.system.neighbours,
-            _plain(data),
-            self._goals(targets),
-            self._patches(targets),
-            max(LOCAL_NEIGHBOURS, self._engine.settings.num_neighbours),
-        )
-        for block in blocks:
-            index = torch.as_tensor(block.index)
-            local[index] = torch.as_tensor(block.variance)
-            delta = full[index.to(full.device)].double().cpu() - torch.as_tensor(block.mean)
-            missed[index] = delta.square().mean(1)
-        share = missed / local
-        pooled = _pooled(share, local)
-        draws = data.shape[1]
-        weight = _worth(pooled, draws)
-        share = (draws * share + weight * pooled) / (draws + weight)
-        floored = share > 1.0 - FLOOR
-        if float(floored.double().mean()) > FLOORED_SHARE:
-            warnings.warn(
-                f"The variance of {float(floored.double().mean()):.1%} of the cells was raised to {FLOOR:.0%} of the "
-                f"local one. Type `method=xgpfill.Iterative(num_samples={4 * draws})` for a less noisy variance.",
-                XgpfillWarning,
-                stacklevel=2,
-            )
-        return (local * (1.0 - share.clamp_max(1.0 - FLOOR))).to(full)
-
-    def _goals(self, targets: Points) -> Goals:
-        """Targets as the local conditionals want them: cells of the lattice, or places with a cell nearby."""
-        law, observations = self._law, self._observations
-        inside = self._inside(targets)
-        prior = _plain(law.local.diagonal(targets))
-        features = None
-        if law.num_features:
-            prior = prior + np.concatenate([np.square(self._told(part)).sum(1) for part in self._parts(targets)])
-
-            def features(index: IntArray) -> FloatArray:
-                return self._told(targets.take_in_order(index))
-
-        if inside is not None:
-            sites, times = inside
-            cells = self.system.operator.tables.cells(times[targets.time_index], sites[targets.site_index])
-            return Goals(cells, prior, features=features)
-        own = observations.points
-        _, near = KDTree(own.sites).query(targets.sites)
-        _, when = KDTree(own.times[:, None]).query(targets.times[:, None])
-        cells = self.system.operator.tables.cells(when[targets.time_index], near[targets.site_index])
-        goals, hood = (Neighbourhoods.of(law.prior, points, law.device) for points in (targets, own))
-
-        def cross(index: IntArray, near: IntArray) -> FloatArray:
-            first, second = (torch.as_tensor(i, device=law.device) for i in (index[:, None], near))
-            return _plain(goals.covariance(first, second, hood))
-
-        return Goals(cells, prior, cross, features)
-
-    def _told(self, points: Points) -> FloatArray:
-        """Features of points, (n, q)."""
-        found = self._law.features(points)
-        assert found is not None
-        return _plain(found)
-
-    def _patches(self, targets: Points) -> IntArray:
-        """Targets that share neighbours."""
-        if not targets.is_grid or targets.frame is None:
-            return np.arange(len(targets))[:, None]
-        shape = (targets.times.size, *targets.frame)
-        middle = np.array([n // 2 for n in shape])
-        alike = []
-        for axis, n in enumerate(shape):
-            cells = np.repeat(middle[None], min(n, PAIRS + 1) - 1, axis=0)  # all along the axis: sites may be a list
-            cells[:, axis] = np.linspace(0, n - 2, len(cells)).astype(np.intp)
-            pairs = [
-                np.ravel_multi_index(tuple((cells + step * np.eye(3, dtype=np.intp)[axis]).T), shape) for step in (0, 1)
-            ]
-            alike.append(self._least_correlation(*map(targets.take_in_order, pairs)) if len(cells) else 0.0)
-        return patches_of(shape, (alike[0], alike[1], alike[2]))
-
-    def _least_correlation(self, first: Points, second: Points) -> float:
-        """Of some pairs, in the term that tells them apart most."""
-        found = [1.0]
-        for term in self._law.prior.terms:
-            covariance = Covariance(self._law.prior.restricted((term.name,)))
-            K, own, its = covariance.matrix(first, second), covariance.diagonal(first), covariance.diagonal(second)
-            found.append(float((K.diagonal() / (own * its).sqrt()).min()))
-        return min(found)
-
     # Fields of weights
 
     def _fields(self, weights: Tensor, right: Tensor, targets: Points) -> Tensor:
@@ -309,7 +320,7 @@ class IterativePosterior:
         At observed cells K A⁻¹b = b − noise A⁻¹b. The right side is the better one there: it leaves out the residual,
         which may be small against the data and yet large against a small noise.
         """
-        index = self._on_lattice(targets)
+        index = self._places(targets)
         told = None if self.system.features is None else self.system.features.T @ weights  # Vᵀ weights, (q, R)
         if index is not None:
             field, (sites, times) = self.system.spread(weights), index
@@ -331,9 +342,9 @@ class IterativePosterior:
         parts = [self._law.features(part) for part in self._parts(targets)]
         return torch.cat([part @ told for part in parts if part is not None])
 
-    def _on_lattice(self, targets: Points) -> tuple[Tensor, Tensor | None] | None:
+    def _places(self, targets: Points) -> tuple[Tensor, Tensor | None] | None:
         """Places of a grid of targets in a field of the operator; None when some are elsewhere."""
-        inside = self._inside(targets) if targets.is_grid else None
+        inside = places_on(self._observations.points, targets) if targets.is_grid else None
         if inside is None:
             return None
         sites, times = inside
@@ -341,23 +352,14 @@ class IterativePosterior:
         every = np.array_equal(times, np.arange(self._observations.points.times.size))
         return site, None if every else torch.as_tensor(times, device=self._law.device)
 
-    def _inside(self, targets: Points) -> tuple[IntArray, IntArray] | None:
-        """Which sites and times of the lattice those of the targets are; None when some are elsewhere."""
-        own = self._observations.points
-        sites, times = _places(own.sites, targets.sites), _places(own.times[:, None], targets.times[:, None])
-        return None if sites is None or times is None else (sites, times)
-
     # Joint laws
 
-    @_alone
-    def covariance(self, targets: Points) -> FloatArray:
-        """Joint latent covariance of the targets, (m, m), by as many solves as there are targets."""
-        cross = self._law.matrix(self._observations.points, targets)
+    def _covariance(self, targets: Points) -> FloatArray:
+        cross, tolerance = self.system.columns_for(targets, self._marginals.local_sd(targets))
         joint = self._law.matrix(targets, targets)
-        tolerance = cross.new_full((COLUMNS,), self._engine.settings.tolerance)
         for start in range(0, cross.shape[1], COLUMNS):
-            part = cross[:, start : start + COLUMNS]
-            joint[:, start : start + COLUMNS] -= cross.T @ self.system.solve(part, tolerance[: part.shape[1]])
+            some = slice(start, start + COLUMNS)
+            joint[:, some] -= cross.T @ self.system.solve(cross[:, some], tolerance[some])
         if self._has_trend:
             self._solve_data()
             assert self._solved is not None
@@ -367,16 +369,22 @@ class IterativePosterior:
         np.fill_diagonal(found, np.maximum(found.diagonal(), 0.0))
         return 0.5 * (found + found.T)
 
-    @_alone
-    def gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
-        """leftᵀ A⁻¹ right."""
+    def _gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
+        """With repeated measurements, A = E K Eᵀ + D: what they say beyond their averages involves no K."""
+        between: FloatArray | float = 0.0
+        if len(self._given) > len(self._observations):
+            precision, merged = 1.0 / self._given.noise[:, None], 1.0 / self._observations.noise[:, None]
+            averages = []
+            for side in (left, right):
+                total = np.zeros((len(self._observations), side.shape[1]))
+                np.add.at(total, self._number, side * precision)
+                averages.append(total / merged)
+            between = left.T @ (right * precision) - averages[0].T @ (averages[1] * merged)
+            left, right = averages
         a, b = self._law.tensor(left), self._law.tensor(right)
-        return _plain(a.T @ self.system.solve(b, b.new_full((b.shape[1],), self._engine.settings.tolerance)))
+        return _plain(a.T @ self.system.solve(b, self.system.tolerance_for(b))) + between
 
-    @property
-    @_alone
-    def trend(self) -> tuple[float, float] | None:
-        """Estimate and standard error of the constant mean (standardised), or None."""
+    def _trend(self) -> tuple[float, float] | None:
         if not self._has_trend:
             return None
         self._solve_data()
@@ -384,37 +392,19 @@ class IterativePosterior:
         return float(self._beta[0]) + float(self._level[0]), float(self._precision) ** -0.5
 
 
-def _worth(pooled: Tensor, draws: int) -> Tensor:
-    """Draws that the pooled correction is worth: more where it takes most of the variance away.
-
-    With c the correction, S draws of one cell leave the standard deviation c √(2S) / (S + κ) in it, which shall be no
-    more than a share of what is left, 1 − c.
-    """
-    left = NOISE_LEFT * (1.0 - pooled).clamp_min(FLOOR)
-    worth: Tensor = pooled * (2.0 * draws) ** 0.5 / left - draws
-    return worth.clamp_min(KAPPA)
+def _joins_places(law: TileLaw) -> bool:
+    """Whether cells of one place have one field: not where a kernel makes each cell its own."""
+    return not any(has_type(term.space, Independent) for term in law.prior.terms)
 
 
-def _pooled(share: Tensor, local: Tensor) -> Tensor:
-    """Corrections averaged over cells of similar local variance."""
-    order = local.argsort()
-    groups = torch.arange(len(order)) // POOL
-    groups.clamp_(max=max(0, len(order) // POOL - 1))
-    count = torch.bincount(groups).double()
-    mean = torch.bincount(groups, weights=share[order]) / count
-    pooled = torch.empty_like(share)
-    pooled[order] = mean[groups]
-    return pooled
-
-
-def _places(own: FloatArray, wanted: FloatArray) -> IntArray | None:
-    """Where each of `wanted` is among `own` rows; None when one is not there."""
-    if own.shape == wanted.shape and np.array_equal(own, wanted):
-        return np.arange(len(own))
-    if not len(own):
-        return None
-    distance, index = KDTree(own).query(wanted)
-    return None if (distance > 0).any() else np.asarray(index, dtype=np.intp)
+def _places_once(law: TileLaw, observations: Observations) -> tuple[Observations, IntArray]:
+    """One observation of each place and time, on the first of its cells; and which one each was made part of."""
+    points = observations.points
+    same = same_places(points.sites) if _joins_places(law) else None
+    if same is not None:
+        points = replace(points, site_index=same[points.site_index], is_grid=False)
+        observations = replace(observations, points=points)
+    return without_repeats(observations)
 
 
 def _plain(tensor: Tensor) -> FloatArray:

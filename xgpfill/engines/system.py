@@ -27,14 +27,24 @@ if TYPE_CHECKING:
 
     from xgpfill.engines.settings import Iterative
     from xgpfill.engines.tilelaw import TileLaw
+    from xgpfill.engines.variance import Check, Pool
     from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.points import Observations
+    from xgpfill.grid.points import IntArray, Observations, Points
     from xgpfill.linalg.conjugate_gradients import Solution
 
     Watch = Callable[[int, float], None]
+    Float32Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 DRAW_TOLERANCE = 0.03
 """Of the solves for draws: looser ones would make the variance too small."""
+FEW_PLACES = 0.25
+"""Share of the sites that may ever have been observed for the iteration to run on these alone, as a dense matrix."""
+MOST_PLACES = 4000
+USELESS = 0.1
+"""Posterior standard deviations that means may be off; an answer that is farther off is thrown away."""
+EXACT_TOLERANCE = 0.01
+"""Of solves for the variance of a cell, in its own standard deviations."""
+EPS = 2.3e-16
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,8 @@ class Convergence:
         Of the mean.
     observations, columns : int
     factor_seconds, solve_seconds : float
+    check : Check or None
+        What the answers that it gave were found to be worth.
     """
 
     steps: int
@@ -59,6 +71,61 @@ class Convergence:
     columns: int
     factor_seconds: float
     solve_seconds: float
+    check: Check | None = None
+
+
+class Stalled(Exception):  # noqa: N818  (no error yet: another engine may do it)
+    """Conjugate gradients stopped so far from the answer that it is of no use.
+
+    Parameters
+    ----------
+    error : float
+        About how far means are off, in posterior standard deviations.
+    """
+
+    def __init__(self, error: float, steps: int) -> None:
+        super().__init__(f"stopped after {steps} steps with means about {error:.2g} standard deviations off")
+        self.error, self.steps = error, steps
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Draws of the zero-mean field, of data from it, and A⁻¹ times these.
+
+    Attributes
+    ----------
+    fields : float32 array (S, nt, sites)
+        On all cells of the lattice, what features tell left out.
+    told : Tensor (q, S) or None
+        Weights of the features.
+    data, weights : Tensor (n, S)
+    """
+
+    fields: Float32Array
+    told: Tensor | None
+    data: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Probes:
+    """Cells whose variance is solved exactly.
+
+    Attributes
+    ----------
+    cells : int array (P, 2)
+        Times and sites of the lattice.
+    points : Points
+    variance : array (P,)
+        Exact, but for the trend.
+    mean_error : array (P,)
+        By how much the residual that was left moves the mean there.
+    """
+
+    cells: IntArray
+    points: Points
+    variance: FloatArray
+    mean_error: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +207,8 @@ class System:
         self.noise = law.tensor(observations.noise)[:, None]
         self.features = law.features(points)
         repeats = bool(np.unique(cell).size < cell.size)
-        self._products = Products(self.operator, self.site, self.time, self.noise, self.features, repeats=repeats)
+        self._lattice = Products(self.operator, self.site, self.time, self.noise, self.features, repeats=repeats)
+        self._products = self._on_observed_places() or self._lattice
         self.neighbours = Neighbours(
             self.operator.tables,
             self.operator.tables.cells(points.time_index, points.site_index),
@@ -159,7 +227,27 @@ class System:
         self.factor_seconds = time.perf_counter() - began
         self.record: list[Convergence] = [] if records is None else records
         self.watch: Watch | None = None
-        self._draws: tuple[Tensor, Tensor] | None = None
+        self.draws: Draws | None = None
+        self.probes: Probes | None = None
+        self.pool: Pool | None = None
+        self.pool_neighbours = 0
+
+    def _on_observed_places(self) -> Products | None:
+        """Products on the places that were ever observed, where these are so few that a dense matrix is cheaper."""
+        points = self.observations.points
+        places, number = np.unique(points.site_index, return_inverse=True)
+        most = min(MOST_PLACES, FEW_PLACES * self.operator.num_sites)
+        if self.operator.meridians is None or places.size > most:
+            return None
+        nx, ny, _ = self.operator.shape
+        if places.size**2 > ny * ny * nx:  # as many operations as the lattice takes
+            return None
+        coordinates = points.sites[places][:, None]
+        operator = LatticeOperator(self.law.prior, points.times, coordinates, self.law.device, self.law.dtype)
+        if operator.meridians is not None:
+            return None
+        site = torch.as_tensor(number.ravel(), device=self.law.device)
+        return replace(self._lattice, operator=operator, site=site)
 
     def _ranking(self, coordinates: FloatArray) -> Tables | None:
         """The whole prior's covariance, where features tell a part of it: neighbours are chosen under all terms."""
@@ -170,10 +258,26 @@ class System:
 
     def spread(self, v: Tensor) -> Tensor:
         """K, without features, times values at the observations, on all cells: (sites, R, nt), overwritten next."""
-        return self._products.spread(v)
+        return self._lattice.spread(v)
 
     def solve(self, right: Tensor, tolerance: Tensor) -> Tensor:
+        """A⁻¹ times (n, R); see :meth:`solution`."""
+        return self.solution(right, tolerance).values
+
+    def solution(self, right: Tensor, tolerance: Tensor) -> Solution:
         """A⁻¹ times (n, R).
+
+        Parameters
+        ----------
+        right : Tensor (n, R)
+        tolerance : Tensor (R,)
+            Of the residual over what is not known of each observation from all others (root mean square): about what
+            it makes of errors in the mean, in posterior standard deviations.
+
+        Raises
+        ------
+        Stalled
+            When it ended far from its tolerance.
 
         Warns
         -----
@@ -192,7 +296,7 @@ class System:
             callback=self.watch,
         )
         self._note(found, tolerance, time.perf_counter() - began)
-        return found.values
+        return found
 
     def _note(self, found: Solution, tolerance: Tensor, seconds: float) -> None:
         worst = float((found.residual / tolerance).max()) if tolerance.numel() else 0.0
@@ -200,32 +304,73 @@ class System:
         self.record.append(
             Convergence(found.steps, worst, self.settings.tolerance, n, columns, self.factor_seconds, seconds)
         )
-        if not found.converged:
-            most = self.settings.num_neighbours
-            warnings.warn(
-                f"Conjugate gradients stopped after {found.steps} steps at {worst:.2g} times the tolerance, so the "
-                f"field is not the exact one. Type `method=xgpfill.Iterative(num_neighbours={2 * most})`, more "
-                f"`max_steps=`, or a larger `noise=`.",
-                XgpfillWarning,
-                stacklevel=2,
-            )
+        if found.converged:
+            return
+        error = worst * self.settings.tolerance
+        if not error <= USELESS:
+            raise Stalled(error, found.steps)
+        most = self.settings.num_neighbours
+        warnings.warn(
+            f"Conjugate gradients stopped after {found.steps} steps at {worst:.2g} times the tolerance: means are "
+            f"about {error:.2g} standard deviations off. Type `method=xgpfill.Iterative(num_neighbours={2 * most})`, "
+            f"more `max_steps=`, or a larger `noise=`.",
+            XgpfillWarning,
+            stacklevel=2,
+        )
 
-    def with_draws(self, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A⁻¹ times `right`, and draws of zero-mean data (n, S) with A⁻¹ times them, solved once in the same batch."""
-        own = right.shape[1]
-        if self._draws is None:
-            data = self.draw_data(self.settings.num_samples)
-            tolerance = right.new_full((own + data.shape[1],), max(DRAW_TOLERANCE, self.settings.tolerance))
-            tolerance[:own] = self.settings.tolerance
-            found = self.solve(torch.cat([right, data], 1), tolerance)
-            self._draws = (data, found[:, own:])
-            return found[:, :own], *self._draws
-        solved = self.solve(right, right.new_full((own,), self.settings.tolerance)) if own else right
-        return solved, *self._draws
+    def tolerance_for(self, right: Tensor) -> Tensor:
+        """A small share of each column itself, for right-hand sides that are no data."""
+        share = min(1e-3, 0.2 * self.settings.tolerance)
+        return (share * self._size(right)).clamp_min(torch.finfo(right.dtype).tiny)
+
+    def columns_for(self, targets: Points, local_sd: FloatArray) -> tuple[Tensor, Tensor]:
+        """Covariances (n, k) of targets with the observations, and how well to solve for them: to 1 % of their sd.
+
+        What is left of a column is to be small beside the sd when it is spread over all observations, and beside the
+        variance when it is near the target, as the column itself is.
+        """
+        cross = self.law.matrix(self.observations.points, targets)
+        precise = min(EXACT_TOLERANCE, 2.0 * self.settings.tolerance)
+        left = local_sd**2 / self.law.diagonal(targets)
+        spread, near = (torch.as_tensor(x).to(cross) for x in (precise * local_sd, 2.0 * precise * left))
+        return cross, torch.minimum(spread, near * self._size(cross)).clamp_min(torch.finfo(cross.dtype).tiny)
+
+    def _size(self, right: Tensor) -> Tensor:
+        """Of columns, as residuals are measured."""
+        return (right / self.scale[:, None]).square().mean(0).sqrt()
+
+    def solve_all(
+        self, right: Tensor, probes: tuple[IntArray, Points, FloatArray] | None
+    ) -> tuple[Tensor, Draws, Probes | None]:
+        """A⁻¹ times `right`, draws, and probes (cells, their points, their local sd), together when not yet known."""
+        if self.draws is not None:
+            solved = (
+                self.solve(right, right.new_full((right.shape[1],), self.settings.tolerance))
+                if right.shape[1]
+                else right
+            )
+            return solved, self.draws, self.probes
+        own, fields, told, data = right.shape[1], *self.draw_data(self.settings.num_samples)
+        parts, count = [right, data], data.shape[1]
+        loose = min(DRAW_TOLERANCE, 10.0 * self.settings.tolerance)
+        tolerance = [right.new_full((own,), self.settings.tolerance), right.new_full((count,), loose)]
+        if probes is not None:
+            cross, precise = self.columns_for(probes[1], probes[2])
+            parts.append(cross)
+            tolerance.append(precise)
+        found = self.solution(torch.cat(parts, 1), torch.cat(tolerance))
+        self.draws = Draws(fields, told, data, found.values[:, own : own + count])
+        if probes is not None:
+            x = found.values[:, own + count :]
+            prior = self.law.diagonal(probes[1])
+            variance = np.maximum(prior - (x * cross).sum(0).double().cpu().numpy(), EPS * prior)
+            moved = (x.T @ found.remainder[:, :own]).double().cpu().numpy()
+            self.probes = Probes(probes[0], probes[1], variance, np.abs(moved[:, :1]).max(1, initial=0.0))
+        return found.values[:, :own], self.draws, self.probes
 
     @own_threads()
-    def draw_data(self, count: int) -> Tensor:
-        """Draws of zero-mean data from the prior and the noise, (n, count)."""
+    def draw_data(self, count: int) -> tuple[Float32Array, Tensor | None, Tensor]:
+        """Draws of the zero-mean field (count, nt, sites), of the weights of features, and of noisy data (n, count)."""
         points, law = self.observations.points, self.law
         space = Space(self.operator.coordinates, law.prior.geometry)
         draws = PriorDraws(Lattice(None, points.times, space), law.prior, 0)
@@ -233,10 +378,13 @@ class System:
         rows, columns = space.shape
         everywhere = (np.arange(points.times.size), np.arange(rows), np.arange(columns))
         found = np.empty((len(points), count))
+        fields = np.empty((count, points.times.size, rows * columns), np.float32)
         for s, field in enumerate(draws.fields(range(count), 0, everywhere)):
-            found[:, s] = field.reshape(points.times.size, -1)[points.time_index, points.site_index]
+            flat = field.reshape(points.times.size, -1)
+            found[:, s], fields[s] = flat[points.time_index, points.site_index], flat
         found += rng.standard_normal(found.shape) * np.sqrt(self.observations.noise)[:, None]
-        data = law.tensor(found)
+        data, told = law.tensor(found), None
         if self.features is not None:
-            data = data + self.features @ law.tensor(rng.standard_normal((self.features.shape[1], count)))
-        return data
+            told = law.tensor(rng.standard_normal((self.features.shape[1], count)))
+            data = data + self.features @ told
+        return fields, told, data

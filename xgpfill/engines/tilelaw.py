@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from xgpfill.kernels.covariance import Covariance
@@ -88,6 +89,13 @@ class TileLaw:
             return None
         basis: Tensor = self.law.basis(points)  # type: ignore[attr-defined]
         return basis.T @ self._root
+
+    def diagonal(self, points: Points) -> FloatArray:
+        """Prior variance of points, (n,)."""
+        found = self.local.diagonal(points)
+        told = self.features(points)
+        found = found if told is None else found + told.square().sum(1)
+        return np.asarray(found.double().cpu().numpy())
 
     def tensor(self, array: FloatArray) -> Tensor:
         """An array on this law's device, in its dtype."""

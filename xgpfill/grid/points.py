@@ -34,6 +34,8 @@ class Points:
         Whether the points are all times × all sites, time outermost.
     frame : (rows, columns) or None
         The shape of the lattice that the sites are, columns innermost; None for a list of sites.
+    exists : bool array (b,), optional
+        Sites where the field exists; elsewhere any answer will do. None: everywhere.
     """
 
     times: FloatArray
@@ -42,15 +44,22 @@ class Points:
     site_index: IntArray
     is_grid: bool = False
     frame: tuple[int, int] | None = None
+    exists: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return self.time_index.size
 
     @classmethod
-    def grid(cls, times: FloatArray, sites: FloatArray, frame: tuple[int, int] | None = None) -> Points:
+    def grid(
+        cls,
+        times: FloatArray,
+        sites: FloatArray,
+        frame: tuple[int, int] | None = None,
+        exists: NDArray[np.bool_] | None = None,
+    ) -> Points:
         """Every site at every time, time outermost."""
         t, s = np.indices((times.size, sites.shape[0]))
-        return cls(times, sites, t.ravel(), s.ravel(), is_grid=True, frame=frame)
+        return cls(times, sites, t.ravel(), s.ravel(), is_grid=True, frame=frame, exists=exists)
 
     @classmethod
     def scattered(cls, time: FloatArray, space: FloatArray) -> Points:

@@ -178,7 +178,7 @@ def _norms(x: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def _sum(x: Tensor, p: Tensor, small: Tensor) -> Tensor:
-    """x + p · small."""
+    """The sum x + p · small."""
     found = torch.empty_like(x)
     in_parts(lambda a, b: torch.addmm(x[a:b], p[a:b], small, out=found[a:b]), len(x), _rows(x))
     return found

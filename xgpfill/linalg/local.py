@@ -1,7 +1,9 @@
 """Local conditionals: the field of a few cells given their m most correlated observations, for all cells of a lattice.
 
-Cells are taken in small patches that share their neighbours, so that one factor serves them all. As an approximation
-of the variance this is smooth, cheap and biased high; the control variate of the iterative engine corrects it.
+Cells are taken in patches that share their neighbours, so that one factor serves them all. In space patches overlap,
+and their answers are blended with weights that fall linearly to zero, so that no map shows where they meet. As an
+approximation of the variance a local conditional is cheap and too large; draws tell by how much
+(:mod:`xgpfill.engines.variance`).
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from xgpfill.linalg.threads import on_threads
-from xgpfill.linalg.loops import add_features, conditionals, crossed, refuse_nan, search
+from xgpfill.linalg.loops import add_features, crossed, factor_each, gathered, refuse_nan, search
+from xgpfill.linalg.threads import in_parts, own_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,14 +24,20 @@ if TYPE_CHECKING:
     from xgpfill.grid.points import Int32Array, IntArray
     from xgpfill.linalg.neighbours import Neighbours
 
-PATCH = 8
-"""Cells that may share neighbours, at most."""
-FEW_CELLS = 75_000
-"""So many cells may each have neighbours of their own; of more, some of a patch share them, and one factor."""
+PATCH = 16
+"""Cells whose middle one has its own neighbours, at most."""
 ALIKE = 0.5
 """Neighbouring cells join a patch while their correlation is at least this."""
-CHUNK = 2**20
-"""Pairs of a cell and a neighbour that are taken at once."""
+WIDER = 8
+"""Every so many times sparser sets of observations, whose nearest ones are far away in all directions."""
+WIDE_SHARE = 0.25
+"""Share of the neighbours that come from the two sparser sets."""
+ELEMENTS = 2**19
+"""Of covariances that one thread works on at once."""
+BLOCK = 2**22
+"""Elements of covariances with targets that are kept at once."""
+LEAST = 2.3e-16
+"""Share of a prior variance that neighbours cannot explain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,27 +64,54 @@ class Goals:
 
 
 @dataclass(frozen=True, eq=False)
-class LocalBlock:
-    """Conditionals of some targets.
+class Patches:
+    """Targets that share neighbours.
 
     Attributes
     ----------
-    index : int array (k,)
-        Which targets.
-    mean : array (k, R)
-        Of each draw of the data.
-    variance : array (k,)
+    members : int array (patches, cells)
+        Targets by number; short patches repeat one of their own with no weight.
+    weights : array (patches, cells)
+        Those of a target add up to one.
+    middle : int array (patches,)
+        The target whose neighbours they share.
     """
 
-    index: IntArray
+    members: IntArray
+    weights: FloatArray
+    middle: IntArray
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @classmethod
+    def single(cls, count: int) -> Patches:
+        """Each target by itself."""
+        every = np.arange(count)
+        return cls(every[:, None], np.ones((count, 1)), every)
+
+
+@dataclass(frozen=True, eq=False)
+class LocalBlock:
+    """Conditionals of the targets of some patches.
+
+    Attributes
+    ----------
+    patches : slice
+    mean : array (patches, cells, R)
+        Of each draw of the data.
+    variance : array (patches, cells)
+    """
+
+    patches: slice
     mean: FloatArray
     variance: FloatArray
 
 
 def local_conditionals(
-    neighbours: Neighbours, values: FloatArray, goals: Goals, patches: IntArray, num_neighbours: int
+    neighbours: Neighbours, values: FloatArray, goals: Goals, patches: Patches, num_neighbours: int
 ) -> Iterator[LocalBlock]:
-    """Conditionals of all targets, patch by patch.
+    """Conditionals of all targets, some patches at a time.
 
     Parameters
     ----------
@@ -84,8 +120,7 @@ def local_conditionals(
     values : array (n, R)
         Draws of the data there, zero-mean.
     goals : Goals
-    patches : int array (patches, cells)
-        Targets by number that may share neighbours; a short patch repeats one of its own.
+    patches : Patches
     num_neighbours : int
 
     Raises
@@ -93,69 +128,145 @@ def local_conditionals(
     NumericalError
         When a covariance is NaN.
     """
-    noisy = neighbours.noisy
-    count, share = min(num_neighbours, len(neighbours.order)), _shared(*patches.shape)
-    groups = patches.reshape(-1, share)
-    ordered = np.ascontiguousarray(values[neighbours.order], dtype=float)
-    step = max(1, CHUNK // (share * count))
-    for begin in range(0, len(groups), step):
-        group = groups[begin : begin + step]
-        index, k = group.ravel(), len(group)
-        near, sizes = np.zeros((k, count), np.int32), np.empty(k, np.int32)
-        cells, prior = np.ascontiguousarray(goals.cells[index]), goals.prior[index]
-        middle = np.ascontiguousarray(goals.cells[group[:, share // 2]])
-        on_threads(lambda a, b: search(noisy, middle, a, b, near, sizes), k)  # noqa: B023
-        cross = np.empty((index.size, count))
+    count, width = min(num_neighbours, len(neighbours.order)), patches.members.shape[1]
+    ordered = torch.as_tensor(np.ascontiguousarray(values[neighbours.order], dtype=float))
+    step = max(1, BLOCK // (width * count))
+    for begin in range(0, len(patches), step):
+        some = slice(begin, min(begin + step, len(patches)))
+        yield _conditioned(neighbours, ordered, goals, patches, some, count)
+
+
+@own_threads()
+def _conditioned(
+    neighbours: Neighbours, ordered: torch.Tensor, goals: Goals, patches: Patches, some: slice, count: int
+) -> LocalBlock:
+    """Conditionals of some patches: L⁻¹ of covariances with targets and of values gives both moments."""
+    noisy, members = neighbours.noisy, patches.members[some]
+    (k, width), draws = members.shape, ordered.shape[1]
+    near, sizes = np.zeros((k, count), np.int32), np.empty(k, np.int32)
+    cells, middle = (np.ascontiguousarray(goals.cells[index]) for index in (members.ravel(), patches.middle[some]))
+    prior, befores, counts = goals.prior[members], *_sets(len(neighbours.order), count)
+    in_parts(lambda a, b: search(noisy, middle, cells, befores, counts, a, b, near, sizes), k, 64)
+    cross = np.empty((k, width, count))
+    flat = cross.reshape(-1, count)
+    if goals.cross is not None:
+        flat[:] = goals.cross(members.ravel(), neighbours.order[near.repeat(width, axis=0)])
+    told = None if goals.features is None else goals.features(members.ravel())
+    mean, variance, finite = np.empty((k, width, draws)), np.empty((k, width)), [True]
+
+    def work(a: int, b: int) -> None:
         if goals.cross is None:
-            on_threads(lambda a, b: crossed(noisy, cells, near, sizes, a, b, cross), k)  # noqa: B023
-        else:
-            cross[:] = goals.cross(index, neighbours.order[near.repeat(share, axis=0)])
-        if goals.features is not None:
-            told = goals.features(index)
-            on_threads(lambda a, b: add_features(noisy, told, near, sizes, a, b, cross), k)  # noqa: B023
-        means, variances = np.empty((index.size, values.shape[1])), np.empty(index.size)
-        finite: list[bool] = []
-        on_threads(
-            lambda a, b: finite.append(  # noqa: B023
-                conditionals(noisy, ordered, near, sizes, cross, prior, a, b, means, variances)  # noqa: B023
-            ),
-            k,
-        )
-        refuse_nan(finite=all(finite))
-        yield LocalBlock(index, means, variances)
+            crossed(noisy, cells, near, sizes, a, b, flat)
+        if told is not None:
+            add_features(noisy, told, near, sizes, a, b, flat)
+        K = np.empty((b - a, count, count))
+        finite.append(gathered(noisy, near[a:b], sizes[a:b], K))
+        there = torch.as_tensor(np.arange(count) < sizes[a:b, None])[..., None]
+        both = torch.cat([torch.as_tensor(cross[a:b]).mT, ordered[torch.as_tensor(near[a:b].astype(np.intp))]], 2)
+        both = torch.linalg.solve_triangular(_factors(K), torch.where(there, both, 0.0), upper=False)
+        moved, data = both[..., :width], both[..., width:]
+        torch.bmm(moved.mT, data, out=torch.as_tensor(mean[a:b]))
+        left = prior[a:b] - moved.square().sum(1).numpy()
+        variance[a:b] = np.maximum(left, LEAST * prior[a:b])
+
+    in_parts(work, k, max(1, ELEMENTS // (count * (count + width + draws))))
+    refuse_nan(finite=all(finite) and bool(np.isfinite(variance).all()))
+    return LocalBlock(some, mean, variance)
 
 
-def _shared(patches: int, width: int) -> int:
-    """How many cells of a patch share neighbours: a divisor of its width."""
-    wanted = -(-patches * width // FEW_CELLS)
-    return next(d for d in range(1, width + 1) if width % d == 0 and (d >= wanted or d == width))
+def _factors(K: FloatArray) -> torch.Tensor:
+    """Cholesky factors of (k, m, m); with the smallest pivots raised where rounding leaves none."""
+    L, info = torch.linalg.cholesky_ex(torch.as_tensor(K))
+    failed = torch.nonzero(info)[:, 0].numpy()
+    if failed.size:
+        again = np.ascontiguousarray(K[failed])
+        factor_each(again)
+        L[torch.as_tensor(failed)] = torch.as_tensor(again)
+    found: torch.Tensor = L
+    return found
 
 
-def patches_of(shape: tuple[int, int, int], neighbours: tuple[float, float, float]) -> IntArray:
-    """Cut a lattice (time, y, x) into boxes of up to eight cells that are as alike as can be.
+def _sets(n: int, count: int) -> tuple[IntArray, IntArray]:
+    """Of how many leading observations in the random order how many of the nearest are taken.
+
+    Where observations are dense and gaps wide, the nearest ones all lie on one side, and on top of each other; the
+    nearest ones of a sparse subset lie around.
+    """
+    wide = [(n // WIDER**j, int(count * WIDE_SHARE / 2)) for j in (1, 2)]
+    wide = [(before, few) for before, few in wide if few and before > 4 * count]
+    pairs = [(n, count - sum(few for _, few in wide)), *wide]
+    return np.array([b for b, _ in pairs]), np.array([c for _, c in pairs])
+
+
+def patches_of(
+    shape: tuple[int, int, int], neighbours: tuple[float, float, float], *, wraps: bool = False, most: int = PATCH
+) -> Patches:
+    """Cut a lattice (time, y, x) into boxes of cells that are as alike as can be, which overlap in space.
 
     Parameters
     ----------
     shape : tuple of int
     neighbours : tuple of float
         Prior correlation of a cell with the next one along each axis.
+    wraps : bool
+        Whether the last column is next to the first.
+    most : int
+        Cells of a box.
 
     Returns
     -------
-    int array (patches, cells)
-        Cells by number, time outermost; boxes that leave the lattice repeat its last cells.
+    Patches
+        Cells by number, time outermost.
     """
     box, alike = [1, 1, 1], np.array(neighbours, float)
-    while np.prod(box) < PATCH:
+    while np.prod(box) < most:
         reach = np.where(np.array(box) * 2 <= np.array(shape), alike, -np.inf)
         axis = int(np.argmax(reach))
         if reach[axis] < ALIKE:
             break
         box[axis] *= 2
         alike[axis] -= 1.0 - alike[axis]  # twice as far
-    starts = [np.arange(0, n, b) for n, b in zip(shape, box, strict=True)]
-    inside = [np.arange(b) for b in box]
-    t, y, x = (np.minimum(s[:, None] + i, n - 1) for s, i, n in zip(starts, inside, shape, strict=True))
+    axes = [_steps(shape[0], box[0]), _hats(shape[1], box[1]), _hats(shape[2], box[2], wraps=wraps)]
+    (t, wt, mt), (y, wy, my), (x, wx, mx) = axes
     number = (t[:, None, None, :, None, None] * shape[1] + y[None, :, None, None, :, None]) * shape[2]
     number = number + x[None, None, :, None, None, :]
-    return np.asarray(number.reshape(-1, int(np.prod(box))))
+    weight = wt[:, None, None, :, None, None] * wy[None, :, None, None, :, None] * wx[None, None, :, None, None, :]
+    middle = (mt[:, None, None] * shape[1] + my[:, None]) * shape[2] + mx
+    cells = t.shape[1] * y.shape[1] * x.shape[1]
+    return Patches(number.reshape(-1, cells), weight.reshape(-1, cells), middle.ravel())
+
+
+_Axis = tuple["IntArray", "FloatArray", "IntArray"]
+"""Cells (parts, width) of the parts of an axis, their weights, and the middle one of each."""
+
+
+def _steps(n: int, size: int) -> _Axis:
+    """Parts side by side."""
+    cells = np.arange(0, n, size)[:, None] + np.arange(size)
+    return np.minimum(cells, n - 1), (cells < n).astype(float), np.minimum(cells[:, size // 2], n - 1)
+
+
+def _hats(n: int, spacing: int, *, wraps: bool = False) -> _Axis:
+    """Parts around nodes about `spacing` apart, with weights that fall to zero at the next nodes."""
+    count = max(1, round(n / spacing))
+    wraps = wraps and count > 1
+    nodes = (
+        np.floor(np.arange(count) * n / count).astype(int) if wraps else (2 * np.arange(count) + 1) * n // (2 * count)
+    )
+    before, after = np.r_[nodes[-1] - n, nodes[:-1]], np.r_[nodes[1:], nodes[0] + n]
+    if not wraps:
+        before[0], after[-1] = -n, 2 * n  # the outermost ones have no other beside them
+    cells = nodes[:, None] + np.arange(-max(nodes - before) + 1, max(after - nodes))
+    rising = (cells - before[:, None]) / (nodes - before)[:, None]
+    falling = (after[:, None] - cells) / (after - nodes)[:, None]
+    weights = np.clip(np.minimum(rising, falling), 0.0, 1.0)
+    if not wraps:
+        weights[0][cells[0] <= nodes[0]] = 1.0
+        weights[-1][cells[-1] >= nodes[-1]] = 1.0
+        weights[(cells < 0) | (cells >= n)] = 0.0
+    kept = weights > 0
+    width = int(kept.sum(1).max())
+    order = np.argsort(~kept, axis=1, kind="stable")[:, :width]  # those that count first
+    cells, weights = (np.take_along_axis(part, order, axis=1) for part in (cells, weights))
+    cells = np.where(weights > 0, cells, nodes[:, None])
+    return cells % n, weights, nodes

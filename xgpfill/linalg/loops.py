@@ -16,7 +16,7 @@ from xgpfill.linalg.compiled import compiled
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.points import Int32Array
+    from xgpfill.grid.points import Int32Array, IntArray
     from xgpfill.linalg.neighbours import Map
     from xgpfill.linalg.tables import Arrays
 
@@ -24,14 +24,14 @@ TRIED = 2048
 """Observations that are tried one by one when both walks end early."""
 SPARE = 8
 """Places of a list beyond those wanted, for what the last step of a walk may add."""
+CANDIDATES = 3
+"""Times as many observations are looked at as a group of cells shares."""
 FLOOR = 1e-10
 """Conditional variances are at least this share of the prior's."""
 PIVOT = 1e-12
 """Squared pivots of a factor are at least this share of the diagonal."""
 HUGE = 1e300
 """Larger ones, and NaN, are no numbers: `isfinite` is compiled to nothing where sums may be reordered."""
-LEAST = 2.3e-16
-"""Share of a prior variance that neighbours cannot explain."""
 
 
 class Noisy(NamedTuple):
@@ -301,63 +301,90 @@ def regressions(
 
 
 @compiled
-def search(noisy: Noisy, cells: Int32Array, start: int, stop: int, near: Int32Array, sizes: Int32Array) -> None:
-    """The observations most correlated with cells (n, 3), into `near` (n, count)."""
-    _, ranking, fine, coarse, observed, noise, _ = noisy
-    count = near.shape[1]
-    found, strength = np.empty(2 * count + SPARE, np.int32), np.empty(2 * count + SPARE)
+def search(
+    noisy: Noisy,
+    middle: Int32Array,
+    cells: Int32Array,
+    befores: IntArray,
+    counts: IntArray,
+    start: int,
+    stop: int,
+    near: Int32Array,
+    sizes: Int32Array,
+) -> None:
+    """The observations most correlated with any cell of a group, into `near`: some of all, and some of sparser sets.
+
+    Of the first `befores[j]` observations `counts[j]` are taken, each of them once. Candidates are those most
+    correlated with the middle cell; `cells` (groups · share, 3) holds the cells of each group.
+    """
+    _, ranking, fine, coarse, observed, _, _ = noisy
+    share = len(cells) // len(middle)
+    more = CANDIDATES if share > 1 else 1
+    most = more * counts.max()
+    found, strength, value = np.empty(2 * most + SPARE, np.int32), np.empty(2 * most + SPARE), np.empty(most)
     for k in range(start, stop):
-        sizes[k] = nearest(ranking, fine, coarse, observed, cells, k, noise.size, count, found, strength)
-        for i in range(sizes[k]):
-            near[k, i] = found[i]
+        met = 0
+        for j in range(befores.size):
+            count = more * counts[j]
+            size = nearest(
+                ranking, fine, coarse, observed, middle, k, befores[j], count,
+                found[: 2 * count + SPARE], strength[: 2 * count + SPARE],
+            )  # fmt: skip
+            if more > 1 and size > counts[j]:
+                strength[:size] = 0.0
+                for own in range(k * share, (k + 1) * share):
+                    covariances(ranking, cells, own, observed, found, size, value)
+                    for i in range(size):
+                        strength[i] = max(strength[i], abs(value[i]))
+                size = _strongest(found, strength, size, counts[j])
+            first = met
+            for i in range(size):
+                fresh = True
+                for other in range(first):
+                    if near[k, other] == found[i]:
+                        fresh = False
+                        break
+                if fresh:
+                    near[k, met] = found[i]
+                    met += 1
+        sizes[k] = met
 
 
 @compiled
-def conditionals(
-    noisy: Noisy,
-    values: FloatArray,
-    near: Int32Array,
-    sizes: Int32Array,
-    cross: FloatArray,
-    prior: FloatArray,
-    start: int,
-    stop: int,
-    means: FloatArray,
-    variances: FloatArray,
-) -> bool:
-    """Means (targets, R) and variances (targets,) of several targets that share their neighbours; false for NaN.
+def gathered(noisy: Noisy, near: Int32Array, sizes: Int32Array, K: FloatArray) -> bool:
+    """Lower halves of the covariances (groups, count, count) of each group's neighbours, noise included.
 
-    `near` (groups, count) holds the neighbours, `cross` (targets, count) the covariances of targets with those of
-    their group. With L Lᵀ the covariance of the neighbours, both come from L⁻¹ of the two: means are the products of
-    L⁻¹ cross with L⁻¹ values, variances what its squares leave of the prior.
+    Places without a neighbour are those of a unit matrix. False where one holds NaN.
     """
-    count, share, draws = near.shape[1], len(cross) // len(near), values.shape[1]
-    L, both = np.empty((count, count)), np.empty((count, share + draws))
-    for group in range(start, stop):
-        size, first = sizes[group], group * share
-        if not factor(noisy, near[group], size, L):
-            return False
-        for i in range(size):
-            for t in range(share):
-                both[i, t] = cross[first + t, i]
-            for r in range(draws):
-                both[i, share + r] = values[near[group, i], r]
-            for j in range(i):
-                for k in range(share + draws):
-                    both[i, k] -= L[i, j] * both[j, k]
-            for k in range(share + draws):
-                both[i, k] /= L[i, i]
-        for t in range(share):
-            explained = 0.0
-            means[first + t] = 0.0
-            for i in range(size):
-                explained += both[i, t] * both[i, t]
-                for r in range(draws):
-                    means[first + t, r] += both[i, t] * both[i, share + r]
-            variances[first + t] = max(prior[first + t] - explained, LEAST * prior[first + t])
-            if not abs(variances[first + t]) < HUGE:
+    arrays, _, _, _, observed, noise, features = noisy
+    for group in range(len(near)):
+        for i in range(near.shape[1]):
+            row = K[group, i]
+            if i >= sizes[group]:
+                row[:i] = 0.0
+                row[i] = 1.0
+                continue
+            own = near[group, i]
+            covariances(arrays, observed, own, observed, near[group], i + 1, row)
+            add_products(features[own], features, near[group], i + 1, row)
+            row[i] += noise[own]
+            if not abs(row[i]) < HUGE:
                 return False
     return True
+
+
+@compiled
+def factor_each(K: FloatArray) -> None:
+    """Cholesky factors in place of (groups, m, m), with pivots raised to what rounding leaves."""
+    m = K.shape[1]
+    for group in range(len(K)):
+        L = K[group]
+        for i in range(m):
+            diagonal = L[i, i]
+            for j in range(i):
+                L[i, j] = (L[i, j] - dot(L[i], L[j], j)) / L[j, j]
+            L[i, i] = math.sqrt(max(diagonal - dot(L[i], L[i], i), PIVOT * diagonal))
+            L[i, i + 1 :] = 0.0
 
 
 @compiled

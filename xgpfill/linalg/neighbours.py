@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xgpfill.linalg.compiled import plain
-from xgpfill.linalg.threads import on_threads
 from xgpfill.linalg.loops import Noisy
+from xgpfill.linalg.threads import on_threads
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from xgpfill.kernels.evaluate import Lags, correlation
-from xgpfill.linalg.threads import in_parts, on_threads
 from xgpfill.linalg.space import by_row, images, lags_around, leading, levels, spectrum
+from xgpfill.linalg.threads import in_parts, on_threads
 from xgpfill.linalg.transforms import LongitudeTransform
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Part = Callable[[int, int], None]
+    Part = Callable[[int, int], object]
 
 PARTS_PER_THREAD = 8
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from xgpfill.linalg.threads import on_threads
 from xgpfill.linalg.loops import refuse_nan, regressions, sparse_rows
+from xgpfill.linalg.threads import on_threads
 
 if TYPE_CHECKING:
     from torch import Tensor

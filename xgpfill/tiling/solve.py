@@ -46,6 +46,8 @@ class TileSolver:
     features : SlowFeatures or None
         None when there is one tile.
     device, dtype : str
+    exists : bool array (y, x), optional
+        Where the field exists at any time; None: everywhere.
     """
 
     frame: Lattice
@@ -56,6 +58,7 @@ class TileSolver:
     features: SlowFeatures | None
     device: str
     dtype: str
+    exists: np.ndarray[Any, np.dtype[np.bool_]] | None = None
 
     @cached_property
     def covariance(self) -> Covariance:
@@ -71,7 +74,8 @@ class TileSolver:
         """All cells of a window."""
         t, y, x = window
         sites = self.frame.space.coordinates[np.ix_(y, x)]
-        return Points.grid(self.frame.time[t], sites.reshape(-1, sites.shape[-1]), frame=(y.size, x.size))
+        exists = None if self.exists is None else self.exists[np.ix_(y, x)].ravel()
+        return Points.grid(self.frame.time[t], sites.reshape(-1, sites.shape[-1]), (y.size, x.size), exists)
 
     def observations(self, window: Window, values: Any, errors: Any) -> Observations:
         """The observed cells of a window, standardised; `values` may have a leading axis of draws, gaps alike."""

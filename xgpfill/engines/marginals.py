@@ -1,0 +1,384 @@
+"""Variances of cells of a lattice: local conditionals, corrected by draws, checked on cells that are solved exactly.
+
+How many observations a cell is conditioned on, and how many cells share them, is settled on the probes: the cheapest
+way whose local variances are near enough to the exact ones for draws to tell the rest.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.spatial import KDTree
+
+from xgpfill.engines.variance import Bars, Check, Pool, bias_of_regions
+from xgpfill.errors import XgpfillWarning
+from xgpfill.kernels.covariance import Covariance
+from xgpfill.linalg.local import Goals, Patches, local_conditionals, patches_of
+from xgpfill.linalg.neighbourhoods import Neighbourhoods
+
+if TYPE_CHECKING:
+    from xgpfill.engines.system import System
+    from xgpfill.engines.tilelaw import TileLaw
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.points import IntArray, Observations, Points
+
+NEIGHBOURS = 64
+"""Observations that a cell is conditioned on, at least."""
+PROBES = ((2_000, 32), (20_000, 16), (10**18, 8))
+"""Up to so many cells so many of them are solved exactly."""
+PAIRS = 64
+"""Pairs of neighbours along an axis that say whether cells may share a patch, at most."""
+MISSED, MOST_MISSED = 0.33, 0.6
+"""Share of its local variance that a probe's exact one may lack, median and largest, for draws to tell it well."""
+MOST_OPERATIONS = 4e11
+"""Multiplications that local conditionals may take."""
+ATTEMPTS, STRIDE = 4, 2
+"""How often variances are made anew where the check does not hold, and how many rungs higher each time."""
+REGIONS = (3, 4, 4)
+"""Parts of the domain in time, rows and columns in which the draws' errors must agree with their variance."""
+BARS, MARGIN = Bars(), 0.8
+
+
+@dataclass(frozen=True)
+class Level:
+    """How local conditionals are made.
+
+    Attributes
+    ----------
+    patch : int
+        Cells that share neighbours, at most.
+    times : int
+        Times as many neighbours as at least.
+    """
+
+    patch: int
+    times: int
+
+
+LADDER = tuple(
+    Level(*pair) for pair in ((16, 1), (8, 1), (4, 1), (2, 1), (4, 2), (2, 2), (1, 2), (2, 4), (1, 4), (1, 8))
+)
+"""From cheap to dear."""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Targets that are cells of the lattice, all of some sites at all of some times.
+
+    Attributes
+    ----------
+    points : Points
+    times, sites : int array
+        Where they are on the lattice, along each axis.
+    shape : tuple of int
+        Times, rows, columns.
+    wanted : bool array (m,)
+        Where the field exists.
+    """
+
+    points: Points
+    times: IntArray
+    sites: IntArray
+    shape: tuple[int, int, int]
+    wanted: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+    def number(self, cells: IntArray) -> IntArray:
+        """Which targets cells (k, 2) of the lattice are; −1 for none."""
+        found = []
+        for own, wanted in ((self.times, cells[:, 0]), (self.sites, cells[:, 1])):
+            place = np.full(max(own.max(), wanted.max(initial=0)) + 1, -1)
+            place[own] = np.arange(own.size)
+            found.append(place[wanted])
+        return np.where((found[0] < 0) | (found[1] < 0), -1, found[0] * self.sites.size + found[1])
+
+
+class Marginals:
+    """Variances under one system.
+
+    Parameters
+    ----------
+    system : System
+    law : TileLaw
+    observations : Observations
+    """
+
+    def __init__(self, system: System, law: TileLaw, observations: Observations) -> None:
+        self._system, self._law, self._observations = system, law, observations
+
+    # Probes
+
+    def choose_probes(self, asked: Asked) -> tuple[IntArray, Points, FloatArray] | None:
+        """Cells to solve exactly: where there is no observation, if there are such; with their local sd."""
+        own = self._observations.points
+        seen = np.zeros(len(asked.points), bool)
+        cells = asked.number(np.stack([own.time_index, own.site_index], axis=1))
+        seen[cells[cells >= 0]] = True
+        gaps = np.flatnonzero(asked.wanted & ~seen)
+        gaps = gaps if gaps.size else np.flatnonzero(asked.wanted)
+        if not gaps.size:
+            return None
+        count = next(p for most, p in PROBES if len(asked.points) <= most)
+        chosen = np.sort(np.random.default_rng(2).choice(gaps, min(count, gaps.size), replace=False))
+        points = asked.points.take_in_order(chosen)
+        where = np.stack([asked.times[points.time_index], asked.sites[points.site_index]], axis=1)
+        return where, points, self.local_sd(points)
+
+    def local_sd(self, targets: Points) -> FloatArray:
+        """Standard deviations given neighbours of their own alone: a little too large."""
+        goals, nothing = self.goals(targets), np.zeros((len(self._observations), 0))
+        blocks = local_conditionals(self._system.neighbours, nothing, goals, Patches.single(len(targets)), NEIGHBOURS)
+        return np.asarray(np.sqrt(np.concatenate([np.zeros(0), *(block.variance.ravel() for block in blocks)])))
+
+    # Variances
+
+    def on_lattice(self, asked: Asked, mean: FloatArray, truth: FloatArray) -> FloatArray:
+        """Variances (m,) of cells, from the posterior means (m, S) of draws and the draws themselves.
+
+        Warns
+        -----
+        XgpfillWarning
+            When probes or draws say that they are not true.
+        """
+        errors = truth - mean
+        seen, at, exact, mean_error = self._probed(asked)
+        goals, alike = self.goals(asked.points), self._alike(asked)
+        rung = self._rung(asked, goals, alike, at, exact)
+        for attempt in range(ATTEMPTS):
+            level = LADDER[rung]
+            local, missed = self._local(goals, self._patches(asked, alike, level), level, mean)
+            variance, pools = _pooled(local, missed, errors, goals.prior, asked.wanted, seen)
+            check = self._check(level, variance, errors, asked, at, exact, mean_error)
+            higher = min(rung + STRIDE, len(LADDER) - 1)
+            last = attempt + 1 == ATTEMPTS or higher == rung
+            if _holds(check) or last or self._operations(asked, alike, LADDER[higher]) > MOST_OPERATIONS:
+                break
+            rung = higher
+        self._system.pool, self._system.pool_neighbours = pools, self._neighbours(level)
+        self._system.record[-1] = replace(self._system.record[-1], check=check)
+        _warn(check, self._system.settings.num_samples)
+        return variance
+
+    def elsewhere(self, targets: Points) -> FloatArray:
+        """Variances of any targets, each by itself, with what cells of the lattice with a like local variance miss."""
+        assert self._system.pool is not None
+        goals, nothing = self.goals(targets), np.zeros((len(self._observations), 0))
+        count = self._system.pool_neighbours
+        blocks = local_conditionals(self._system.neighbours, nothing, goals, Patches.single(len(targets)), count)
+        local = np.concatenate([np.zeros(0), *(block.variance.ravel() for block in blocks)])
+        return self._system.pool.variance(local, goals.prior)
+
+    def _probed(self, asked: Asked) -> tuple[np.ndarray, IntArray, FloatArray, FloatArray]:
+        """Which targets are observed; which are probes, their exact variances and the errors of their means."""
+        own, probes = self._observations.points, self._system.probes
+        seen = np.zeros(len(asked.points), bool)
+        cells = asked.number(np.stack([own.time_index, own.site_index], axis=1))
+        seen[cells[cells >= 0]] = True
+        if probes is None:
+            return seen, np.zeros(0, np.intp), np.zeros(0), np.zeros(0)
+        number = asked.number(probes.cells)
+        kept = number >= 0
+        return seen, number[kept], probes.variance[kept], probes.mean_error[kept]
+
+    def _rung(self, asked: Asked, goals: Goals, alike: tuple[float, ...], at: IntArray, exact: FloatArray) -> int:
+        """The first rung of the ladder on which probes miss little of their variance, or the best affordable one."""
+        best, least = 0, np.inf
+        for rung, level in enumerate(LADDER):
+            if rung and self._operations(asked, alike, level) > MOST_OPERATIONS:
+                break
+            if not at.size:
+                return rung
+            patches = self._patches(asked, alike, level)
+            with_probes = np.isin(patches.members, at).any(1)
+            some = Patches(patches.members[with_probes], patches.weights[with_probes], patches.middle[with_probes])
+            local, _ = self._local(goals, some, level, np.zeros((len(asked.points), 0)))
+            missed = 1.0 - exact / local[at]
+            middle = float(np.median(missed))
+            if middle <= MISSED and missed.max() <= MOST_MISSED:
+                return rung
+            if middle < least:
+                best, least = rung, middle
+            if level.patch == 1 and self._neighbours(level) >= len(self._observations):
+                break
+        return best
+
+    def _local(self, goals: Goals, patches: Patches, level: Level, mean: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Blended local variances (m,), and the mean squares that local means of draws miss."""
+        m, draws = mean.shape
+        local, missed = np.zeros(m), np.zeros(m)
+        data = np.zeros((len(self._observations), 0))
+        if draws:
+            assert self._system.draws is not None
+            data = self._system.draws.data.double().cpu().numpy()
+        count = self._neighbours(level)
+        for block in local_conditionals(self._system.neighbours, data, goals, patches, count):
+            members, weights = patches.members[block.patches], patches.weights[block.patches]
+            np.add.at(local, members, weights * block.variance)
+            if draws:
+                np.add.at(missed, members, weights * np.square(mean[members] - block.mean).mean(-1))
+        return local, missed
+
+    def _check(
+        self,
+        level: Level,
+        variance: FloatArray,
+        errors: FloatArray,
+        asked: Asked,
+        at: IntArray,
+        exact: FloatArray,
+        mean_error: FloatArray,
+    ) -> Check:
+        """What probes and draws say."""
+        off = np.abs(np.sqrt(variance[at] / exact) - 1.0)
+        counts = [
+            np.minimum(np.arange(n) * parts // max(n, 1), parts - 1)
+            for n, parts in zip(asked.shape, REGIONS, strict=True)
+        ]
+        t, y, x = np.ix_(*counts)
+        regions = ((t * REGIONS[1] + y) * REGIONS[2] + x).ravel()[asked.wanted]
+        bias, worst = bias_of_regions(errors[asked.wanted], variance[asked.wanted], regions)
+        return Check(
+            probes=at.size,
+            std_error=float(np.median(off)) if at.size else np.nan,
+            worst_std_error=float(off.max()) if at.size else np.nan,
+            mean_error=float((mean_error / np.sqrt(exact)).max()) if at.size else np.nan,
+            std_bias=bias,
+            region_bias=worst,
+            neighbours=self._neighbours(level),
+            patch=level.patch,
+        )
+
+    def _neighbours(self, level: Level) -> int:
+        """Observations that a cell is conditioned on."""
+        return max(NEIGHBOURS, self._system.settings.num_neighbours) * level.times
+
+    def _operations(self, asked: Asked, alike: tuple[float, ...], level: Level) -> float:
+        """Multiplications, about, that local conditionals of all wanted cells take."""
+        count = min(self._neighbours(level), len(self._observations))
+        share = level.patch if max(alike) > 0 else 1
+        return float(asked.wanted.sum()) * count**2 * (count / 3 + 3 * share + 40) / share
+
+    # Where cells are alike
+
+    def _patches(self, asked: Asked, alike: tuple[float, ...], level: Level) -> Patches:
+        """Targets that share neighbours, those where the field exists."""
+        if self._law.num_features or asked.points.frame is None:
+            patches = Patches.single(len(asked.points))
+        else:
+            turn = self._system.operator.tables.arrays.turn
+            patches = patches_of(asked.shape, alike[:3], wraps=bool(turn) and asked.shape[2] == turn, most=level.patch)  # type: ignore[arg-type]
+        there = asked.wanted[patches.members].any(1)
+        if there.all():
+            return patches
+        return Patches(patches.members[there], patches.weights[there], patches.middle[there])
+
+    def _alike(self, asked: Asked) -> tuple[float, ...]:
+        """Least prior correlation of neighbouring cells along each axis."""
+        shape, middle, found = asked.shape, np.array([n // 2 for n in asked.shape]), []
+        for axis, n in enumerate(shape):
+            cells = np.repeat(middle[None], min(n, PAIRS + 1) - 1, axis=0)  # all along the axis: sites may be a list
+            cells[:, axis] = np.linspace(0, n - 2, len(cells)).astype(np.intp)
+            pairs = [
+                np.ravel_multi_index(tuple((cells + step * np.eye(3, dtype=np.intp)[axis]).T), shape) for step in (0, 1)
+            ]
+            found.append(self._least_correlation(*map(asked.points.take_in_order, pairs)) if len(cells) else 0.0)
+        return tuple(found)
+
+    def _least_correlation(self, first: Points, second: Points) -> float:
+        """Of some pairs, in the term that tells them apart most."""
+        found = [1.0]
+        for term in self._law.prior.terms:
+            covariance = Covariance(self._law.prior.restricted((term.name,)))
+            K, own, its = covariance.matrix(first, second), covariance.diagonal(first), covariance.diagonal(second)
+            found.append(float((K.diagonal() / (own * its).sqrt()).min()))
+        return min(found)
+
+    def goals(self, targets: Points) -> Goals:
+        """Targets as the local conditionals want them: cells of the lattice, or places with a cell nearby."""
+        law, own = self._law, self._observations.points
+        prior, features = law.diagonal(targets), None
+        if law.num_features:
+
+            def features(index: IntArray) -> FloatArray:
+                found = law.features(targets.take_in_order(index))
+                assert found is not None
+                return np.asarray(found.double().cpu().numpy())
+
+        tables, inside = self._system.operator.tables, places_on(own, targets)
+        if inside is not None:
+            sites, times = inside
+            return Goals(tables.cells(times[targets.time_index], sites[targets.site_index]), prior, features=features)
+        _, near = KDTree(own.sites).query(targets.sites)
+        _, when = KDTree(own.times[:, None]).query(targets.times[:, None])
+        cells = tables.cells(when[targets.time_index], near[targets.site_index])
+        goals, hood = (Neighbourhoods.of(law.prior, points, law.device) for points in (targets, own))
+
+        def cross(index: IntArray, near: IntArray) -> FloatArray:
+            first, second = (torch.as_tensor(i, device=law.device) for i in (index[:, None], near))
+            return np.asarray(goals.covariance(first, second, hood).double().cpu().numpy())
+
+        return Goals(cells, prior, cross, features)
+
+
+def places_on(own: Points, targets: Points) -> tuple[IntArray, IntArray] | None:
+    """Which sites and times of a lattice those of the targets are; None when some are elsewhere."""
+    sites, times = _places(own.sites, targets.sites), _places(own.times[:, None], targets.times[:, None])
+    return None if sites is None or times is None else (sites, times)
+
+
+def _places(own: FloatArray, wanted: FloatArray) -> IntArray | None:
+    """Where each of `wanted` is among `own` rows; None when one is not there."""
+    if own.shape == wanted.shape and np.array_equal(own, wanted):
+        return np.arange(len(own))
+    if not len(own):
+        return None
+    distance, index = KDTree(own).query(wanted)
+    return None if (distance > 0).any() else np.asarray(index, dtype=np.intp)
+
+
+def _pooled(
+    local: FloatArray, missed: FloatArray, errors: FloatArray, prior: FloatArray, wanted: np.ndarray, seen: np.ndarray
+) -> tuple[FloatArray, Pool]:
+    """Variances with what like cells miss, observed and unobserved ones apart; and the pool of the unobserved."""
+    variance, kept = prior.copy(), Pool(np.zeros(1), np.zeros(1))
+    for some in (wanted & seen, wanted & ~seen):
+        if some.any():
+            own = local[some]
+            kept = Pool.of(own / prior[some], np.square(errors[some]).mean(1) / own, missed[some] / own)
+            variance[some] = kept.variance(own, prior[some])
+    return variance, kept
+
+
+def _holds(check: Check) -> bool:
+    """Whether what was found is well within the bars: a few probes stand for all cells."""
+    return not (
+        check.std_error > MARGIN * BARS.std
+        or check.worst_std_error > MARGIN * BARS.worst_std
+        or abs(check.region_bias) > BARS.bias
+    )
+
+
+def _warn(check: Check, draws: int) -> None:
+    """Say by how much answers miss the bars, and what to type."""
+    said = []
+    if check.std_error > BARS.std or check.worst_std_error > BARS.worst_std:
+        said.append(
+            f"standard deviations of {check.probes} cells that were solved exactly are off by {check.std_error:.0%} "
+            f"(median) and {check.worst_std_error:.0%} (worst)"
+        )
+    if abs(check.region_bias) > BARS.bias:
+        said.append(f"standard deviations in part of the domain are {check.region_bias:+.0%} off")
+    if check.mean_error > BARS.mean:
+        said.append(f"means are up to {check.mean_error:.2f} standard deviations off")
+    if said:
+        more = [f"num_neighbours={2 * check.neighbours}", f"num_samples={4 * draws}"]
+        more += ["tolerance=1e-3"] if check.mean_error > BARS.mean else []
+        warnings.warn(
+            f"The solve was checked: {'; '.join(said)}. Type `method=xgpfill.Iterative({', '.join(more)})` for closer "
+            f"ones, or `method='exact'` where observations are few.",
+            XgpfillWarning,
+            stacklevel=2,
+        )

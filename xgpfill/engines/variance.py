@@ -1,0 +1,166 @@
+"""The variance of every cell from local conditionals and a few draws, and what the same draws say of its truth.
+
+Of a draw s of field and data the whole field f_s is known. With μ_s its posterior mean and m_s that of a local
+conditional of variance v_loc,
+
+    f_s − m_s = (f_s − μ_s) + (μ_s − m_s),    v_loc = v + E(μ_s − m_s)²,
+
+and both parts are independent Gaussian numbers, since f − μ is independent of the data. So with c the share of v_loc
+that the local answer misses, A = mean (f_s − μ_s)²/v_loc has expectation 1 − c and B = mean (μ_s − m_s)²/v_loc has c.
+Their Fisher information about c is S/2 (1 − c)⁻² and S/2 c⁻²: weighted with it,
+
+    ĉ = ((1 − c)² B + c² (1 − A)) / (c² + (1 − c)²),
+
+which is precise where little is missed (B) and where nearly all is (A): no variance need be floored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.points import IntArray
+
+POOL = 500
+"""Cells of similar local variance whose corrections are averaged, at least."""
+MOST_POOLS = 200
+ROUNDS = 6
+LEAST_LEFT = 1e-6
+"""Share of the local variance that is always left."""
+SIGNIFICANT = 5.0
+"""Standard errors by which the draws' errors in a region must miss their variance to count."""
+BIAS = 0.05
+"""Share by which they must miss it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """What local variances miss, as a function of the share of the prior variance that they leave.
+
+    Attributes
+    ----------
+    left : array (k,)
+        Local over prior variance, rising.
+    missed : array (k,)
+        Share of the local variance that is not there, c.
+    """
+
+    left: FloatArray
+    missed: FloatArray
+
+    @classmethod
+    def of(cls, left: FloatArray, error: FloatArray, missed: FloatArray) -> Pool:
+        """From A (`error`) and B (`missed`) of cells; continuous in `left`, so that maps have no steps.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> a, b = 0.7 * rng.chisquare(8, 4000) / 8, 0.3 * rng.chisquare(8, 4000) / 8
+        >>> float(Pool.of(rng.random(4000), a, b).missed.mean().round(1))
+        0.3
+        """
+        if not left.size:
+            return cls(np.zeros(1), np.zeros(1))
+        count = int(np.clip(left.size // POOL, 1, MOST_POOLS))
+        order = np.argsort(left, kind="stable")
+        group = np.empty(left.size, np.intp)
+        group[order] = np.arange(left.size) * count // left.size
+        size = np.bincount(group)
+        key, A, B = (np.bincount(group, x) / size for x in (left, error, missed))
+        return cls(key, combined(A, B))
+
+    def share(self, left: FloatArray) -> FloatArray:
+        """The share that is missed, c, of cells with these local over prior variances."""
+        return np.asarray(np.interp(left, self.left, self.missed))
+
+    def variance(self, local: FloatArray, prior: FloatArray) -> FloatArray:
+        """Variances from local ones."""
+        return np.asarray(local * (1.0 - self.share(local / prior)))
+
+
+def combined(error: FloatArray, missed: FloatArray) -> FloatArray:
+    """The share c that the averages A and B of the same cells tell, weighted with their information."""
+    c = np.clip(missed, 0.0, 1.0 - LEAST_LEFT)
+    for _ in range(ROUNDS):
+        c = ((1.0 - c) ** 2 * missed + c**2 * (1.0 - error)) / (c**2 + (1.0 - c) ** 2)
+        c = np.clip(c, 0.0, 1.0 - LEAST_LEFT)
+    return c
+
+
+@dataclass(frozen=True)
+class Check:
+    """How true the answers were found to be.
+
+    Attributes
+    ----------
+    probes : int
+        Cells whose mean and variance were solved exactly.
+    std_error, worst_std_error : float
+        Median and largest relative error of their standard deviations.
+    mean_error : float
+        Largest error of their means, in posterior standard deviations.
+    std_bias : float
+        Relative error of the standard deviations on the whole, from the errors of the draws on all cells.
+    region_bias : float
+        The same in the region, among those where it is no chance, in which it is largest; 0 where there is none.
+    neighbours, patch : int
+        Observations that a cell was conditioned on locally, and cells that shared them, at most.
+    """
+
+    probes: int
+    std_error: float
+    worst_std_error: float
+    mean_error: float
+    std_bias: float
+    region_bias: float
+    neighbours: int
+    patch: int
+
+
+@dataclass(frozen=True)
+class Bars:
+    """What a check must find: relative errors of standard deviations, errors of means in standard deviations."""
+
+    std: float = 0.05
+    worst_std: float = 0.25
+    mean: float = 0.05
+    bias: float = 0.05
+
+
+def bias_of_regions(errors: FloatArray, variance: FloatArray, regions: IntArray) -> tuple[float, float]:
+    """Relative error of standard deviations on the whole, and that of the worst region where it is no chance.
+
+    Parameters
+    ----------
+    errors : array (cells, S)
+        f_s − μ_s of every draw.
+    variance : array (cells,)
+        What is said of it.
+    regions : int array (cells,)
+        Which region each is in.
+
+    Notes
+    -----
+    (f_s − μ_s)²/v averages to one in each region. Its standard error there comes from the S averages, one of each
+    draw, which know how far errors are correlated; where these happen to agree, from those of all regions.
+    """
+    draws = errors.shape[1]
+    squares = errors**2 / variance[:, None]
+    size = np.bincount(regions)
+    by_region = np.stack([np.bincount(regions, squares[:, s]) for s in range(draws)])[:, size > 0] / size[size > 0]
+    whole = squares.mean()
+    ratio = by_region.mean(0)
+    if draws < 2:
+        return float(1.0 / np.sqrt(max(whole, 1e-12)) - 1.0), 0.0
+    scatter = by_region.var(0, ddof=1)
+    standard_error = np.sqrt(np.maximum(scatter, scatter.mean()) / draws)
+    # s claimed over s true is 1/√ratio
+    bias = 1.0 / np.sqrt(np.maximum(ratio, 1e-12)) - 1.0
+    certain = (np.abs(ratio - 1.0) > SIGNIFICANT * standard_error) & (np.abs(bias) > BIAS)
+    worst = float(bias[certain][np.argmax(np.abs(bias[certain]))]) if certain.any() else 0.0
+    return float(1.0 / np.sqrt(max(whole, 1e-12)) - 1.0), worst
