@@ -256,11 +256,26 @@ class FittedModel:
         Dataset (solve)
             ``steps``; ``residual``, the largest true residual over its tolerance (at most 1 when it converged);
             ``tolerance``; the numbers of ``observations`` and of right-hand sides (``columns``); ``factor_seconds`` and
-            ``solve_seconds``. Empty for other engines.
+            ``solve_seconds``. Empty for other engines. Where a solve gave variances, what they were found to be worth:
+
+            - ``probes``: cells whose mean and variance were solved exactly; ``std_error`` and ``worst_std_error``:
+              median and largest relative error of their standard deviations; ``mean_error``: largest error of their
+              means, in standard deviations;
+            - ``std_bias`` and ``region_bias``: relative error of standard deviations on the whole, and in the part of
+              the domain where it is largest and no chance (0 where there is none), from errors of draws on all cells;
+            - ``neighbours`` and ``patch``: observations that each cell was conditioned on locally, and cells that
+              shared them.
         """
         records = [r for solver in self._solvers.values() for r in solver.records]
         names = ("steps", "residual", "tolerance", "observations", "columns", "factor_seconds", "solve_seconds")
-        return xr.Dataset({name: ("solve", [getattr(r, name) for r in records]) for name in names})
+        found = xr.Dataset({name: ("solve", [getattr(r, name) for r in records]) for name in names})
+        if any(r.check is not None for r in records):
+            from dataclasses import asdict
+
+            checks = [{} if r.check is None else asdict(r.check) for r in records]
+            told = sorted({name for check in checks for name in check})
+            found = found.assign({name: ("solve", [check.get(name, np.nan) for check in checks]) for name in told})
+        return found
 
     @property
     def trend(self) -> xr.Dataset:

@@ -335,10 +335,11 @@ def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[x
 
 def sample(model: FittedModel, n: int, seed: int, *, include_noise: bool, show: bool) -> xr.DataArray:
     """See :meth:`FittedModel.sample`."""
-    from xgpfill.linalg.draws import PriorDraws
+    from xgpfill.linalg.draws import PriorDraws, noise_share
 
     solver = model._solver(None, None)
-    draws = PriorDraws(solver.frame, solver.prior, seed)
+    noise_level = float(solver.prior.noise or 1.0)
+    draws = PriorDraws(solver.frame, solver.prior, seed, noise_share(solver.prior, noise_level))
     lattice = model.lattice
     members = {m: i for i, m in enumerate(lattice.members())}
     scale = model.scaling.scale

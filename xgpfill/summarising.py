@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from xgpfill import hyperparameters as tables
 from xgpfill.report.summary import ModelSummary
 from xgpfill.words import squared, units_of
@@ -55,4 +57,20 @@ def _notes(model: FittedModel) -> list[str]:
             f"Lengthscale beyond half the extent: variance and lengthscale not separately identified "
             f"({', '.join(loose)})."
         )
-    return notes
+    return [*notes, *_checked(model)]
+
+
+def _checked(model: FittedModel) -> list[str]:
+    """What the last check of its answers found, if there was one."""
+    told = model.convergence
+    if "probes" not in told:
+        return []
+    last = told.isel(solve=np.flatnonzero(np.isfinite(told["probes"]))[-1])
+    probes, median, worst, mean, bias = (
+        float(last[name]) for name in ("probes", "std_error", "worst_std_error", "mean_error", "std_bias")
+    )
+    exact = (
+        f"within {median:.1%} (median) and {worst:.0%} (worst) on {probes:.0f} cells solved exactly, " if probes else ""
+    )
+    means = f"; means within {mean:.3f} standard deviations" if probes else ""
+    return [f"Checked: standard deviations {exact}{bias:+.1%} on the whole{means}."]

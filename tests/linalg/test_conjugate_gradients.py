@@ -210,3 +210,142 @@ def test_a_product_may_overwrite_its_last_answer():
         return torch.mm(A, x, out=kept[:, : x.shape[1]].reshape(-1)[: x.numel()].view(x.shape))
 
     assert residual_of(A, b, solve(product, b, 1e-9).values).max() <= 1e-9
+
+
+# How residuals are measured
+
+
+def uneven(seed=0):
+    """A system of rows whose sizes differ by four orders of magnitude, and what is small for each."""
+    A, b = system(condition=1e3, seed=seed)
+    size = torch.as_tensor(10.0 ** np.random.default_rng(seed).uniform(-2, 2, 60))
+    return size[:, None] * A * size, size[:, None] * b, size
+
+
+def measured(A, b, x, scale):
+    return ((b - A @ x) / scale[:, None]).square().mean(0).sqrt().numpy()
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("tolerance", [1e-1, 1e-3, 1e-6])
+def test_with_a_scale_residuals_are_root_mean_squares_over_it(tolerance, fast):
+    A, b, scale = uneven()
+    jacobi = 1.0 / A.diagonal()[:, None]
+    fast = (single(A), lambda x: jacobi.float() * x) if fast else None
+    found = solve(A, b, tolerance, preconditioner=lambda x: jacobi * x, scale=scale, fast=fast or None)
+    assert found.converged
+    assert_allclose(found.residual, measured(A, b, found.values, scale), rtol=1e-6)
+    assert measured(A, b, found.values, scale).max() <= tolerance
+
+
+def test_what_is_small_beside_the_scale_needs_no_step():
+    A, b, scale = uneven()
+    size = measured(A, b, torch.zeros_like(b), scale)
+    nothing = solve(A, b, 1.01 * size.max(), scale=scale)
+    assert nothing.converged
+    assert nothing.steps == 0
+    assert_allclose(nothing.values, 0.0, atol=0)
+    assert_allclose(nothing.residual, size, rtol=1e-12)
+    assert solve(A, b, 0.99 * size.min(), scale=scale).steps > 0
+
+
+def test_a_scale_that_is_larger_asks_for_less():
+    """The tolerance is relative to the scale, not to the right-hand side."""
+    A, b, scale = uneven()
+    jacobi = {"preconditioner": lambda x: x / A.diagonal()[:, None]}
+    one, larger = solve(A, b, 1e-3, scale=scale, **jacobi), solve(A, b, 1e-3, scale=1024 * scale, **jacobi)
+    assert larger.steps < one.steps
+    times = solve(A, 1024 * b, 1e-3, scale=1024 * scale, **jacobi)
+    assert times.steps == one.steps
+    assert_allclose(times.values, 1024 * one.values, rtol=1e-9)
+    assert solve(A, 1024 * b, 1e-3, scale=scale, **jacobi).steps > one.steps
+
+
+def test_without_a_scale_residuals_are_relative_to_the_right_hand_side():
+    A, b = system()
+    one, times = solve(A, b, 1e-3), solve(A, 1024 * b, 1e-3)
+    assert one.steps == times.steps
+    assert_allclose(times.residual, one.residual, rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["plain", "scale", "fast", "too few steps", "zero"])
+def test_the_remainder_is_what_is_left(how):
+    A, b = system(condition=1e4)
+    right = torch.zeros_like(b) if how == "zero" else b
+    arguments = {
+        "scale": {"scale": torch.linspace(0.5, 2.0, 60, dtype=b.dtype)},
+        "fast": {"fast": (single(A), identity)},
+        "too few steps": {"max_steps": 7},
+    }
+    found = solve(A, right, 1e-4, **arguments.get(how, {}))
+    assert found.converged == (how != "too few steps")
+    assert_allclose(found.remainder, right - A @ found.values, rtol=1e-9, atol=1e-13)
+    assert found.remainder.dtype == b.dtype
+
+
+# Numbers that are none
+
+
+def spoilt(A, first, last=10**9, *, row=7, value=float("nan")):
+    """A product of which one row is none from call `first` to call `last`."""
+    calls = []
+
+    def product(x):
+        calls.append(x.shape[1])
+        found = A.to(x) @ x
+        if first <= len(calls) <= last:
+            found[row] = value
+        return found
+
+    return product
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("first", [1, 2, 5, 20])
+def test_a_product_that_is_no_number_never_counts_as_converged(first, scaled, value):
+    A, b = system()
+    scale = torch.ones(60, dtype=b.dtype) if scaled else None
+    found = solve(spoilt(A, first, value=value), b, 1e-10, scale=scale)
+    assert not found.converged
+    assert torch.isfinite(found.values).all()
+
+
+@pytest.mark.parametrize("first", [1, 2, 5, 20])
+def test_a_product_in_low_precision_that_is_no_number_leaves_it_to_full_precision(first):
+    A, b = system()
+    found = solve(A, b, 1e-8, fast=(spoilt(A, first), identity))
+    assert found.converged
+    assert residual_of(A, b, found.values).max() <= 1e-8
+
+
+@pytest.mark.parametrize("only", [1, 2, 5, 20])
+def test_a_single_product_that_is_no_number_ends_in_a_true_answer_or_in_none(only):
+    A, b = system()
+    found = solve(spoilt(A, only, only), b, 1e-8)
+    assert torch.isfinite(found.values).all()
+    assert found.converged == bool(residual_of(A, b, found.values).max() <= 1e-8)
+
+
+def test_a_preconditioner_that_is_no_number_never_counts_as_converged():
+    A, b = system()
+    found = solve(A, b, 1e-8, preconditioner=lambda x: x * float("nan"))
+    assert not found.converged
+    assert torch.isfinite(found.values).all()
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_right_hand_side_that_is_no_number_never_counts_as_converged(scaled):
+    A, b = system()
+    b[3, 1] = float("nan")
+    found = solve(A, b, 1e-8, scale=torch.ones(60, dtype=b.dtype) if scaled else None)
+    assert not found.converged
+    assert torch.isfinite(found.values).all()
+
+
+@pytest.mark.parametrize("scale", [0.0, float("nan")])
+def test_a_scale_that_is_no_number_or_nothing_never_counts_as_converged(scale):
+    A, b = system()
+    scales = torch.ones(60, dtype=b.dtype)
+    scales[5] = scale
+    assert not solve(A, b, 1e-8, scale=scales, max_steps=200).converged

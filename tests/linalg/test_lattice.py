@@ -342,3 +342,104 @@ def test_a_long_time_axis_of_a_function_stationary_or_not(function):
     points = cells(times, coordinates)
     K = function(points.time[:, None], points.time[:, None]) * ref.matern(points_distance(points), 900.0, 0.5)
     assert_dense(prior, coordinates, times, K=K)
+
+
+# Next to nothing is nothing
+
+
+def matrices(operator):
+    """All that products are made with."""
+    for term in operator.terms:
+        yield term.matrix
+        if term.time is not None:
+            yield term.time.matrix
+    for part in (operator._common, operator._alone):
+        if part is not None:
+            yield part.matrix
+
+
+def denormal(matrix):
+    return int(((matrix != 0) & (matrix.abs() < torch.finfo(matrix.dtype).tiny)).sum())
+
+
+FAMILIES = {
+    "rbf": spec.RBF,
+    "matern12": lambda lengthscale: spec.Matern(0.5, lengthscale),
+    "matern52": lambda lengthscale: spec.Matern(2.5, lengthscale),
+}
+
+
+def near_only(family, *, days=0.5, km=150.0, variance=1.0):
+    """Terms that reach from next to nothing to a part of the domain, static, common and alone ones too."""
+    kernel = FAMILIES[family]
+    terms = (
+        Term("short", kernel(days), kernel(km), variance),
+        Term("long", spec.Matern(1.5, 20.0), spec.Matern(1.5, 2000.0), 0.5),
+        Term("static", spec.Constant(), kernel(km), 0.3 * variance),
+        Term("common", kernel(3.0 * days), spec.Constant(), 0.2 * variance),
+        Term("alone", kernel(2.0 * days), spec.Independent(), 0.1 * variance),
+    )
+    return Prior(terms, noise=0.05, geometry="sphere")
+
+
+ROWS = np.linspace(-80, 80, 161)
+MANY_ROWS = {
+    "region": ref.chord(*crossed(ROWS, 10 + np.arange(6.0))),
+    "globe": ref.chord(*crossed(ROWS, 45 * np.arange(8.0))),
+}
+
+
+@pytest.mark.parametrize(("places", "variance"), [("region", 1.0), ("globe", 1e-20), ("curvilinear", 1.0)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nothing_that_is_multiplied_is_a_denormal_number(family, places, variance):
+    coordinates = embedded(places) if places == "curvilinear" else MANY_ROWS[places]
+    times = np.arange(40.0)
+    for days, km in ((0.03, 3.0), (0.5, 150.0), (2.0, 600.0)):
+        prior = near_only(family, days=days, km=km, variance=variance)
+        double, single = (LatticeOperator(prior, times, coordinates, "cpu", d) for d in (torch.float64, torch.float32))
+        for operator in (double, single, double.to(torch.float32)):
+            found = list(matrices(operator))
+            assert len(found) == 7
+            assert [denormal(matrix) for matrix in found] == [0] * 7
+            assert all(matrix.dtype == operator.dtype for matrix in found)
+
+
+def test_there_would_be_denormal_numbers():
+    """The test before this one can fail."""
+    table = torch.as_tensor(np.exp(-0.5 * np.arange(60.0) ** 2))
+    assert denormal(table) > 0
+    assert denormal(table.float()) > 0
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("columns", [1, 12])
+@pytest.mark.parametrize("places", MANY_ROWS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_panels_give_the_products_of_whole_blocks(family, places, columns, dtype, tolerance, monkeypatch):
+    prior, times, coordinates = near_only(family), np.arange(4.0), MANY_ROWS[places]
+    operator = LatticeOperator(prior, times, coordinates, "cpu", dtype)
+    has_panels = [bool(term.panels) for term in operator.terms]
+    assert has_panels == [True, False, True]  # short, long, static
+    for term in operator.terms:
+        rows = [i for some, _ in term.panels for i in range(some.start, some.stop)]
+        assert rows == list(range(161 if term.panels else 0))
+        for some, near in term.panels:
+            outside = torch.ones(161, dtype=torch.bool)
+            outside[near] = False
+            assert not term.matrix[:, some][:, :, outside].any()
+    monkeypatch.setattr(module, "NOTHING", dict.fromkeys(module.NOTHING, 0.0))
+    whole = LatticeOperator(prior, times, coordinates, "cpu", dtype)
+    whole.terms = [replace(term, panels=()) for term in whole.terms]
+    v = np.random.default_rng(0).standard_normal((operator.num_sites * times.size, columns))
+    expected = product_of(whole, v)
+    assert_allclose(product_of(operator, v), expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+def test_products_with_panels_are_those_of_the_oracle():
+    prior, times, coordinates = near_only("matern12"), np.arange(3.0), MANY_ROWS["region"][:, :3]
+    operator = LatticeOperator(prior, times, coordinates, "cpu", torch.float64)
+    assert operator.terms[0].panels
+    points = cells(times, coordinates)
+    v = np.random.default_rng(0).standard_normal((len(points), 20))
+    expected = oracle_covariance(prior, points, points) @ v
+    assert_allclose(product_of(operator, v), expected, rtol=0, atol=1e-9 * np.abs(expected).max())

@@ -1,4 +1,4 @@
-"""Local conditionals are the dense ones when all observations are neighbours; patches cut a lattice into boxes."""
+"""Local conditionals are the dense ones given the neighbours found; patches cut a lattice into boxes that blend."""
 
 from __future__ import annotations
 
@@ -6,62 +6,79 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from xgpfill.errors import NumericalError
-from xgpfill.grid.points import Observations
+from xgpfill.grid.points import Observations, Points
 from xgpfill.linalg import local as module
-from xgpfill.linalg.local import PATCH, Goals, local_conditionals, patches_of
+from xgpfill.linalg.local import PATCH, Goals, Patches, local_conditionals, patches_of
+from xgpfill.linalg.loops import AT_ONCE, CANDIDATES, JUDGES, search
 
-from tests.linalg.lattices import LATTICES, every_cell, neighbours_of, observed_on
+from tests.linalg.lattices import LATTICES, crossed, every_cell, neighbours_of, observed_on
 from tests.linalg.test_vecchia import PRIORS
 from tests.problems import anova, oracle_covariance, oracle_posterior, scattered
 
 
-def found_of(prior, observations, frame, values, targets, patches, count, told=(None, None)):
-    """Conditionals at cells of the lattice, or at other places with the covariance of the oracle."""
-    neighbours = neighbours_of(prior, observations, frame, features=told[0])
+def goals_of(prior, neighbours, observations, targets, told=None):
+    """Targets at cells of the lattice, or at other places with the covariance of the oracle."""
     points = observations.points
     variance = np.diag(oracle_covariance(prior, targets, targets)).copy()
-    own = told[1]
-    if own is not None:
-        variance += np.square(own).sum(1)
+    if told is not None:
+        variance += np.square(told).sum(1)
     here = targets.sites is points.sites
     if here:
         cells = neighbours.tables.cells(targets.time_index, targets.site_index)
     else:  # any cell will do when all observations are neighbours
         cells = np.zeros((len(targets), 3), np.int32)
     K = oracle_covariance(prior, targets, points)
-    goals = Goals(
+    return Goals(
         cells,
         variance,
         None if here else lambda i, near: K[i[:, None], near],
-        None if own is None else lambda i: own[i],
+        None if told is None else lambda i: told[i],
     )
+
+
+def found_of(prior, observations, frame, values, targets, patches, count, told=(None, None)):
+    """Conditionals of all targets, those of several patches blended."""
+    neighbours = neighbours_of(prior, observations, frame, features=told[0])
+    goals = goals_of(prior, neighbours, observations, targets, told[1])
     m = len(targets)
-    mean, variance, seen = np.full((m, values.shape[1]), np.nan), np.full(m, np.nan), np.zeros(m, int)
+    mean, variance, weight = np.zeros((m, values.shape[1])), np.zeros(m), np.zeros(m)
     for block in local_conditionals(neighbours, values, goals, patches, count):
-        mean[block.index], variance[block.index] = block.mean, block.variance
-        np.add.at(seen, block.index, 1)
-    assert (seen > 0).all()
+        members, weights = patches.members[block.patches], patches.weights[block.patches]
+        np.add.at(mean, members, weights[..., None] * block.mean)
+        np.add.at(variance, members, weights * block.variance)
+        np.add.at(weight, members, weights)
+    assert_allclose(weight, 1.0, rtol=1e-12)
     return mean, variance
 
 
-def singly(m):
-    return np.arange(m)[:, None]
+def lattice_points(times, coordinates, points):
+    """All cells on the axes of other points."""
+    cells = every_cell(times, coordinates)
+    return Points(points.times, points.sites, cells.time_index, cells.site_index)
 
 
 def in_fours(m):
-    return np.minimum(np.arange(0, m, 4)[:, None] + np.arange(4), m - 1)
+    """Four in a row, as often as there are; the last patch repeats a target with no weight."""
+    cells = np.arange(0, m, 4)[:, None] + np.arange(4)
+    return Patches(np.minimum(cells, m - 1), (cells < m).astype(float), np.minimum(cells[:, 1], m - 1))
 
 
-@pytest.fixture(params=["own neighbours", "shared neighbours"])
-def sharing(request, monkeypatch):
-    if request.param == "shared neighbours":
-        monkeypatch.setattr(module, "FEW_CELLS", 1)
+def overlapping(m):
+    """Three in a row that share their outer ones with the patches beside them."""
+    middle = np.arange(0, m, 2)
+    cells = middle[:, None] + np.array([-1, 0, 1])
+    weights = np.where((cells < 0) | (cells >= m), 0.0, [0.5, 1.0, 0.5])
+    if m % 2 == 0:
+        weights[-1, 2] = 1.0  # the last one has no other patch
+    return Patches(np.where(weights > 0, cells, middle[:, None]), weights, middle)
 
 
-@pytest.mark.usefixtures("sharing")
-@pytest.mark.parametrize("patches", [singly, in_fours], ids=["one by one", "in patches"])
+# With all observations
+
+
+@pytest.mark.parametrize("patches", [Patches.single, in_fours, overlapping])
 @pytest.mark.parametrize("lattice", ["region", "globe, odd", "irregular"])
 @pytest.mark.parametrize("name", ["anova", "brownian"])
 def test_with_all_observations_they_are_the_posterior(name, lattice, patches):
@@ -70,10 +87,7 @@ def test_with_all_observations_they_are_the_posterior(name, lattice, patches):
     observations = observed_on(times, coordinates)
     n = len(observations)
     values = np.stack([observations.values, rng.standard_normal(n)], axis=1)
-    cells = every_cell(times, coordinates)
-    inside = observations.points.take_in_order(np.zeros(0, int))
-    inside = type(cells)(inside.times, inside.sites, cells.time_index, cells.site_index)
-    for targets in (inside, scattered(rng, 30, "sphere")):
+    for targets in (lattice_points(times, coordinates, observations.points), scattered(rng, 30, "sphere")):
         mean, variance = found_of(
             prior, observations, coordinates.shape[:2], values, targets, patches(len(targets)), 1000
         )
@@ -83,7 +97,6 @@ def test_with_all_observations_they_are_the_posterior(name, lattice, patches):
         assert_allclose(variance, expected.variance, rtol=1e-6)
 
 
-@pytest.mark.usefixtures("sharing")
 def test_features_of_targets_and_observations_are_part_of_the_covariance():
     rng, prior = np.random.default_rng(0), anova("matern32")
     times, coordinates, _ = LATTICES["region"]
@@ -101,25 +114,127 @@ def test_features_of_targets_and_observations_are_part_of_the_covariance():
     assert_allclose(variance, np.diag(joint - cross @ np.linalg.solve(A, cross.T)), rtol=1e-6)
 
 
+# With few
+
+
+def found_neighbours(neighbours, goals, patches, count):
+    """The observations, as the data count them, that each patch is conditioned on."""
+    befores, counts = module._sets(len(neighbours.order), count)
+    near, sizes = np.zeros((len(patches), count), np.int32), np.empty(len(patches), np.int32)
+    cells, middle = goals.cells[patches.members.ravel()], goals.cells[patches.middle]
+    search(neighbours.noisy, middle, cells, befores, counts, 0, len(patches), near, sizes)
+    return [neighbours.order[row[:size]] for row, size in zip(near, sizes, strict=True)]
+
+
+@pytest.mark.parametrize("count", [3, 9, 24])
+@pytest.mark.parametrize("lattice", ["region", "globe with poles", "irregular", "region, uneven times"])
+def test_conditionals_are_dense_ones_given_exactly_the_neighbours_found(lattice, count):
+    prior = anova("matern32")
+    times, coordinates, _ = LATTICES[lattice]
+    observations = observed_on(times, coordinates, 0.6)
+    neighbours = neighbours_of(prior, observations, coordinates.shape[:2])
+    targets = lattice_points(times, coordinates, observations.points)
+    goals = goals_of(prior, neighbours, observations, targets)
+    patches = patches_of((times.size, *coordinates.shape[:2]), (0.9, 0.95, 0.95), most=4)
+    near = found_neighbours(neighbours, goals, patches, count)
+    assert max(map(len, near)) > 1
+    K = oracle_covariance(prior, observations.points, observations.points) + np.diag(observations.noise)
+    cross = oracle_covariance(prior, targets, observations.points)
+    for block in local_conditionals(neighbours, observations.columns, goals, patches, count):
+        for i, patch in enumerate(range(len(patches))[block.patches]):
+            own, members = near[patch], patches.members[patch]
+            gain = np.linalg.solve(K[np.ix_(own, own)], cross[np.ix_(members, own)].T)
+            left = goals.prior[members] - np.einsum("ij,ji->i", cross[np.ix_(members, own)], gain)
+            assert_allclose(block.mean[i, :, 0], observations.values[own] @ gain, rtol=1e-8, atol=1e-9)
+            assert_allclose(block.variance[i], left, rtol=1e-8, atol=1e-10)
+
+
 def test_fewer_neighbours_never_make_the_variance_smaller():
+    """Nor do patches, whose blended variances are averages of conditional ones."""
     prior = anova("matern32")
     times, coordinates, _ = LATTICES["globe, odd"]
     observations = observed_on(times, coordinates, 0.6)
-    cells = every_cell(times, coordinates)
-    points = observations.points
-    targets = type(cells)(points.times, points.sites, cells.time_index, cells.site_index)
+    targets = lattice_points(times, coordinates, observations.points)
     exact = oracle_posterior(prior, observations, targets, trend=False).variance
     most = np.diag(oracle_covariance(prior, targets, targets))
-    excess = []
-    for count in (5, 20, 80):
-        _, variance = found_of(
-            prior, observations, coordinates.shape[:2], observations.columns, targets, singly(len(targets)), count
-        )
-        assert (variance >= exact * (1 - 1e-9)).all()
-        assert (variance <= most * (1 + 1e-9)).all()
-        excess.append(np.median(variance / exact) - 1)
-    assert excess[0] > excess[1] > excess[2]
-    assert excess[2] < 0.02
+    shape = (times.size, *coordinates.shape[:2])
+    boxes = patches_of(shape, (0.9, 0.95, 0.95), wraps=True)
+    assert boxes.members.shape[1] > 4
+    for patches, near in ((Patches.single(len(targets)), 0.02), (boxes, 0.2)):
+        excess = []
+        for count in (5, 20, 80):
+            _, variance = found_of(
+                prior, observations, coordinates.shape[:2], observations.columns, targets, patches, count
+            )
+            assert (variance >= exact * (1 - 1e-9)).all()
+            assert (variance <= most * (1 + 1e-9)).all()
+            excess.append(np.median(variance / exact) - 1)
+        assert excess[0] > excess[1] > excess[2]
+        assert excess[2] < near
+
+
+def dense_and_far(rows=28, columns=44, num_times=6):
+    """A region that is seen in its western third, without a gap, and at few cells beyond."""
+    coordinates = crossed(np.linspace(20, 40, rows), np.linspace(0, 30, columns))
+    rng, times = np.random.default_rng(0), np.arange(float(num_times))
+    every = observed_on(times, coordinates, 1.0, noise=0.01)
+    west = every.points.site_index % columns < 0.35 * columns
+    kept = np.flatnonzero(west | (rng.uniform(size=len(every)) < 0.05))
+    observations = Observations(every.points.take_in_order(kept), every.values[kept], every.noise[kept])
+    return observations, coordinates, lattice_points(times, coordinates, observations.points)
+
+
+@pytest.mark.parametrize(("count", "sets"), [(8, 3), (12, 2), (40, 2)])
+def test_neighbours_are_the_most_correlated_of_all_and_of_sparser_sets(count, sets):
+    prior, (observations, coordinates, targets) = anova("matern32"), dense_and_far()
+    targets = targets.take_in_order(np.random.default_rng(1).choice(len(targets), 60, replace=False))
+    neighbours = neighbours_of(prior, observations, coordinates.shape[:2])
+    goals = goals_of(prior, neighbours, observations, targets)
+    n, place = len(observations), np.argsort(neighbours.order)
+    K = oracle_covariance(prior, targets, observations.points)[:, neighbours.order]
+    befores, counts = module._sets(n, count)
+    assert n > AT_ONCE  # the nearest of all are walked to, those of sparser sets tried one by one
+    assert befores.tolist() == [n, n // 8, n // 64][:sets]
+    for target, found in enumerate(found_neighbours(neighbours, goals, Patches.single(60), count)):
+        ranks = place[found]
+        assert np.unique(ranks).size == ranks.size <= count
+        assert (ranks[counts[0] :] < befores[1]).all()
+        nearest = np.sort(K[target])[::-1][: counts[0]]
+        assert_allclose(np.sort(K[target, ranks[: counts[0]]])[::-1], nearest, rtol=1e-9)
+        for before, few in zip(befores[1:], counts[1:], strict=True):  # some may be among the nearest of all
+            expected = np.sort(K[target, :before])[::-1][:few]
+            assert_allclose(np.sort(K[target, ranks[ranks < before]])[::-1][:few], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("most", [4, 16])
+def test_a_patch_takes_the_candidates_of_its_middle_that_are_most_correlated_with_any_member(most):
+    """With any of some members, where they are many."""
+    prior, (observations, coordinates, targets) = anova("matern32"), dense_and_far(16, 24, 3)
+    neighbours = neighbours_of(prior, observations, coordinates.shape[:2])
+    goals = goals_of(prior, neighbours, observations, targets)
+    patches, count = patches_of((3, 16, 24), (0.9, 0.97, 0.97), most=most), 6
+    assert module._sets(len(observations), count)[1].tolist() == [count]  # too few for sparser sets
+    K = oracle_covariance(prior, targets, observations.points)
+    judges = patches.members[:, :: max(1, patches.members.shape[1] // JUDGES)]
+    for patch, found in enumerate(found_neighbours(neighbours, goals, patches, count)):
+        middle = K[patches.middle[patch]]
+        candidates = np.argsort(-middle, kind="stable")[: CANDIDATES * count]
+        strength = K[judges[patch]].max(0)
+        assert np.unique(found).size == found.size == count
+        assert (middle[found] >= middle[candidates].min() * (1 - 1e-9)).all()
+        expected = np.sort(strength[candidates])[::-1][:count]
+        assert_allclose(np.sort(strength[found])[::-1], expected, rtol=1e-9)
+
+
+@given(n=st.integers(0, 10**6), count=st.integers(1, 600))
+def test_sparser_sets_take_a_part_of_the_neighbours_where_they_are_not_exhausted(n, count):
+    befores, counts = module._sets(n, count)
+    assert counts.sum() == count
+    assert befores[0] == n
+    assert counts[0] >= 0.7 * count
+    assert (counts[1:] > 0).all()
+    assert (befores[1:] > 4 * count).all()
+    assert (np.diff(befores) < 0).all()
 
 
 def test_cells_measured_twice_without_noise_break_nothing():
@@ -127,10 +242,11 @@ def test_cells_measured_twice_without_noise_break_nothing():
     observations = observed_on(times, coordinates, 0.3, noise=1e-16, repeats=20)
     mean, variance = found_of(
         anova("rbf"), observations, coordinates.shape[:2], observations.columns, observations.points,
-        singly(len(observations)), 30,
+        Patches.single(len(observations)), 30,
     )  # fmt: skip
     assert np.isfinite(mean).all()
-    assert (np.abs(variance) < 1e-6).all()
+    assert (variance > 0).all()
+    assert (variance < 1e-6).all()
 
 
 def test_one_observation_is_enough():
@@ -138,7 +254,7 @@ def test_one_observation_is_enough():
     every = observed_on(times, coordinates)
     one = Observations(every.points.take_in_order(np.array([2])), every.values[[2]], every.noise[[2]])
     targets = scattered(np.random.default_rng(0), 5, "sphere")
-    mean, variance = found_of(anova(), one, coordinates.shape[:2], one.columns, targets, singly(5), 10)
+    mean, variance = found_of(anova(), one, coordinates.shape[:2], one.columns, targets, Patches.single(5), 10)
     expected = oracle_posterior(anova(), one, targets, trend=False)
     assert_allclose(mean[:, 0], expected.mean, rtol=1e-9)
     assert_allclose(variance, expected.variance, rtol=1e-9)
@@ -149,51 +265,149 @@ def test_no_target_has_no_blocks():
     neighbours = neighbours_of(anova(), observed_on(times, coordinates), coordinates.shape[:2])
     nowhere = Goals(np.zeros((0, 3), np.int32), np.zeros(0))
     values = np.zeros((len(neighbours.order), 1))
-    assert list(local_conditionals(neighbours, values, nowhere, singly(0), 3)) == []
+    assert list(local_conditionals(neighbours, values, nowhere, Patches.single(0), 3)) == []
 
 
-def test_a_covariance_that_is_nan_is_an_error():
+def test_blocks_of_patches_follow_each_other_however_few_fit(monkeypatch):
+    prior = anova("matern32")
     times, coordinates, _ = LATTICES["region"]
-    neighbours = neighbours_of(anova(), observed_on(times, coordinates), coordinates.shape[:2])
-    goals = Goals(np.zeros((4, 3), np.int32), np.full(4, np.nan))
+    observations = observed_on(times, coordinates)
+    targets = lattice_points(times, coordinates, observations.points)
+    patches = patches_of((times.size, *coordinates.shape[:2]), (0.9, 0.95, 0.95))
+    arguments = prior, observations, coordinates.shape[:2], observations.columns, targets, patches, 12
+    whole = found_of(*arguments)
+    monkeypatch.setattr(module, "BLOCK", 12 * patches.members.shape[1] * 3)  # three at once
+    monkeypatch.setattr(module, "ELEMENTS", 1)
+    for found, expected in zip(found_of(*arguments), whole, strict=True):
+        assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("what", ["prior", "noise", "features", "cross"])
+def test_a_covariance_that_is_nan_is_an_error(what):
+    times, coordinates, _ = LATTICES["region"]
+    observations = observed_on(times, coordinates)
+    n, prior, told = len(observations), np.ones(4), None
+    if what == "noise":
+        observations = Observations(observations.points, observations.values, np.full(n, np.nan))
+    if what == "prior":
+        prior = np.array([1.0, np.nan, 1.0, 1.0])
+    if what == "features":
+        told = np.full((n, 2), np.nan)
+    neighbours = neighbours_of(anova(), observations, coordinates.shape[:2], features=told)
+    goals = Goals(
+        np.zeros((4, 3), np.int32),
+        prior,
+        (lambda i, near: np.full(near.shape, np.nan)) if what == "cross" else None,
+        None if told is None else lambda i: np.ones((len(i), 2)),
+    )
     with pytest.raises(NumericalError, match="holds NaN or infinite values"):
-        list(local_conditionals(neighbours, np.zeros((len(neighbours.order), 1)), goals, singly(4), 3))
+        list(local_conditionals(neighbours, np.zeros((n, 1)), goals, Patches.single(4), 3))
 
 
 # Patches
 
+SHAPES = st.tuples(*[st.integers(1, 13)] * 3)
+ALIKE = st.tuples(*[st.one_of(st.floats(0.0, 1.0), st.floats(0.9, 1.0))] * 3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(shape=SHAPES, alike=ALIKE, wraps=st.booleans(), most=st.integers(1, PATCH))
+def test_the_weights_of_every_cell_add_up_to_one(shape, alike, wraps, most):
+    patches = patches_of(shape, alike, wraps=wraps, most=most)
+    cells = int(np.prod(shape))
+    assert patches.members.shape == patches.weights.shape
+    assert len(patches) == len(patches.middle) == len(patches.members)
+    assert patches.members.min() >= 0
+    assert patches.members.max() < cells
+    assert patches.weights.min() >= 0.0
+    assert patches.weights.max() <= 1.0
+    total = np.bincount(patches.members.ravel(), patches.weights.ravel(), minlength=cells)
+    assert_allclose(total, 1.0, rtol=1e-12)
+
 
 @settings(max_examples=60, deadline=None)
-@given(
-    shape=st.tuples(*[st.integers(1, 9)] * 3),
-    alike=st.tuples(*[st.floats(0.0, 1.0)] * 3),
-)
-def test_patches_cover_every_cell_and_repeat_only_the_last_ones(shape, alike):
-    patches = patches_of(shape, alike)
-    cells = int(np.prod(shape))
-    assert patches.shape[1] <= PATCH
-    assert set(patches.ravel().tolist()) == set(range(cells))
-    owners: dict[int, set[int]] = {}
-    for number, patch in enumerate(patches):
-        for cell in patch.tolist():
-            owners.setdefault(cell, set()).add(number)
-    assert all(len(patch) == 1 for patch in owners.values())  # no two patches share a cell
+@given(shape=SHAPES, alike=ALIKE, wraps=st.booleans())
+def test_the_middle_of_a_patch_is_one_of_its_cells_and_of_full_weight_in_space(shape, alike, wraps):
+    patches = patches_of(shape, alike, wraps=wraps)
+    own = (patches.members == patches.middle[:, None]) & (patches.weights > 0)
+    assert own.any(1).all()
+    assert_allclose(np.where(own, patches.weights, 0.0).max(1), 1.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=SHAPES, alike=ALIKE, wraps=st.booleans())
+def test_no_cell_counts_twice_in_one_patch(shape, alike, wraps):
+    patches = patches_of(shape, alike, wraps=wraps)
+    for members, weights in zip(patches.members, patches.weights, strict=True):
+        there = members[weights > 0]
+        assert np.unique(there).size == there.size
+
+
+@settings(max_examples=100, deadline=None)
+@given(n=st.integers(1, 60), spacing=st.integers(1, 16), wraps=st.booleans())
+def test_hats_rise_and_fall_linearly_between_the_nodes(n, spacing, wraps):
+    """The oracle: np.interp between nodes, constant beyond the outermost ones; around the circle when it wraps."""
+    cells, weights, nodes = module._hats(n, spacing, wraps=wraps)
+    around = wraps and nodes.size > 1
+    x = np.r_[nodes - n, nodes, nodes + n] if around else nodes
+    for k in range(nodes.size):
+        own = np.tile(np.eye(nodes.size)[k], 3) if around else np.eye(nodes.size)[k]
+        dense = np.bincount(cells[k], weights[k], minlength=n)
+        assert_allclose(dense, np.interp(np.arange(n), x, own), atol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(count=st.integers(2, 9), spacing=st.sampled_from([1, 2, 4, 8]))
+def test_hats_on_a_circle_have_no_seam(count, spacing):
+    """Turned by one spacing they are the same hats; each falls as fast across the last column as elsewhere."""
+    n = count * spacing
+    cells, weights, _ = module._hats(n, spacing, wraps=True)
+    hats = np.stack([np.bincount(c, w, minlength=n) for c, w in zip(cells, weights, strict=True)])
+    assert_allclose(np.roll(hats, (1, spacing), axis=(0, 1)), hats, atol=1e-12)
+    steps = np.abs(hats - np.roll(hats, 1, axis=1)).max(0)
+    assert_allclose(steps, steps[0])
+    if count > 2:  # two hats meet on both sides
+        assert_allclose(steps, 1 / spacing)
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(2, 60), spacing=st.integers(1, 16))
+def test_no_weight_jumps_across_the_last_column_of_a_circle(n, spacing):
+    cells, weights, nodes = module._hats(n, spacing, wraps=True)
+    hats = np.stack([np.bincount(c, w, minlength=n) for c, w in zip(cells, weights, strict=True)])
+    narrowest = int(np.diff(np.r_[nodes, nodes[0] + n]).min())
+    if nodes.size > 1:
+        assert np.abs(hats - np.roll(hats, 1, axis=1)).max() <= 1 / narrowest + 1e-12
+
+
+def boxes(alike, shape=(16, 16, 16), **how):
+    """Cells between the middles of patches along each axis."""
+    patches = patches_of(shape, alike, **how)
+    t, y, x = np.unravel_index(patches.middle, shape)
+    return tuple(n / np.unique(a).size for n, a in zip(shape, (t, y, x), strict=True))
 
 
 def test_patches_are_boxes_along_the_axes_that_are_alike():
-    def extents(alike, shape=(16, 16, 16)):
-        t, y, x = np.unravel_index(patches_of(shape, alike), shape)
-        return tuple(int(np.ptp(a, axis=1).max()) + 1 for a in (t, y, x))
-
-    assert extents((0.99, 0.1, 0.1))[1:] == (1, 1)
-    assert extents((0.99, 0.1, 0.1))[0] > 1
-    assert extents((0.999, 0.999, 0.999)) == (2, 2, 2)
-    assert extents((0.4, 0.3, 0.49)) == (1, 1, 1)
-    assert extents((0.999, 0.0, 0.0), (1, 16, 16)) == (1, 1, 1)
-    assert extents((0.9999, 0.9, 0.3)) == (8, 1, 1)
+    assert boxes((0.99, 0.1, 0.1))[1:] == (1, 1)
+    assert boxes((0.99, 0.1, 0.1))[0] > 1
+    assert np.prod(boxes((0.999, 0.999, 0.999))) == 16
+    assert max(boxes((0.999, 0.999, 0.999))) < 16
+    assert boxes((0.4, 0.3, 0.49)) == (1, 1, 1)
+    assert boxes((0.999, 0.0, 0.0), (1, 16, 16)) == (1, 1, 1)
+    assert boxes((0.9999, 0.9, 0.3)) == (16, 1, 1)
+    assert boxes((0.3, 0.99, 0.3), most=4) == (1, 4, 1)
 
 
-def test_time_is_the_outermost_number_of_a_cell():
-    assert_allclose(patches_of((2, 1, 1), (1.0, 1.0, 1.0)), [[0, 1]])
-    assert_allclose(patches_of((2, 2, 3), (0.0, 0.0, 0.0)), np.arange(12)[:, None])
-    assert_allclose(np.sort(patches_of((2, 2, 3), (0.95, 0.0, 0.0)), axis=1), [[i, i + 6] for i in range(6)])
+def test_time_is_the_outermost_number_of_a_cell_and_its_steps_lie_side_by_side():
+    assert_array_equal(patches_of((2, 1, 1), (1.0, 1.0, 1.0)).members, [[0, 1]])
+    assert_array_equal(patches_of((2, 2, 3), (0.0, 0.0, 0.0)).members, np.arange(12)[:, None])
+    both = patches_of((2, 2, 3), (0.95, 0.0, 0.0))
+    assert_array_equal(np.sort(both.members, axis=1), [[i, i + 6] for i in range(6)])
+    assert_array_equal(both.weights, 1.0)
+
+
+def test_each_by_itself_is_a_patch_of_one():
+    patches = Patches.single(3)
+    assert_array_equal(patches.members, [[0], [1], [2]])
+    assert_array_equal(patches.weights, 1.0)
+    assert_array_equal(patches.middle, [0, 1, 2])

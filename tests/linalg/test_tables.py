@@ -76,7 +76,8 @@ def test_independent_sites_need_no_table():
 def found_by(neighbours, cells, count):
     noisy = neighbours.noisy
     near, sizes = np.zeros((len(cells), count), np.int32), np.empty(len(cells), np.int32)
-    search(noisy, np.ascontiguousarray(cells), 0, len(cells), near, sizes)
+    cells = np.ascontiguousarray(cells)
+    search(noisy, cells, cells, np.array([len(noisy[4])]), np.array([count]), 0, len(cells), near, sizes)
     return near, sizes
 
 
@@ -114,7 +115,7 @@ def test_predecessors_precede():
     found, strength = np.empty(28, np.int32), np.empty(28)
     K = oracle_covariance(anova(), observations.points, observations.points)[np.ix_(neighbours.order, neighbours.order)]
     for own in range(len(cells)):
-        size = nearest(arrays, fine, coarse, cells, cells, own, own, 10, found, strength)
+        size = nearest(arrays, fine, coarse, cells, cells, own, own, 10, 10, found, strength)
         assert size == min(own, 10)
         assert (found[:size] < own).all()
         assert_allclose(np.sort(K[own, found[:size]]), np.sort(K[own, :own])[own - size :], rtol=1e-9)

@@ -21,7 +21,7 @@ from xgpfill.engines.base import Moments
 from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.marginals import Asked, Marginals, places_on
 from xgpfill.engines.settings import Exact, Iterative
-from xgpfill.engines.system import Stalled, System
+from xgpfill.engines.system import Stalled, System, Unproven
 from xgpfill.engines.tilelaw import CHUNK, TileLaw
 from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.grid.points import Points, same_places, without_repeats
@@ -163,6 +163,8 @@ class IterativePosterior:
                     return own()
                 except Stalled as stalled:
                     self._instead = self._dense(stalled)
+                except Unproven:
+                    self._instead = ExactEngine().condition(self._law.law, self._given, trend=self._has_trend)
         return others(self._instead)
 
     def _dense(self, stalled: Stalled) -> Posterior:
@@ -231,7 +233,7 @@ class IterativePosterior:
             return self._on_lattice(targets, *inside)
         if len(targets) <= EXACT_TARGETS:
             return self._one_by_one(targets)
-        if self.system.pool is None:
+        if self.system.told is None:
             own = self._observations.points
             self._moments(Points.grid(own.times, own.sites, own.frame))
         self._solve_data()

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from scipy.spatial import KDTree
 
-from xgpfill.engines.variance import Bars, Check, Pool, bias_of_regions
+from xgpfill.engines.system import Unproven
+from xgpfill.engines.variance import Bars, Check, Halves, Pool, Smoothing, bias_of_regions
 from xgpfill.errors import XgpfillWarning
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.linalg.local import Goals, Patches, local_conditionals, patches_of
@@ -23,21 +24,28 @@ from xgpfill.linalg.neighbourhoods import Neighbourhoods
 if TYPE_CHECKING:
     from xgpfill.engines.system import System
     from xgpfill.engines.tilelaw import TileLaw
+    from xgpfill.engines.variance import BoolArray
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray, Observations, Points
 
 NEIGHBOURS = 64
 """Observations that a cell is conditioned on, at least."""
-PROBES = ((2_000, 32), (20_000, 16), (10**18, 8))
+PROBES = ((2_000, 32), (100_000, 16), (10**18, 8))
 """Up to so many cells so many of them are solved exactly."""
 PAIRS = 64
 """Pairs of neighbours along an axis that say whether cells may share a patch, at most."""
 MISSED, MOST_MISSED = 0.33, 0.6
 """Share of its local variance that a probe's exact one may lack, median and largest, for draws to tell it well."""
-MOST_OPERATIONS = 4e11
+MOST_OPERATIONS = 1.2e11
 """Multiplications that local conditionals may take."""
-ATTEMPTS, STRIDE = 4, 2
-"""How often variances are made anew where the check does not hold, and how many rungs higher each time."""
+ATTEMPTS = 3
+"""How often variances are made, where the check does not hold."""
+MUCH_LESS = 0.8
+"""Share of what probes missed before that they may miss when variances are made anew."""
+ALIKE, WIDTHS = 0.5, (3.0, 1.0)
+"""Cells over which what draws say is smoothed along an axis on which neighbours are correlated as much, and others."""
+DENSE_OPERATIONS = 2e11
+"""Multiplications that the dense engine may take where variances miss their bars."""
 REGIONS = (3, 4, 4)
 """Parts of the domain in time, rows and columns in which the draws' errors must agree with their variance."""
 BARS, MARGIN = Bars(), 0.8
@@ -84,7 +92,7 @@ class Asked:
     times: IntArray
     sites: IntArray
     shape: tuple[int, int, int]
-    wanted: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    wanted: BoolArray
 
     def number(self, cells: IntArray) -> IntArray:
         """Which targets cells (k, 2) of the lattice are; −1 for none."""
@@ -94,6 +102,27 @@ class Asked:
             place[own] = np.arange(own.size)
             found.append(place[wanted])
         return np.where((found[0] < 0) | (found[1] < 0), -1, found[0] * self.sites.size + found[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What unobserved cells of the lattice say of the variance of targets elsewhere.
+
+    Attributes
+    ----------
+    pool : Pool
+    factors : (array (m,), array (m,))
+        Of A and B, over what the pool expects of each cell.
+    asked : Asked or None
+        Those cells.
+    neighbours : int
+        Observations that each was conditioned on.
+    """
+
+    pool: Pool
+    factors: tuple[FloatArray, FloatArray]
+    asked: Asked | None = None
+    neighbours: int = 0
 
 
 class Marginals:
@@ -147,31 +176,42 @@ class Marginals:
         seen, at, exact, mean_error = self._probed(asked)
         goals, alike = self.goals(asked.points), self._alike(asked)
         rung = self._rung(asked, goals, alike, at, exact)
+        smoothing = self._smoothing(asked, alike)
         for attempt in range(ATTEMPTS):
             level = LADDER[rung]
             local, missed = self._local(goals, self._patches(asked, alike, level), level, mean)
-            variance, pools = _pooled(local, missed, errors, goals.prior, asked.wanted, seen)
+            variance, told = _told(local, missed, errors, goals.prior, asked.wanted, seen, smoothing)
             check = self._check(level, variance, errors, asked, at, exact, mean_error)
-            higher = min(rung + STRIDE, len(LADDER) - 1)
-            last = attempt + 1 == ATTEMPTS or higher == rung
-            if _holds(check) or last or self._operations(asked, alike, LADDER[higher]) > MOST_OPERATIONS:
+            if _holds(check) or attempt + 1 == ATTEMPTS:
+                break
+            higher = self._rung(asked, goals, alike, at, exact, above=rung)
+            if higher == rung:
                 break
             rung = higher
-        self._system.pool, self._system.pool_neighbours = pools, self._neighbours(level)
+        self._system.told = replace(told, asked=asked, neighbours=self._neighbours(level))
         self._system.record[-1] = replace(self._system.record[-1], check=check)
+        n = len(self._observations)
+        if not _holds(check) and n**2 * (n / 3 + len(asked.points)) <= DENSE_OPERATIONS:
+            raise Unproven
         _warn(check, self._system.settings.num_samples)
         return variance
 
     def elsewhere(self, targets: Points) -> FloatArray:
         """Variances of any targets, each by itself, with what cells of the lattice with a like local variance miss."""
-        assert self._system.pool is not None
+        told = self._system.told
+        assert told is not None
+        assert told.asked is not None
         goals, nothing = self.goals(targets), np.zeros((len(self._observations), 0))
-        count = self._system.pool_neighbours
-        blocks = local_conditionals(self._system.neighbours, nothing, goals, Patches.single(len(targets)), count)
+        every = Patches.single(len(targets))
+        blocks = local_conditionals(self._system.neighbours, nothing, goals, every, told.neighbours)
         local = np.concatenate([np.zeros(0), *(block.variance.ravel() for block in blocks)])
-        return self._system.pool.variance(local, goals.prior)
+        time, row, column = goals.cells.T.astype(np.intp)
+        site = row * self._system.operator.tables.shape[2] + column
+        number = told.asked.number(np.stack([time, site], axis=1))
+        factors = tuple(np.where(number < 0, 1.0, factor[number]) for factor in told.factors)
+        return np.asarray(local * (1.0 - told.pool.near(local / goals.prior, (factors[0], factors[1]))))
 
-    def _probed(self, asked: Asked) -> tuple[np.ndarray, IntArray, FloatArray, FloatArray]:
+    def _probed(self, asked: Asked) -> tuple[BoolArray, IntArray, FloatArray, FloatArray]:
         """Which targets are observed; which are probes, their exact variances and the errors of their means."""
         own, probes = self._observations.points, self._system.probes
         seen = np.zeros(len(asked.points), bool)
@@ -183,12 +223,24 @@ class Marginals:
         kept = number >= 0
         return seen, number[kept], probes.variance[kept], probes.mean_error[kept]
 
-    def _rung(self, asked: Asked, goals: Goals, alike: tuple[float, ...], at: IntArray, exact: FloatArray) -> int:
-        """The first rung of the ladder on which probes miss little of their variance, or the best affordable one."""
-        best, least = 0, np.inf
+    def _rung(
+        self,
+        asked: Asked,
+        goals: Goals,
+        alike: tuple[float, ...],
+        at: IntArray,
+        exact: FloatArray,
+        *,
+        above: int = -1,
+    ) -> int:
+        """The first rung of the ladder on which probes miss little of their variance, or the best affordable one.
+
+        Of those above one that did not do: the first on which they miss much less.
+        """
+        best, least, most = max(above, 0), np.inf, MISSED
         for rung, level in enumerate(LADDER):
-            if rung and self._operations(asked, alike, level) > MOST_OPERATIONS:
-                break
+            if rung < above or (rung and self._operations(asked, alike, level) > MOST_OPERATIONS):
+                continue
             if not at.size:
                 return rung
             patches = self._patches(asked, alike, level)
@@ -197,7 +249,10 @@ class Marginals:
             local, _ = self._local(goals, some, level, np.zeros((len(asked.points), 0)))
             missed = 1.0 - exact / local[at]
             middle = float(np.median(missed))
-            if middle <= MISSED and missed.max() <= MOST_MISSED:
+            if rung == above:
+                most, least = MUCH_LESS * middle, middle
+                continue
+            if middle <= most and missed.max() <= MOST_MISSED:
                 return rung
             if middle < least:
                 best, least = rung, middle
@@ -205,10 +260,10 @@ class Marginals:
                 break
         return best
 
-    def _local(self, goals: Goals, patches: Patches, level: Level, mean: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _local(self, goals: Goals, patches: Patches, level: Level, mean: FloatArray) -> tuple[FloatArray, Halves]:
         """Blended local variances (m,), and the mean squares that local means of draws miss."""
         m, draws = mean.shape
-        local, missed = np.zeros(m), np.zeros(m)
+        local, missed = np.zeros(m), Halves(np.zeros(m), np.zeros(m))
         data = np.zeros((len(self._observations), 0))
         if draws:
             assert self._system.draws is not None
@@ -218,7 +273,9 @@ class Marginals:
             members, weights = patches.members[block.patches], patches.weights[block.patches]
             np.add.at(local, members, weights * block.variance)
             if draws:
-                np.add.at(missed, members, weights * np.square(mean[members] - block.mean).mean(-1))
+                halves = _halved(np.square(mean[members] - block.mean))
+                np.add.at(missed.first, members, weights * halves.first)
+                np.add.at(missed.second, members, weights * halves.second)
         return local, missed
 
     def _check(
@@ -262,6 +319,14 @@ class Marginals:
         return float(asked.wanted.sum()) * count**2 * (count / 3 + 3 * share + 40) / share
 
     # Where cells are alike
+
+    def _smoothing(self, asked: Asked, alike: tuple[float, ...]) -> Smoothing | None:
+        """Over which neighbours what draws say is smoothed; None for places in a list."""
+        if asked.points.frame is None or 1 in asked.points.frame:
+            return None
+        time, y, x = (WIDTHS[0] if a >= ALIKE else WIDTHS[1] for a in alike)
+        turn = self._system.operator.tables.arrays.turn
+        return Smoothing(asked.shape, (time, y, x), wraps=bool(turn) and asked.shape[2] == turn)
 
     def _patches(self, asked: Asked, alike: tuple[float, ...], level: Level) -> Patches:
         """Targets that share neighbours, those where the field exists."""
@@ -339,23 +404,43 @@ def _places(own: FloatArray, wanted: FloatArray) -> IntArray | None:
     return None if (distance > 0).any() else np.asarray(index, dtype=np.intp)
 
 
-def _pooled(
-    local: FloatArray, missed: FloatArray, errors: FloatArray, prior: FloatArray, wanted: np.ndarray, seen: np.ndarray
-) -> tuple[FloatArray, Pool]:
-    """Variances with what like cells miss, observed and unobserved ones apart; and the pool of the unobserved."""
-    variance, kept = prior.copy(), Pool(np.zeros(1), np.zeros(1))
+def _halved(squares: FloatArray) -> Halves:
+    """Averages over every other draw of the last axis."""
+    first = squares[..., ::2].mean(-1)
+    return Halves(first, squares[..., 1::2].mean(-1) if squares.shape[-1] > 1 else first)
+
+
+def _told(
+    local: FloatArray,
+    missed: Halves,
+    errors: FloatArray,
+    prior: FloatArray,
+    wanted: BoolArray,
+    seen: BoolArray,
+    smoothing: Smoothing | None,
+) -> tuple[FloatArray, Told]:
+    """Variances with what like cells miss, observed and unobserved ones apart; what the unobserved say of others."""
+    variance, told = prior.copy(), Told(Pool(np.zeros(1), np.zeros(1)), (np.ones(local.size), np.ones(local.size)))
+    below = np.where(wanted, local, 1.0)
+    error, missed = _halved(np.square(errors)).over(below), missed.over(below)
     for some in (wanted & seen, wanted & ~seen):
-        if some.any():
-            own = local[some]
-            kept = Pool.of(own / prior[some], np.square(errors[some]).mean(1) / own, missed[some] / own)
-            variance[some] = kept.variance(own, prior[some])
-    return variance, kept
+        if not some.any():
+            continue
+        left = below / prior
+        pool = Pool.of(left[some], error.whole[some], missed.whole[some])
+        factors = np.ones(local.size), np.ones(local.size)
+        if smoothing is not None and errors.shape[1] > 1:
+            share = pool.share(left)
+            factors = smoothing.factor(error, 1.0 - share, some), smoothing.factor(missed, share, some)
+        variance[some] = (below * (1.0 - pool.near(left, factors)))[some]
+        told = Told(pool, factors)
+    return variance, told
 
 
 def _holds(check: Check) -> bool:
     """Whether what was found is well within the bars: a few probes stand for all cells."""
     return not (
-        check.std_error > MARGIN * BARS.std
+        check.std_error > BARS.std
         or check.worst_std_error > MARGIN * BARS.worst_std
         or abs(check.region_bias) > BARS.bias
     )

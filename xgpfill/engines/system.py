@@ -13,8 +13,9 @@ import torch
 from xgpfill.errors import XgpfillWarning
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.linalg.conjugate_gradients import ROWS, conjugate_gradients
-from xgpfill.linalg.draws import PriorDraws
+from xgpfill.linalg.draws import PriorDraws, noise_share
 from xgpfill.linalg.lattice import LatticeOperator
+from xgpfill.linalg.loops import put, taken
 from xgpfill.linalg.neighbours import Neighbours
 from xgpfill.linalg.tables import Tables
 from xgpfill.linalg.threads import in_parts, own_threads
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from xgpfill.engines.marginals import Told
     from xgpfill.engines.settings import Iterative
     from xgpfill.engines.tilelaw import TileLaw
-    from xgpfill.engines.variance import Check, Pool
+    from xgpfill.engines.variance import Check
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray, Observations, Points
     from xgpfill.linalg.conjugate_gradients import Solution
@@ -75,17 +77,11 @@ class Convergence:
 
 
 class Stalled(Exception):  # noqa: N818  (no error yet: another engine may do it)
-    """Conjugate gradients stopped so far from the answer that it is of no use.
+    """Conjugate gradients stopped so far from the answer that it is of no use; the text says how."""
 
-    Parameters
-    ----------
-    error : float
-        About how far means are off, in posterior standard deviations.
-    """
 
-    def __init__(self, error: float, steps: int) -> None:
-        super().__init__(f"stopped after {steps} steps with means about {error:.2g} standard deviations off")
-        self.error, self.steps = error, steps
+class Unproven(Exception):  # noqa: N818
+    """Variances missed their bars where the dense engine costs little."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,12 +154,13 @@ class Products:
     def __call__(self, v: Tensor) -> Tensor:
         """A times (n, R)."""
         field, found = self.spread(v), torch.empty_like(v)
-
-        def part(start: int, stop: int) -> None:
-            at = slice(start, stop)
-            torch.addcmul(field[self.site[at], :, self.time[at]], self.noise[at], v[at], out=found[at])
-
-        in_parts(part, len(v), self._rows)
+        if v.device.type == "cpu":
+            arrays = (x.numpy() for x in (self.site, self.time, field, self.noise[:, 0], v.contiguous()))
+            site, time, values, noise, right = arrays
+            out = found.numpy()
+            in_parts(lambda a, b: taken(site, time, values, noise, right, a, b, out), len(v), ROWS)
+        else:
+            torch.addcmul(field[self.site, :, self.time], self.noise, v, out=found)
         return found if self.features is None else found.addmm_(self.features, self.features.T @ v)
 
     def spread(self, v: Tensor) -> Tensor:
@@ -171,18 +168,12 @@ class Products:
         field = self.operator.empty(v.shape[1])
         if self.repeats:  # several measurements of one cell add up
             field.permute(0, 2, 1).index_put_((self.site, self.time), v, accumulate=True)
+        elif v.device.type == "cpu":
+            site, time, values, right = (x.numpy() for x in (self.site, self.time, field, v.contiguous()))
+            in_parts(lambda a, b: put(site, time, right, a, b, values), len(v), ROWS)
         else:
-
-            def part(start: int, stop: int) -> None:
-                field[self.site[start:stop], :, self.time[start:stop]] = v[start:stop]
-
-            in_parts(part, len(v), self._rows)
+            field[self.site, :, self.time] = v
         return self.operator(field)
-
-    @property
-    def _rows(self) -> int:
-        """Observations that one thread takes at once; all of them on other devices."""
-        return ROWS if self.noise.device.type == "cpu" else max(1, len(self.noise))
 
 
 class System:
@@ -201,7 +192,8 @@ class System:
         points = observations.points
         rows, columns = points.frame or (points.sites.shape[0], 1)
         coordinates = points.sites.reshape(rows, columns, -1)
-        self.operator = LatticeOperator(law.prior, points.times, coordinates, law.device, law.dtype)
+        self._noise_share = noise_share(law.prior, float(observations.noise.min()))
+        self.operator = LatticeOperator(law.prior, points.times, coordinates, law.device, law.dtype, self._noise_share)
         self.site, self.time = self.operator.cells(points.time_index, points.site_index)
         cell = points.time_index * self.operator.num_sites + points.site_index
         self.noise = law.tensor(observations.noise)[:, None]
@@ -229,8 +221,7 @@ class System:
         self.watch: Watch | None = None
         self.draws: Draws | None = None
         self.probes: Probes | None = None
-        self.pool: Pool | None = None
-        self.pool_neighbours = 0
+        self.told: Told | None = None
 
     def _on_observed_places(self) -> Products | None:
         """Products on the places that were ever observed, where these are so few that a dense matrix is cheaper."""
@@ -308,7 +299,7 @@ class System:
             return
         error = worst * self.settings.tolerance
         if not error <= USELESS:
-            raise Stalled(error, found.steps)
+            raise Stalled(f"stopped after {found.steps} steps with means about {error:.2g} standard deviations off")
         most = self.settings.num_neighbours
         warnings.warn(
             f"Conjugate gradients stopped after {found.steps} steps at {worst:.2g} times the tolerance: means are "
@@ -373,7 +364,7 @@ class System:
         """Draws of the zero-mean field (count, nt, sites), of the weights of features, and of noisy data (n, count)."""
         points, law = self.observations.points, self.law
         space = Space(self.operator.coordinates, law.prior.geometry)
-        draws = PriorDraws(Lattice(None, points.times, space), law.prior, 0)
+        draws = PriorDraws(Lattice(None, points.times, space), law.prior, 0, self._noise_share)
         rng = np.random.default_rng(1)
         rows, columns = space.shape
         everywhere = (np.arange(points.times.size), np.arange(rows), np.arange(columns))

@@ -12,6 +12,10 @@ Their Fisher information about c is S/2 (1 − c)⁻² and S/2 c⁻²: weighted 
     ĉ = ((1 − c)² B + c² (1 − A)) / (c² + (1 − c)²),
 
 which is precise where little is missed (B) and where nearly all is (A): no variance need be floored.
+
+Cells of like local variance are averaged first. What cells miss also differs from place to place, at the edges of the
+domain or under long-lived clouds: so A and B, over what the pool expects of them, are smoothed over neighbouring cells
+and taken as far as two halves of the draws agree about them.
 """
 
 from __future__ import annotations
@@ -20,15 +24,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray
 
+    BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
 POOL = 500
 """Cells of similar local variance whose corrections are averaged, at least."""
 MOST_POOLS = 200
 ROUNDS = 6
+NEARLY_NONE = 1e-3
+"""Share of its average below which what is expected of the neighbours of a cell says nothing."""
 LEAST_LEFT = 1e-6
 """Share of the local variance that is always left."""
 SIGNIFICANT = 5.0
@@ -78,9 +87,12 @@ class Pool:
         """The share that is missed, c, of cells with these local over prior variances."""
         return np.asarray(np.interp(left, self.left, self.missed))
 
-    def variance(self, local: FloatArray, prior: FloatArray) -> FloatArray:
-        """Variances from local ones."""
-        return np.asarray(local * (1.0 - self.share(local / prior)))
+    def near(self, left: FloatArray, factors: tuple[FloatArray, FloatArray]) -> FloatArray:
+        """The share where neighbouring cells have these factors, of A and of B, over what is expected of them."""
+        c = np.clip(self.share(left), 0.0, 1.0 - LEAST_LEFT)
+        error, missed = (1.0 - c) * factors[0], c * factors[1]
+        found = ((1.0 - c) ** 2 * missed + c**2 * (1.0 - error)) / (c**2 + (1.0 - c) ** 2)
+        return np.asarray(np.clip(found, 0.0, 1.0 - LEAST_LEFT))
 
 
 def combined(error: FloatArray, missed: FloatArray) -> FloatArray:
@@ -90,6 +102,69 @@ def combined(error: FloatArray, missed: FloatArray) -> FloatArray:
         c = ((1.0 - c) ** 2 * missed + c**2 * (1.0 - error)) / (c**2 + (1.0 - c) ** 2)
         c = np.clip(c, 0.0, 1.0 - LEAST_LEFT)
     return c
+
+
+@dataclass(frozen=True, eq=False)
+class Halves:
+    """Squares of what draws miss on cells of a lattice, averaged over each half of the draws.
+
+    Attributes
+    ----------
+    first, second : array (m,)
+    """
+
+    first: FloatArray
+    second: FloatArray
+
+    @property
+    def whole(self) -> FloatArray:
+        """The average over all draws."""
+        return 0.5 * (self.first + self.second)
+
+    def over(self, other: FloatArray) -> Halves:
+        """As shares of `other`."""
+        return Halves(self.first / other, self.second / other)
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """How neighbouring cells are averaged.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Times, rows, columns.
+    width : tuple of float
+        Cells along each axis: standard deviations of a Gaussian.
+    wraps : bool
+        Whether the last column is next to the first.
+    """
+
+    shape: tuple[int, int, int]
+    width: tuple[float, float, float]
+    wraps: bool
+
+    def __call__(self, values: FloatArray) -> FloatArray:
+        """Weighted sums of the neighbours of every cell, (m,)."""
+        modes = ["constant", "constant", "wrap" if self.wraps else "constant"]
+        return np.asarray(gaussian_filter(values.reshape(self.shape), self.width, mode=modes, truncate=3.0)).ravel()
+
+    def factor(self, found: Halves, expected: FloatArray, which: BoolArray) -> FloatArray:
+        """By what neighbouring cells differ from what is expected of them, (m,), near one where halves disagree.
+
+        With f₁ and f₂ the factors that halves of the draws tell, E(f₁ − 1)(f₂ − 1) = τ² is how much the true ones
+        vary, E(f₁ − f₂)²/4 = σ² the noise of their average: it is taken with the weight τ²/(τ² + σ²).
+        """
+        below = self(np.where(which, expected, 0.0))
+        known = below > NEARLY_NONE * expected[which].mean()
+        one, other = (
+            np.where(known, self(np.where(which, half, 0.0)) / np.where(known, below, 1.0), 1.0)
+            for half in (found.first, found.second)
+        )
+        varies = float(np.mean((one[which] - 1.0) * (other[which] - 1.0)))
+        noise = float(np.mean(np.square(one[which] - other[which]))) / 4.0
+        weight = float(np.clip(varies / max(varies + noise, 1e-300), 0.0, 1.0))
+        return np.asarray(1.0 + weight * (0.5 * (one + other) - 1.0))
 
 
 @dataclass(frozen=True)

@@ -62,11 +62,14 @@ class PriorDraws:
         Times and space; its values are not used.
     prior : Prior
     seed : int
+    noise_share : float
+        Noise over the variance of the prior: what draws may miss of it is small beside it.
     """
 
     frame: Lattice
     prior: Prior
     seed: int
+    noise_share: float = 1.0
 
     def field(self, draw: int, member: int, window: Window) -> FloatArray:
         """One draw of the field on a window, (time, y, x)."""
@@ -145,7 +148,9 @@ class PriorDraws:
         if kernel not in self._spectra:
             meridians = find_meridians(self.frame.space.coordinates, self.prior.geometry)
             usable = meridians is not None and is_even(kernel, meridians)
-            self._spectra[kernel] = spectral_factor(kernel, meridians) if usable and meridians is not None else None
+            self._spectra[kernel] = (
+                spectral_factor(kernel, meridians, self.noise_share) if usable and meridians is not None else None
+            )
         return self._spectra[kernel]
 
     @cached_property
@@ -210,7 +215,12 @@ class PriorDraws:
 
     def __getstate__(self) -> dict[str, object]:
         """Travel without factors; they are made where they are needed."""
-        return {"frame": self.frame, "prior": self.prior, "seed": self.seed}
+        return {"frame": self.frame, "prior": self.prior, "seed": self.seed, "noise_share": self.noise_share}
+
+
+def noise_share(prior: Prior, noise: float) -> float:
+    """Noise over the variance of a prior, at most one."""
+    return min(1.0, noise / max(sum(float(term.variance or 0.0) for term in prior.terms), 1e-300))
 
 
 def _frequencies(kernel: Kernel, rng: np.random.Generator, size: int) -> FloatArray:

@@ -31,7 +31,7 @@ MAX_DENSE_TIMES = 2000
 """Longer regular time axes are multiplied by FFT."""
 PACKED = 4
 """Blocks of more rows than this times the columns are read once for both parts of a frequency."""
-PART = 2**17
+PART = 2**19
 """Elements of frequencies that are multiplied at once by one thread."""
 NOTHING = {torch.float64: 1e-15, torch.float32: 1e-9}
 """Share of the largest element below which one is made zero: products with numbers that are next to nothing are many
@@ -58,11 +58,20 @@ class LatticeOperator:
     device : str
     dtype : torch.dtype
         What the products are computed in; spectra are made in float64.
+    noise_share : float
+        Noise over the variance of the prior: what is left out of products is small beside it.
     """
 
     def __init__(
-        self, prior: Prior, times: FloatArray, coordinates: FloatArray, device: str, dtype: torch.dtype
+        self,
+        prior: Prior,
+        times: FloatArray,
+        coordinates: FloatArray,
+        device: str,
+        dtype: torch.dtype,
+        noise_share: float = 1.0,
     ) -> None:
+        self._noise_share = noise_share
         self.prior, self.times, self.coordinates = prior, times, coordinates
         self.device, self.dtype = device, dtype
         self.tables = Tables.of(prior, times, coordinates)
@@ -168,7 +177,11 @@ class LatticeOperator:
     def _term_of(self, time: FloatArray | None, space: FloatArray) -> _Term:
         """Tables of time and of space as matrices; of space as blocks of frequencies, or as a matrix of sites."""
         table = torch.as_tensor(space)
-        blocks = table[..., 0] if self.meridians is None else spectrum(table, product_period(self.meridians))
+        blocks = (
+            table[..., 0]
+            if self.meridians is None
+            else spectrum(table, product_period(self.meridians), noise_share=self._noise_share)
+        )
         moving = None if time is None else self._in_time_of(time)
         return _Term(moving, _without_next_to_nothing(blocks, self.dtype, self.device)).with_panels()
 

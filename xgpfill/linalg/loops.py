@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 TRIED = 2048
 """Observations that are tried one by one when both walks end early."""
+AT_ONCE = 2500
+"""So few observations are tried one by one and not walked to."""
 SPARE = 8
 """Places of a list beyond those wanted, for what the last step of a walk may add."""
+JUDGES = 8
+"""Cells of a group that choose from these, about."""
 CANDIDATES = 3
 """Times as many observations are looked at as a group of cells shares."""
 FLOOR = 1e-10
@@ -97,28 +101,34 @@ def nearest(
     own: int,
     before: int,
     count: int,
+    more: int,
     found: Int32Array,
     strength: FloatArray,
 ) -> int:
     """Fill `found` with up to `count` observations before number `before` that are most correlated with cell `own`.
 
-    `found` and `strength` are longer than `count`: what does not fit by rank is left over behind it.
+    Up to `more` where they are met without looking in wide gaps. `found` and `strength` are longer than that: what does
+    not fit by rank is left over behind it.
     """
     time, _, _, _, _, turn = arrays
     block = coarse[3]
     exact = time.shape[1] == 1  # times by lag: a walk by cells is in the right order
     most = found.size - SPARE
-    wanted = count if exact else most
+    if before <= AT_ONCE:
+        return _strongest(
+            found, strength, _try_one_by_one(arrays, observed, cells, own, before, found, strength, 0), count
+        )
+    wanted = more if exact else most
     met = _collect(fine, turn, cells, own, before, wanted, found, 0)
-    if met >= wanted and exact:
-        return count
+    if met >= count and exact:
+        return min(met, more)
     if met < wanted and block:
         met = _collect(coarse, turn // block, cells, own, before, most, found, met)
     if met < min(count, before):
         met = _try_one_by_one(arrays, observed, cells, own, min(before, TRIED), found, strength, met)
     else:
         covariances(arrays, cells, own, observed, found, met, strength)
-    return _strongest(found, strength, met, count)
+    return _strongest(found, strength, met, more)
 
 
 @compiled
@@ -173,44 +183,41 @@ def _try_one_by_one(
     strength: FloatArray,
     met: int,
 ) -> int:
-    """Add those of the first `stop` observations that are more correlated than the least of a full list."""
-    numbers, values = np.arange(stop).astype(np.int32), np.empty(stop)
-    covariances(arrays, cells, own, observed, numbers, stop, values)
-    covariances(arrays, cells, own, observed, found, met, strength)
+    """Keep the most correlated of a list and of the first `stop` observations, as many as the list is long."""
+    numbers, values = np.empty(met + stop, np.int32), np.empty(met + stop)
+    numbers[:met] = found[:met]
+    for k in range(stop):
+        numbers[met + k] = k
+    covariances(arrays, cells, own, observed, numbers, met + stop, values)
     for k in range(met):
-        if found[k] < stop:
-            values[found[k]] = 0.0  # known already
-    least = -1
-    for who in range(stop):
-        value = abs(values[who])
-        if value == 0.0:
-            continue
-        if met < found.size:
-            found[met], strength[met] = who, value
-            met += 1
-            continue
-        if least < 0:
-            least = 0
-            for k in range(met):
-                if abs(strength[k]) < abs(strength[least]):
-                    least = k
-        if value > abs(strength[least]):
-            found[least], strength[least] = who, value
-            least = -1
-    return met
+        if numbers[k] < stop:
+            values[met + numbers[k]] = 0.0  # there already
+    kept = 0
+    for k in range(met + stop):
+        if values[k] != 0.0:
+            numbers[kept], values[kept] = numbers[k], values[k]
+            kept += 1
+    kept = _strongest(numbers, values, kept, found.size)
+    found[:kept], strength[:kept] = numbers[:kept], values[:kept]
+    return kept
 
 
 @compiled
 def _strongest(found: Int32Array, strength: FloatArray, met: int, count: int) -> int:
-    """Move the `count` strongest to the front."""
-    kept = min(met, count)
-    for i in range(kept):
-        best = i
-        for k in range(i + 1, met):
-            if abs(strength[k]) > abs(strength[best]):
-                best = k
-        found[i], found[best] = found[best], found[i]
-        strength[i], strength[best] = strength[best], strength[i]
+    """Move the `count` strongest to the front, in the order in which they are."""
+    if met <= count:
+        return met
+    least = np.partition(np.abs(strength[:met]), met - count)[met - count]
+    above = 0
+    for k in range(met):
+        above += abs(strength[k]) > least
+    kept, equal = 0, count - above
+    for k in range(met):
+        size = abs(strength[k])
+        if size > least or (size == least and equal > 0):
+            equal -= size == least
+            found[kept], strength[kept] = found[k], strength[k]
+            kept += 1
     return kept
 
 
@@ -277,7 +284,7 @@ def regressions(
     found, strength = np.empty(2 * count + SPARE, np.int32), np.empty(2 * count + SPARE)
     z, floored = np.empty(count + 1), 0
     for own in range(start, stop):
-        size = nearest(ranking, fine, coarse, observed, observed, own, own, count, found, strength)
+        size = nearest(ranking, fine, coarse, observed, observed, own, own, count, count, found, strength)
         if not factor(noisy, found, size, L):
             return -1
         found[size] = own  # the last covariance is its own variance
@@ -325,18 +332,18 @@ def search(
     for k in range(start, stop):
         met = 0
         for j in range(befores.size):
-            count = more * counts[j]
+            count, length = counts[j], 2 * more * counts[j] + SPARE
             size = nearest(
-                ranking, fine, coarse, observed, middle, k, befores[j], count,
-                found[: 2 * count + SPARE], strength[: 2 * count + SPARE],
+                ranking, fine, coarse, observed, middle, k, befores[j], count, more * count,
+                found[:length], strength[:length],
             )  # fmt: skip
-            if more > 1 and size > counts[j]:
+            if more > 1 and size > count:
                 strength[:size] = 0.0
-                for own in range(k * share, (k + 1) * share):
+                for own in range(k * share, (k + 1) * share, max(1, share // JUDGES)):
                     covariances(ranking, cells, own, observed, found, size, value)
                     for i in range(size):
                         strength[i] = max(strength[i], abs(value[i]))
-                size = _strongest(found, strength, size, counts[j])
+                size = _strongest(found, strength, size, count)
             first = met
             for i in range(size):
                 fresh = True
@@ -428,6 +435,31 @@ def sparse_rows(
             weight, column = weights[k], columns[k]
             for r in range(x.shape[1]):
                 out[row, r] += weight * x[column, r]
+
+
+@compiled
+def put(site: IntArray, time: IntArray, values: FloatArray, begin: int, end: int, field: FloatArray) -> None:
+    """Values (n, R) of observations onto their cells of a field (sites, R, times)."""
+    for k in range(begin, end):
+        for r in range(values.shape[1]):
+            field[site[k], r, time[k]] = values[k, r]
+
+
+@compiled
+def taken(
+    site: IntArray,
+    time: IntArray,
+    field: FloatArray,
+    noise: FloatArray,
+    values: FloatArray,
+    begin: int,
+    end: int,
+    out: FloatArray,
+) -> None:
+    """A field (sites, R, times) at observations, plus the noise times `values` (n, R), into `out`."""
+    for k in range(begin, end):
+        for r in range(values.shape[1]):
+            out[k, r] = field[site[k], r, time[k]] + noise[k] * values[k, r]
 
 
 def refuse_nan(*, finite: bool) -> None:

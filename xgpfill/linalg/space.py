@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 NEGLIGIBLE = 1e-8
 """Frequencies whose block is smaller than this share of the largest are left out."""
+BELOW_NOISE = 0.01
+"""Share of the noise that may be left out of, or added to, the variance of a field."""
+LEAST = 1e-15
+"""Share of the largest that rounding leaves in a block."""
 UNCORRELATED = 1e-8
 CHUNK = 2**18
 
@@ -64,16 +68,17 @@ def by_row(kernel: Kernel, meridians: Meridians, *columns: FloatArray) -> Tensor
     return table
 
 
-def spectrum(table: Tensor, period: int, *, count: int | None = None) -> Tensor:
+def spectrum(table: Tensor, period: int, *, count: int | None = None, noise_share: float = 1.0) -> Tensor:
     """Real blocks (frequencies, ny, ny) of a table (ny, ny, lags) on columns that repeat after `period`; float64.
 
     Lags beyond those of the table get the covariance of the last; products never use them. Without a `count` the
-    highest frequencies are left out where those on the diagonal hold a negligible part of the largest.
+    highest frequencies are left out where those on the diagonal hold a negligible part of the largest, also beside a
+    noise of `noise_share` of the variance.
     """
     ny, _, lags = table.shape
     cosines = _cosines(period, lags)
     if count is None:
-        count = leading(_largest(cosines, table.diagonal(dim1=0, dim2=1)), NEGLIGIBLE)
+        count = leading(_largest(cosines, table.diagonal(dim1=0, dim2=1)), negligible(NEGLIGIBLE, noise_share, period))
     cosines = cosines[:count].T.contiguous()
     blocks = torch.empty(count, ny, ny, dtype=torch.float64)
 
@@ -94,6 +99,11 @@ def levels(along: list[Tensor], period: int) -> Tensor:
 def leading(level: Tensor, negligible: float) -> int:
     """How many leading frequencies it takes to have all whose level is more than a share of the largest."""
     return int(torch.nonzero(level > negligible * level.max())[-1]) + 1
+
+
+def negligible(most: float, noise_share: float, period: int) -> float:
+    """Share of the largest block that may be left out: all of these together hold no more than `period` times it."""
+    return min(most, max(LEAST, BELOW_NOISE * noise_share / period))
 
 
 def _largest(cosines: Tensor, along: Tensor) -> Tensor:

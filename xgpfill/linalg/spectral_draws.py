@@ -15,7 +15,16 @@ import numpy as np
 import torch
 
 from xgpfill.kernels.evaluate import Lags, correlation
-from xgpfill.linalg.space import by_row, images, lags_around, leading, levels, spectrum
+from xgpfill.linalg.space import (
+    BELOW_NOISE,
+    by_row,
+    images,
+    lags_around,
+    leading,
+    levels,
+    negligible,
+    spectrum,
+)
 from xgpfill.linalg.threads import in_parts, on_threads
 from xgpfill.linalg.transforms import LongitudeTransform
 
@@ -28,8 +37,10 @@ if TYPE_CHECKING:
     from xgpfill.grid.meridians import Meridians
     from xgpfill.kernels.spec import Kernel
 
-NUGGETS = (1e-7, 1e-6, 1e-5, 1e-4)
+NUGGETS = tuple(10.0**-k for k in range(14, 3, -1))
 """Shares of the variance that are added for the sake of a Cholesky factor, until there is one."""
+NUGGET = 1e-7
+"""The first that is tried, unless the noise is smaller."""
 NEGLIGIBLE = 1e-7
 """Frequencies with less than this share of the largest are not drawn."""
 UNCORRELATED = 1e-4
@@ -92,19 +103,23 @@ class SpectralFactor:
         return np.asarray(field.reshape(self.transform.size, ny, len(rngs), -1).transpose(2, 3, 1, 0))
 
 
-def spectral_factor(kernel: Kernel, meridians: Meridians) -> SpectralFactor | None:
-    """The factor on a circle that holds the region; None when none is affordable."""
+def spectral_factor(kernel: Kernel, meridians: Meridians, noise_share: float = 1.0) -> SpectralFactor | None:
+    """The factor on a circle that holds the region; None when none is affordable.
+
+    What is left out and added for its sake is small beside a noise of `noise_share` of the variance.
+    """
     period = _circle(kernel, meridians)
     if period is None:
         return None
     exact = period == meridians.longest_period
     columns = [lags_around(meridians, period)] if exact else images(kernel, meridians, period)
-    count, stride = _frequencies(kernel, meridians, period, columns)
+    count, stride = _frequencies(kernel, meridians, period, columns, noise_share)
     if count * len(meridians.column) ** 2 > AFFORDABLE:
         return None
     table = by_row(kernel, meridians, *(column[::stride] for column in columns)).mul_(stride)
     blocks = spectrum(table, period // stride, count=count)
-    for nugget in NUGGETS:
+    first = min(NUGGET, BELOW_NOISE * noise_share)
+    for nugget in (n for n in NUGGETS if n >= 0.5 * first):
         blocks.diagonal(dim1=1, dim2=2).add_(nugget)
         factors, failed = torch.empty_like(blocks), torch.empty(len(blocks), dtype=torch.bool)
 
@@ -118,14 +133,16 @@ def spectral_factor(kernel: Kernel, meridians: Meridians) -> SpectralFactor | No
     return None
 
 
-def _frequencies(kernel: Kernel, meridians: Meridians, period: int, columns: list[FloatArray]) -> tuple[int, int]:
+def _frequencies(
+    kernel: Kernel, meridians: Meridians, period: int, columns: list[FloatArray], noise_share: float = 1.0
+) -> tuple[int, int]:
     """How many leading frequencies hold more than a negligible part, and the step in lags that tells them.
 
     Of every `stride`-th lag one sees the sum of the frequencies f + k · period / stride. Three times as many lags as
     frequencies leave what is added to the highest ones negligible as well.
     """
     level = levels([_along(kernel, meridians, column) for column in columns], period)
-    count = leading(level, NEGLIGIBLE)
+    count = leading(level, negligible(NEGLIGIBLE, noise_share, period))
     strides = [s for s in range(1, period) if period % s == 0 and period // s >= 3 * count]
     return count, max(strides, default=1)
 
