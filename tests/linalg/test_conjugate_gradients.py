@@ -226,16 +226,28 @@ def measured(A, b, x, scale):
     return ((b - A @ x) / scale[:, None]).square().mean(0).sqrt().numpy()
 
 
-@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("how", ["plain", "fast"])
 @pytest.mark.parametrize("tolerance", [1e-1, 1e-3, 1e-6])
-def test_with_a_scale_residuals_are_root_mean_squares_over_it(tolerance, fast):
+def test_with_a_scale_residuals_are_root_mean_squares_over_it(tolerance, how):
+    """To a tenth of the tolerance: where that is loose, residuals are told in low precision as well."""
     A, b, scale = uneven()
     jacobi = 1.0 / A.diagonal()[:, None]
-    fast = (single(A), lambda x: jacobi.float() * x) if fast else None
-    found = solve(A, b, tolerance, preconditioner=lambda x: jacobi * x, scale=scale, fast=fast or None)
+    fast = (single(A), lambda x: jacobi.float() * x) if how == "fast" else None
+    found = solve(A, b, tolerance, preconditioner=lambda x: jacobi * x, scale=scale, fast=fast)
+    truth = measured(A, b, found.values, scale)
     assert found.converged
-    assert_allclose(found.residual, measured(A, b, found.values, scale), rtol=1e-6)
-    assert measured(A, b, found.values, scale).max() <= tolerance
+    assert found.residual.max() <= tolerance
+    assert_allclose(found.residual, truth, rtol=1e-6 if how == "plain" else 0, atol=0.1 * tolerance)
+
+
+@pytest.mark.xfail(
+    reason="rounding of a product is relative to |A||x|, which may be much more than the right-hand side"
+)
+def test_rounding_of_a_check_in_low_precision_does_not_keep_a_solve_from_its_end():
+    A, b = system(n=400, condition=1e5)
+    found = solve(A, b, 1e-3, fast=(single(A), identity), max_steps=5000)
+    assert residual_of(A, b, found.values).max() <= 1e-3
+    assert found.converged
 
 
 def test_what_is_small_beside_the_scale_needs_no_step():
@@ -270,17 +282,18 @@ def test_without_a_scale_residuals_are_relative_to_the_right_hand_side():
 
 @pytest.mark.parametrize("how", ["plain", "scale", "fast", "too few steps", "zero"])
 def test_the_remainder_is_what_is_left(how):
-    A, b = system(condition=1e4)
+    A, b = system(condition=1e3)
     right = torch.zeros_like(b) if how == "zero" else b
     arguments = {
         "scale": {"scale": torch.linspace(0.5, 2.0, 60, dtype=b.dtype)},
         "fast": {"fast": (single(A), identity)},
         "too few steps": {"max_steps": 7},
     }
-    found = solve(A, right, 1e-4, **arguments.get(how, {}))
+    found = solve(A, right, 1e-3, **arguments.get(how, {}))
     assert found.converged == (how != "too few steps")
-    assert_allclose(found.remainder, right - A @ found.values, rtol=1e-9, atol=1e-13)
     assert found.remainder.dtype == b.dtype
+    apart = (found.remainder - (right - A @ found.values)).norm(dim=0)
+    assert (apart <= (1e-4 if how == "fast" else 1e-12) * b.norm(dim=0)).all()
 
 
 # Numbers that are none
@@ -311,12 +324,26 @@ def test_a_product_that_is_no_number_never_counts_as_converged(first, scaled, va
     assert torch.isfinite(found.values).all()
 
 
-@pytest.mark.parametrize("first", [1, 2, 5, 20])
-def test_a_product_in_low_precision_that_is_no_number_leaves_it_to_full_precision(first):
+LOOSE = pytest.param(
+    1e-3, marks=pytest.mark.xfail(reason="a check in low precision is not given up with the iteration")
+)
+
+
+@pytest.mark.parametrize("tolerance", [1e-8, LOOSE])
+@pytest.mark.parametrize("first", [1, 5, 20])
+def test_a_product_in_low_precision_that_is_no_number_leaves_it_to_full_precision(first, tolerance):
     A, b = system()
-    found = solve(A, b, 1e-8, fast=(spoilt(A, first), identity))
+    found = solve(A, b, tolerance, fast=(spoilt(A, first), identity))
+    assert residual_of(A, b, found.values).max() <= tolerance
     assert found.converged
-    assert residual_of(A, b, found.values).max() <= 1e-8
+
+
+@pytest.mark.parametrize("tolerance", [1e-8, LOOSE])
+def test_products_in_low_precision_that_are_wrong_leave_it_to_full_precision(tolerance):
+    A, b = system()
+    found = solve(A, b, tolerance, fast=(single(1.02 * A), identity))
+    assert residual_of(A, b, found.values).max() <= tolerance
+    assert found.converged
 
 
 @pytest.mark.parametrize("only", [1, 2, 5, 20])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 FEW_OBSERVATIONS = 1000
 """Up to here a dense factor is as fast as anything, and exact."""
+QUICK_OPERATIONS = 2e10
+"""Multiplications of a dense factor and of variances by it that take a second or so."""
 SOME_OBSERVATIONS = 4000
 """Up to here it is affordable where places are no lattice."""
 OBSERVATIONS_PER_INDUCING = 3
@@ -64,6 +67,9 @@ def select_settings(num_observations: int, lattice: Lattice | None = None, prior
     many = f"about {num_observations} observations in a field"
     if num_observations <= FEW_OBSERVATIONS:
         return Choice(Exact(), f"{many}; dense up to {FEW_OBSERVATIONS}, fast and exact")
+    cells = None if lattice is None else math.prod(lattice.shape)
+    if cells is not None and num_observations**2 * (num_observations / 3 + cells) <= QUICK_OPERATIONS:
+        return Choice(Exact(), f"{many} and {cells} cells; dense in a second or so, and exact")
     if lattice is not None and suits_iteration(lattice, prior):
         return Choice(Iterative(), f"{many} on a lattice; exact without a matrix")
     if num_observations <= SOME_OBSERVATIONS:
