@@ -66,12 +66,13 @@ class Iterative:
     Parameters
     ----------
     tolerance : float
-        True residual of the solve for the mean, relative to the data.
+        Residual of the solve for the mean, beside what is not known of each observation from all others: about the
+        error of the mean, in posterior standard deviations.
     num_samples : int
         Draws that correct the local variances; more make the variance less noisy.
     num_neighbours : int
-        Observations that each one is conditioned on in the preconditioner, and each cell in its local variance (32 at
-        least).
+        Observations that each one is conditioned on in the preconditioner, and each cell in its local variance (64 at
+        least, and more where the check asks for more).
     max_steps : int
         Steps after which the solve stops, with a warning when the tolerance was missed.
     """
