@@ -119,10 +119,10 @@ def test_features_of_targets_and_observations_are_part_of_the_covariance():
 
 def found_neighbours(neighbours, goals, patches, count):
     """The observations, as the data count them, that each patch is conditioned on."""
-    befores, counts = module._sets(len(neighbours.order), count)
+    prefixes, counts = module._sets(len(neighbours.order), count)
     near, sizes = np.zeros((len(patches), count), np.int32), np.empty(len(patches), np.int32)
     cells, middle = goals.cells[patches.members.ravel()], goals.cells[patches.middle]
-    search(neighbours.noisy, middle, cells, befores, counts, 0, len(patches), near, sizes)
+    search(neighbours.noisy, middle, cells, prefixes, counts, 0, len(patches), near, sizes)
     return [neighbours.order[row[:size]] for row, size in zip(near, sizes, strict=True)]
 
 
@@ -192,16 +192,16 @@ def test_neighbours_are_the_most_correlated_of_all_and_of_sparser_sets(count, se
     goals = goals_of(prior, neighbours, observations, targets)
     n, place = len(observations), np.argsort(neighbours.order)
     K = oracle_covariance(prior, targets, observations.points)[:, neighbours.order]
-    befores, counts = module._sets(n, count)
+    prefixes, counts = module._sets(n, count)
     assert n > AT_ONCE  # the nearest of all are walked to, those of sparser sets tried one by one
-    assert befores.tolist() == [n, n // 8, n // 64][:sets]
+    assert prefixes.tolist() == [n, n // 8, n // 64][:sets]
     for target, found in enumerate(found_neighbours(neighbours, goals, Patches.single(60), count)):
         ranks = place[found]
         assert np.unique(ranks).size == ranks.size <= count
-        assert (ranks[counts[0] :] < befores[1]).all()
+        assert (ranks[counts[0] :] < prefixes[1]).all()
         nearest = np.sort(K[target])[::-1][: counts[0]]
         assert_allclose(np.sort(K[target, ranks[: counts[0]]])[::-1], nearest, rtol=1e-9)
-        for before, few in zip(befores[1:], counts[1:], strict=True):  # some may be among the nearest of all
+        for before, few in zip(prefixes[1:], counts[1:], strict=True):  # some may be among the nearest of all
             expected = np.sort(K[target, :before])[::-1][:few]
             assert_allclose(np.sort(K[target, ranks[ranks < before]])[::-1][:few], expected, rtol=1e-9)
 
@@ -228,13 +228,13 @@ def test_a_patch_takes_the_candidates_of_its_middle_that_are_most_correlated_wit
 
 @given(n=st.integers(0, 10**6), count=st.integers(1, 600))
 def test_sparser_sets_take_a_part_of_the_neighbours_where_they_are_not_exhausted(n, count):
-    befores, counts = module._sets(n, count)
+    prefixes, counts = module._sets(n, count)
     assert counts.sum() == count
-    assert befores[0] == n
+    assert prefixes[0] == n
     assert counts[0] >= 0.7 * count
     assert (counts[1:] > 0).all()
-    assert (befores[1:] > 4 * count).all()
-    assert (np.diff(befores) < 0).all()
+    assert (prefixes[1:] > 4 * count).all()
+    assert (np.diff(prefixes) < 0).all()
 
 
 def test_cells_measured_twice_without_noise_break_nothing():

@@ -145,8 +145,8 @@ def _conditioned(
     (k, width), draws = members.shape, ordered.shape[1]
     near, sizes = np.zeros((k, count), np.int32), np.empty(k, np.int32)
     cells, middle = (np.ascontiguousarray(goals.cells[index]) for index in (members.ravel(), patches.middle[some]))
-    prior, befores, counts = goals.prior[members], *_sets(len(neighbours.order), count)
-    in_parts(lambda a, b: search(noisy, middle, cells, befores, counts, a, b, near, sizes), k, 64)
+    prior, prefixes, counts = goals.prior[members], *_sets(len(neighbours.order), count)
+    in_parts(lambda a, b: search(noisy, middle, cells, prefixes, counts, a, b, near, sizes), k, 64)
     cross = np.empty((k, width, count))
     flat = cross.reshape(-1, count)
     if goals.cross is not None:

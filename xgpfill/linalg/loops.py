@@ -312,7 +312,7 @@ def search(
     noisy: Noisy,
     middle: Int32Array,
     cells: Int32Array,
-    befores: IntArray,
+    prefixes: IntArray,
     counts: IntArray,
     start: int,
     stop: int,
@@ -321,7 +321,7 @@ def search(
 ) -> None:
     """The observations most correlated with any cell of a group, into `near`: some of all, and some of sparser sets.
 
-    Of the first `befores[j]` observations `counts[j]` are taken, each of them once. Candidates are those most
+    Of the first `prefixes[j]` observations `counts[j]` are taken, each of them once. Candidates are those most
     correlated with the middle cell; `cells` (groups · share, 3) holds the cells of each group.
     """
     _, ranking, fine, coarse, observed, _, _ = noisy
@@ -331,10 +331,10 @@ def search(
     found, strength, value = np.empty(2 * most + SPARE, np.int32), np.empty(2 * most + SPARE), np.empty(most)
     for k in range(start, stop):
         met = 0
-        for j in range(befores.size):
+        for j in range(prefixes.size):
             count, length = counts[j], 2 * more * counts[j] + SPARE
             size = nearest(
-                ranking, fine, coarse, observed, middle, k, befores[j], count, more * count,
+                ranking, fine, coarse, observed, middle, k, prefixes[j], count, more * count,
                 found[:length], strength[:length],
             )  # fmt: skip
             if more > 1 and size > count:
