@@ -257,18 +257,15 @@ class IterativePosterior:
         asked = Asked(targets, times, sites, shape, wanted)
         draws = self._solve_all(asked)
         assert self._solved is not None
-        own = self._y.shape[1]
-        every, right = (
-            torch.cat([first[:, :1], first[:, own:], drawn], 1)
-            for first, drawn in ((self._solved, draws.weights), (self._right, draws.data))
-        )
-        fields = _plain(self._fields(every, right, targets))  # (m, 1 + trend + S)
-        trend, count = fields[:, : every.shape[1] - draws.data.shape[1]], draws.data.shape[1]
+        own, count = self._y.shape[1], draws.data.shape[1]
+        every, right = (torch.cat([x[:, :1], x[:, own:]], 1) for x in (self._solved, self._right))
+        trend = _plain(self._fields(every, right, targets))  # (m, 1 or 2)
+        mean = _plain(self._fields(draws.weights, draws.data, targets, rough=True))  # (m, S)
         truth = draws.fields[:, times][:, :, sites].reshape(count, -1).T.astype(float)
         if draws.told is not None:
             truth += _plain(self._spread_told(draws.told, targets))
         same = same_places(targets.sites) if self._joins_places else None
-        variance = self._marginals.on_lattice(asked, fields[:, trend.shape[1] :], truth)
+        variance = self._marginals.on_lattice(asked, mean, truth)
         found = self._with_trend(trend, variance, targets)
         if same is None:
             return found
@@ -316,7 +313,7 @@ class IterativePosterior:
 
     # Fields of weights
 
-    def _fields(self, weights: Tensor, right: Tensor, targets: Points) -> Tensor:
+    def _fields(self, weights: Tensor, right: Tensor, targets: Points, *, rough: bool = False) -> Tensor:
         """K(targets, observations) times weights (n, R): by the operator on cells of the lattice, else in blocks.
 
         At observed cells K A⁻¹b = b − noise A⁻¹b. The right side is the better one there: it leaves out the residual,
@@ -325,12 +322,12 @@ class IterativePosterior:
         index = self._places(targets)
         told = None if self.system.features is None else self.system.features.T @ weights  # Vᵀ weights, (q, R)
         if index is not None:
-            field, (sites, times) = self.system.spread(weights), index
+            field, (sites, times) = self.system.spread(weights, rough=rough and told is None), index
             known = right - self.system.noise * weights
             if told is not None:  # added for all cells below
                 assert self.system.features is not None
                 known = known - self.system.features @ told
-            field[self.system.site, :, self.system.time] = known
+            field[self.system.site, :, self.system.time] = known.to(field)
             part = field[sites] if times is None else field[sites][..., times]
             found = part.permute(2, 0, 1).reshape(len(targets), -1)
         else:

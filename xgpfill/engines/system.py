@@ -46,6 +46,8 @@ USELESS = 0.1
 """Posterior standard deviations that means may be off; an answer that is farther off is thrown away."""
 EXACT_TOLERANCE = 0.01
 """Of solves for the variance of a cell, in its own standard deviations."""
+ENOUGH_NOISE = 1e-4
+"""Share of the variance from which on float32 rounds fields of draws far below what is not known of them."""
 EPS = 2.3e-16
 
 
@@ -247,8 +249,13 @@ class System:
         found = Tables.of(self.law.law.base.prior, self.observations.points.times, coordinates)
         return found if found.shape == self.operator.tables.shape else None
 
-    def spread(self, v: Tensor) -> Tensor:
-        """K, without features, times values at the observations, on all cells: (sites, R, nt), overwritten next."""
+    def spread(self, v: Tensor, *, rough: bool = False) -> Tensor:
+        """K, without features, times values at the observations, on all cells: (sites, R, nt), overwritten next.
+
+        Where `rough` in float32, unless noise is so small that its rounding would matter.
+        """
+        if rough and self._fast and self._products is self._lattice and self._noise_share >= ENOUGH_NOISE:
+            return self._fast[0].spread(v.float())
         return self._lattice.spread(v)
 
     def solve(self, right: Tensor, tolerance: Tensor) -> Tensor:

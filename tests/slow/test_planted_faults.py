@@ -1,0 +1,383 @@
+"""Faults planted one at a time in the iterative engine: the bars against the oracle, or a warning, notice each.
+
+Faults that do no harm are planted too: what they touch may only be slower. Everything is at the true hyperparameters,
+and the dense engine never answers instead, as where observations are many.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from functools import cache, partial
+
+import numpy as np
+import pytest
+import torch
+from xgpfill.engines import iterative, marginals, system, variance
+from xgpfill.engines.iterative import IterativeEngine, IterativePosterior
+from xgpfill.engines.marginals import Marginals
+from xgpfill.engines.settings import Iterative
+from xgpfill.engines.system import Products, System
+from xgpfill.errors import XgpfillWarning
+from xgpfill.grid.points import Observations, Points
+from xgpfill.kernels.covariance import Covariance
+from xgpfill.linalg import conjugate_gradients, lattice, local, tables
+from xgpfill.linalg.draws import PriorDraws
+from xgpfill.linalg.lattice import LatticeOperator
+from xgpfill.linalg.local import Patches
+from xgpfill.linalg.vecchia import VecchiaFactor
+
+from tests import reference as ref
+from tests import regimes
+
+pytestmark = pytest.mark.slow
+
+MEAN_99 = 0.05
+SD_MEDIAN, SD_99, SD_BIAS = 0.05, 0.25, 0.02
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far an answer is from the oracle's, the worse of cells with and without an observation, and what was said.
+
+    Attributes
+    ----------
+    mean_99 : float
+        99th percentile of the error of the mean, in posterior standard deviations.
+    sd_median, sd_99, sd_bias : float
+        Of the relative error of the standard deviation, and the size of its mean.
+    said : tuple of str
+        Warnings.
+    """
+
+    mean_99: float
+    sd_median: float
+    sd_99: float
+    sd_bias: float
+    said: tuple[str, ...]
+
+    @property
+    def is_off(self) -> bool:
+        """Whether a bar is broken."""
+        within = (
+            self.mean_99 <= MEAN_99 and self.sd_median <= SD_MEDIAN and self.sd_99 <= SD_99 and self.sd_bias <= SD_BIAS
+        )
+        return not within  # NaN is off as well
+
+
+@cache
+def regime_of(name):
+    return uneven_globe() if name == "uneven globe" else regimes.make(name)
+
+
+@cache
+def expected_of(name):
+    """The oracle's mean and standard deviation of all cells."""
+    regime = regime_of(name)
+    found = regime.posterior(np.arange(len(regime.cells)))
+    return found.mean, np.sqrt(found.variance)
+
+
+def uneven_globe():
+    """The globe with poles, whose rows at the poles are observed unevenly: one place, many measurements."""
+    return regimes.make("globe with poles", 1)
+
+
+def verdict(name, *, before=None, **settings) -> Verdict:
+    """Compare all cells of a regime; `before` is done with the posterior before it is asked."""
+    regime = regime_of(name)
+    mean, sd = expected_of(name)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", category=XgpfillWarning)
+        posterior = IterativeEngine(Iterative(**settings)).condition(Covariance(regime.prior), regime.observations())
+        if before is not None:
+            before(posterior, regime)
+        found = posterior.moments(regime.cells)
+    errors = []
+    for cells in (regime.seen(), regime.unseen()):
+        off, relative = np.abs(found.mean - mean)[cells] / sd[cells], np.sqrt(found.variance[cells]) / sd[cells] - 1
+        errors.append(
+            (np.quantile(off, 0.99), np.median(abs(relative)), np.quantile(abs(relative), 0.99), abs(relative.mean()))
+        )
+    return Verdict(*np.max(errors, axis=0).tolist(), tuple(str(w.message) for w in caught))
+
+
+@pytest.fixture(autouse=True)
+def _no_dense_engine(monkeypatch):
+    monkeypatch.setattr(marginals, "DENSE_OPERATIONS", 0.0)
+
+
+# Faults: each is given what sets attributes, for as long as it is there
+
+
+def wrap(patch, owner, name, around):
+    """Replace a function by one that is given the true one first."""
+    true = getattr(owner, name)
+    patch.setattr(owner, name, lambda *args, **kwargs: around(true, *args, **kwargs))
+
+
+def corrected_too_little(patch):
+    wrap(patch, variance.Pool, "share", lambda true, *args: 0.8 * true(*args))
+
+
+def not_corrected(patch):
+    wrap(patch, variance.Pool, "near", lambda true, pool, left, factors: np.zeros_like(left))
+
+
+def corrected_by_errors_alone(patch):
+    """A alone: what is right on average where much is missed."""
+    patch.setattr(variance, "combined", lambda error, missed: np.clip(1.5 * (1 - error), 0, 0.99))
+
+
+def draws_solved_loosely(patch):
+    patch.setattr(system, "DRAW_TOLERANCE", 3.0)
+
+
+def mean_solved_loosely(patch):
+    """Nothing to patch: the tolerance of the settings is loose, and the mean is asked for first."""
+
+
+def preconditioner_scaled(patch):
+    wrap(patch, VecchiaFactor, "__call__", lambda true, factor, x: 7.0 * true(factor, x))
+
+
+def preconditioner_is_a_poor_one(patch):
+    """Weights of one neighbour more than it has: none."""
+    true = system.VecchiaFactor
+    patch.setattr(system, "VecchiaFactor", lambda neighbours, count, **how: true(neighbours, 3, **how))
+
+
+def precision_too_small(patch):
+    """What is not known of an observation is taken for ten times as much: residuals count a tenth."""
+    true = VecchiaFactor.__init__
+
+    def scaled(self, *args, **kwargs):
+        true(self, *args, **kwargs)
+        self.precision = self.precision / 100.0
+
+    patch.setattr(VecchiaFactor, "__init__", scaled)
+
+
+def noise_forgotten_in_local_covariances(patch):
+    def without(true, noisy, near, sizes, K):
+        found = true(noisy, near, sizes, K)
+        every = np.arange(near.shape[1])
+        K[:, every, every] -= np.where(every < sizes[:, None], noisy[5][near], 0.0)
+        return found
+
+    wrap(patch, local, "gathered", without)
+
+
+def weights_of_patches_too_large(patch):
+    def scaled(true, *args, **kwargs):
+        found = true(*args, **kwargs)
+        return Patches(found.members, 1.1 * found.weights, found.middle)
+
+    wrap(patch, marginals, "patches_of", scaled)
+
+
+def a_seam_on_the_globe(patch):
+    wrap(patch, marginals, "patches_of", lambda true, *args, wraps, **kwargs: true(*args, wraps=False, **kwargs))
+
+
+def a_hat_missing(patch):
+    """Every seventh patch counts for nothing."""
+
+    def without(true, *args, **kwargs):
+        found = true(*args, **kwargs)
+        return Patches(found.members, found.weights * (np.arange(len(found)) % 7 > 0)[:, None], found.middle)
+
+    wrap(patch, marginals, "patches_of", without)
+
+
+def no_sparser_sets(patch):
+    patch.setattr(local, "_sets", lambda n, count: (np.array([n]), np.array([count])))
+
+
+def neighbours_at_random(patch):
+    def any_of_them(noisy, middle, cells, prefixes, counts, start, stop, near, sizes):
+        rng = np.random.default_rng(start)
+        for k in range(start, stop):
+            sizes[k] = min(near.shape[1], prefixes[0])
+            near[k, : sizes[k]] = rng.choice(prefixes[0], sizes[k], replace=False)
+
+    patch.setattr(local, "search", any_of_them)
+
+
+def local_data_in_another_order(patch):
+    def shuffled(true, neighbours, values, *args):
+        return true(neighbours, np.roll(values, 1, axis=0), *args)
+
+    wrap(patch, marginals, "local_conditionals", shuffled)
+
+
+def sign_of_the_trend(patch):
+    def turned(true, posterior, fields, variance, targets):
+        fields = fields.copy()
+        fields[:, 1:2] *= -1.0
+        return true(posterior, fields, variance, targets)
+
+    wrap(patch, IterativePosterior, "_with_trend", turned)
+
+
+def trend_left_out(patch):
+    def without(true, posterior, fields, variance, targets):
+        return replace(true(posterior, fields, variance, targets), variance=variance)
+
+    wrap(patch, IterativePosterior, "_with_trend", without)
+
+
+def level_forgotten(patch):
+    def without(true, posterior, fields, variance, targets):
+        found = true(posterior, fields, variance, targets)
+        return replace(found, mean=found.mean - float(posterior._beta[0]))
+
+    wrap(patch, IterativePosterior, "_with_trend", without)
+
+
+def products_too_large(factor, patch):
+    wrap(patch, LatticeOperator, "__call__", lambda true, operator, field: true(operator, field).mul_(factor))
+
+
+def fast_products_too_large(patch):
+    """Those of the iteration alone."""
+
+    def scaled(true, operator, field):
+        found = true(operator, field)
+        return found.mul_(1.02) if operator.dtype == torch.float32 else found
+
+    wrap(patch, LatticeOperator, "__call__", scaled)
+
+
+def a_time_lag_shifted(patch):
+    """One lag in the tables has the covariance of the next."""
+
+    def shifted(true, kernel, times):
+        found = true(kernel, times).clone()
+        found[2:3] = found[3:4]
+        return found
+
+    wrap(patch, tables, "by_lag", shifted)
+
+
+def period_too_short(patch):
+    """Fields of a region meet themselves around the end."""
+    true = lattice.product_period
+    patch.setattr(lattice, "product_period", lambda meridians: true(meridians) - meridians.size // 2)
+
+
+def band_cut_too_early(patch):
+    patch.setattr(lattice, "NOTHING", dict.fromkeys(lattice.NOTHING, 1e-2))
+
+
+def draws_of_less_variance(patch):
+    def less(frame, prior, *args):
+        first, *others = prior.terms[::-1]
+        return PriorDraws(
+            frame, replace(prior, terms=(*others[::-1], replace(first, variance=0.9 * first.variance))), *args
+        )
+
+    patch.setattr(system, "PriorDraws", less)
+
+
+def draws_without_noise(patch):
+    def without(true, self, count):
+        kept = self.observations
+        self.observations = replace(kept, noise=np.zeros(len(kept)))
+        try:
+            return true(self, count)
+        finally:
+            self.observations = kept
+
+    wrap(patch, System, "draw_data", without)
+
+
+def draws_a_day_late(patch):
+    def late(true, self, count):
+        fields, told, data = true(self, count)
+        return np.roll(fields, 1, axis=1), told, data
+
+    wrap(patch, System, "draw_data", late)
+
+
+def one_draw_again_and_again(patch):
+    def same(true, self, count):
+        fields, told, data = true(self, count)
+        return fields[:1].repeat(count, 0), told, data[:, :1].repeat(1, count)
+
+    wrap(patch, System, "draw_data", same)
+
+
+def observed_values_not_put_back(patch):
+    def without(posterior, weights, right, targets):
+        sites, times = posterior._places(targets)
+        field = posterior.system.spread(weights)[sites]
+        field = field if times is None else field[..., times]
+        return field.permute(2, 0, 1).reshape(len(targets), -1).clone()
+
+    patch.setattr(IterativePosterior, "_fields", without)
+
+
+def noise_too_large(patch):
+    true = System.__init__
+
+    def scaled(self, settings, law, observations, *args):
+        true(
+            self, settings, law, Observations(observations.points, observations.values, 1.2 * observations.noise), *args
+        )
+
+    patch.setattr(System, "__init__", scaled)
+
+
+def probes_from_observed_cells(patch):
+    def observed(true, self, asked):
+        seen = self._observations.points
+        wanted = np.zeros(len(asked.points), bool)
+        wanted[asked.number(np.stack([seen.time_index, seen.site_index], axis=1))] = True
+        kept, self._observations = (
+            self._observations,
+            replace(
+                self._observations, points=Points(seen.times, seen.sites, seen.time_index[:0], seen.site_index[:0])
+            ),
+        )
+        try:
+            chosen = np.flatnonzero(wanted)[:: max(1, wanted.sum() // 16)]
+            points = asked.points.take_in_order(chosen)
+            where = np.stack([asked.times[points.time_index], asked.sites[points.site_index]], axis=1)
+        finally:
+            self._observations = kept
+        return where, points, self.local_sd(points)
+
+    wrap(patch, Marginals, "choose_probes", observed)
+
+
+def exact_variances_too_large(patch):
+    def scaled(true, self, right, probes):
+        solved, draws, found = true(self, right, probes)
+        return solved, draws, found
+
+    def larger(true, self, asked):
+        seen, at, exact, mean_error = true(self, asked)
+        return seen, at, 1.15 * exact, mean_error
+
+    wrap(patch, Marginals, "_probed", larger)
+
+
+def measurements_of_one_place_not_weighted(patch):
+    """The first of them stands for all, with its own noise."""
+
+    def first(true, law, observations):
+        merged, number = true(law, observations)
+        _, own = np.unique(number, return_index=True)
+        return replace(merged, values=observations.values[own], noise=observations.noise[own]), number
+
+    wrap(patch, iterative, "_places_once", first)
+
+
+def columns_leave_the_search(patch):
+    """Directions are not made independent of each other."""
+    patch.setattr(conjugate_gradients, "DEPENDENT", dict.fromkeys(conjugate_gradients.DEPENDENT, 0.5))
+
+
+def too_few_steps(patch):
+    """Nothing to patch: the settings allow two steps."""
