@@ -258,9 +258,10 @@ class FittedModel:
             ``tolerance``; the numbers of ``observations`` and of right-hand sides (``columns``); ``factor_seconds`` and
             ``solve_seconds``. Empty for other engines. Where a solve gave variances, what they were found to be worth:
 
-            - ``probes``: cells whose mean and variance were solved exactly; ``std_error`` and ``worst_std_error``:
-              median and largest relative error of their standard deviations; ``mean_error``: largest error of their
-              means, in standard deviations;
+            - ``probes``: cells whose variance was solved for exactly; ``std_error`` and ``worst_std_error``: median and
+              largest relative error of their standard deviations;
+            - ``mean_error``: error of means, in standard deviations, that the residual leaves; a hundredth of all
+              cells have a larger one;
             - ``std_bias`` and ``region_bias``: relative error of standard deviations on the whole, and in the part of
               the domain where it is largest and no chance (0 where there is none), from errors of draws on all cells;
             - ``neighbours`` and ``patch``: observations that each cell was conditioned on locally, and cells that

@@ -15,19 +15,19 @@ import pytest
 import torch
 from xgpfill.engines import iterative, marginals, system, variance
 from xgpfill.engines.iterative import IterativeEngine, IterativePosterior
-from xgpfill.engines.marginals import Marginals
+from xgpfill.engines.marginals import Level, Marginals
 from xgpfill.engines.settings import Iterative
-from xgpfill.engines.system import Products, System
+from xgpfill.engines.system import System
 from xgpfill.errors import XgpfillWarning
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.covariance import Covariance
-from xgpfill.linalg import conjugate_gradients, lattice, local, tables
+from xgpfill.kernels.prior import Prior, Term
+from xgpfill.linalg import conjugate_gradients, lattice, local, space, tables
 from xgpfill.linalg.draws import PriorDraws
 from xgpfill.linalg.lattice import LatticeOperator
 from xgpfill.linalg.local import Patches
 from xgpfill.linalg.vecchia import VecchiaFactor
 
-from tests import reference as ref
 from tests import regimes
 
 pytestmark = pytest.mark.slow
@@ -67,7 +67,11 @@ class Verdict:
 
 @cache
 def regime_of(name):
-    return uneven_globe() if name == "uneven globe" else regimes.make(name)
+    if name != "few and far":
+        return regimes.make(name)
+    terms = (Term("product", regimes.days(3.0), regimes.km(500.0), 1.0),)
+    prior = Prior(terms, noise=0.05, combine="product", geometry="sphere")
+    return regimes._regime(name, 0, prior, regimes.region(8, 12, 14), regimes.at_random(0.99))
 
 
 @cache
@@ -78,16 +82,12 @@ def expected_of(name):
     return found.mean, np.sqrt(found.variance)
 
 
-def uneven_globe():
-    """The globe with poles, whose rows at the poles are observed unevenly: one place, many measurements."""
-    return regimes.make("globe with poles", 1)
-
-
 def verdict(name, *, before=None, **settings) -> Verdict:
     """Compare all cells of a regime; `before` is done with the posterior before it is asked."""
     regime = regime_of(name)
     mean, sd = expected_of(name)
     with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("ignore", category=RuntimeWarning)  # of numpy, which tells users no more
         warnings.filterwarnings("always", category=XgpfillWarning)
         posterior = IterativeEngine(Iterative(**settings)).condition(Covariance(regime.prior), regime.observations())
         if before is not None:
@@ -116,25 +116,26 @@ def wrap(patch, owner, name, around):
     patch.setattr(owner, name, lambda *args, **kwargs: around(true, *args, **kwargs))
 
 
-def corrected_too_little(patch):
+def few_neighbours(patch):
+    """No fault: a quarter of the local variance is missed."""
+    patch.setattr(marginals, "LADDER", (Level(2, 1),))
+    patch.setattr(marginals, "NEIGHBOURS", 16)
+
+
+def pools_tell_too_little(patch):
     wrap(patch, variance.Pool, "share", lambda true, *args: 0.8 * true(*args))
+
+
+def corrected_too_little(patch):
+    wrap(patch, variance.Pool, "near", lambda true, *args: 0.8 * true(*args))
 
 
 def not_corrected(patch):
     wrap(patch, variance.Pool, "near", lambda true, pool, left, factors: np.zeros_like(left))
 
 
-def corrected_by_errors_alone(patch):
-    """A alone: what is right on average where much is missed."""
-    patch.setattr(variance, "combined", lambda error, missed: np.clip(1.5 * (1 - error), 0, 0.99))
-
-
 def draws_solved_loosely(patch):
     patch.setattr(system, "DRAW_TOLERANCE", 3.0)
-
-
-def mean_solved_loosely(patch):
-    """Nothing to patch: the tolerance of the settings is loose, and the mean is asked for first."""
 
 
 def preconditioner_scaled(patch):
@@ -142,7 +143,7 @@ def preconditioner_scaled(patch):
 
 
 def preconditioner_is_a_poor_one(patch):
-    """Weights of one neighbour more than it has: none."""
+    """Of three neighbours."""
     true = system.VecchiaFactor
     patch.setattr(system, "VecchiaFactor", lambda neighbours, count, **how: true(neighbours, 3, **how))
 
@@ -260,22 +261,28 @@ def a_time_lag_shifted(patch):
     wrap(patch, tables, "by_lag", shifted)
 
 
-def period_too_short(patch):
-    """Fields of a region meet themselves around the end."""
-    true = lattice.product_period
-    patch.setattr(lattice, "product_period", lambda meridians: true(meridians) - meridians.size // 2)
+def frequencies_left_out(patch):
+    patch.setattr(space, "negligible", lambda *_: 0.05)
+
+
+def columns_solved_loosely(patch):
+    """Those of probes."""
+
+    def loose(true, *args):
+        columns, tolerance = true(*args)
+        return columns, 1e3 * tolerance
+
+    wrap(patch, System, "columns_for", loose)
 
 
 def band_cut_too_early(patch):
     patch.setattr(lattice, "NOTHING", dict.fromkeys(lattice.NOTHING, 1e-2))
 
 
-def draws_of_less_variance(patch):
+def draws_of_less_variance(factor, patch):
     def less(frame, prior, *args):
-        first, *others = prior.terms[::-1]
-        return PriorDraws(
-            frame, replace(prior, terms=(*others[::-1], replace(first, variance=0.9 * first.variance))), *args
-        )
+        *others, last = prior.terms
+        return PriorDraws(frame, replace(prior, terms=(*others, replace(last, variance=factor * last.variance))), *args)
 
     patch.setattr(system, "PriorDraws", less)
 
@@ -309,7 +316,7 @@ def one_draw_again_and_again(patch):
 
 
 def observed_values_not_put_back(patch):
-    def without(posterior, weights, right, targets):
+    def without(posterior, weights, right, targets, **_):
         sites, times = posterior._places(targets)
         field = posterior.system.spread(weights)[sites]
         field = field if times is None else field[..., times]
@@ -379,5 +386,118 @@ def columns_leave_the_search(patch):
     patch.setattr(conjugate_gradients, "DEPENDENT", dict.fromkeys(conjugate_gradients.DEPENDENT, 0.5))
 
 
-def too_few_steps(patch):
-    """Nothing to patch: the settings allow two steps."""
+def nothing(patch):
+    """No fault."""
+
+
+def mean_first(posterior, regime):
+    """The mean is asked for by itself, so that its solve has no probes in it."""
+    posterior.means(regime.cells)
+
+
+FEW = {"few": True}
+"""Neighbours, so that much of the local variance is missed."""
+SAID = [
+    (not_corrected, "static map", {}),
+    (noise_forgotten_in_local_covariances, "dense", {}),
+    (neighbours_at_random, "some noise", {}),
+    (local_data_in_another_order, "globe with poles", {}),
+    (partial(products_too_large, 1.02), "little noise", {}),
+    (fast_products_too_large, "little noise", {}),
+    (frequencies_left_out, "little noise", {}),
+    (band_cut_too_early, "little noise", {}),
+    (columns_solved_loosely, "hidden", {}),
+    (partial(draws_of_less_variance, 0.5), "little noise", FEW),
+    (draws_without_noise, "little noise", {}),
+    (draws_a_day_late, "little noise", {}),
+    (one_draw_again_and_again, "some noise", {}),
+    (observed_values_not_put_back, "noise free", {}),
+    (exact_variances_too_large, "hidden", {}),
+    (nothing, "hidden", {"max_steps": 2}),
+]
+"""Faults that the engine notices by itself: it warns."""
+TOLD_BY_THE_ORACLE = [
+    (corrected_too_little, "noise free", FEW),
+    (weights_of_patches_too_large, "some noise", {}),
+    (a_hat_missing, "some noise", {}),
+    (precision_too_small, "static map", {}),
+    (sign_of_the_trend, "hidden", {}),
+    (trend_left_out, "few and far", {}),
+    (level_forgotten, "hidden", {}),
+    (a_time_lag_shifted, "hidden", {}),
+    (fast_products_too_large, "hidden", {}),
+    (frequencies_left_out, "hidden", {}),
+    (band_cut_too_early, "hidden", {}),
+    (noise_too_large, "hidden", {}),
+    (draws_solved_loosely, "some noise", {"tolerance": 0.9}),
+    (nothing, "hidden", {"tolerance": 0.9, "before": mean_first}),
+    (probes_from_observed_cells, "static map", {}),
+    (measurements_of_one_place_not_weighted, "globe with poles", {}),
+]
+"""Faults that the engine may not notice, and the bars do."""
+HARMLESS = [
+    (preconditioner_scaled, "static map", {}),
+    (preconditioner_is_a_poor_one, "dense", {}),
+    (columns_leave_the_search, "static map", {}),
+    (no_sparser_sets, "little noise", FEW),
+    (a_seam_on_the_globe, "globe with poles", {}),
+    (pools_tell_too_little, "noise free", FEW),  # places make up for it
+    (partial(draws_of_less_variance, 0.9), "noise free", FEW),
+    (nothing, "hidden", {"tolerance": 0.9}),  # probes are solved well, and data with them
+]
+"""What may only be slower, or is made up for."""
+
+
+def named(planted):
+    fault, regime, settings = planted
+    name = getattr(fault, "__name__", None) or f"{fault.func.__name__} {fault.args[0]}"
+    return ", ".join([name.replace("_", " "), regime, *settings])
+
+
+def with_fault(planted, monkeypatch) -> Verdict:
+    fault, regime, settings = planted
+    if settings.get("few"):
+        few_neighbours(monkeypatch)
+        settings = {"num_neighbours": 16}
+    fault(monkeypatch)
+    return verdict(regime, **settings)
+
+
+@pytest.mark.parametrize("planted", SAID, ids=named)
+def test_a_fault_is_said(planted, monkeypatch):
+    assert with_fault(planted, monkeypatch).said
+
+
+@pytest.mark.parametrize("planted", TOLD_BY_THE_ORACLE, ids=named)
+def test_a_fault_breaks_a_bar(planted, monkeypatch):
+    found = with_fault(planted, monkeypatch)
+    assert found.is_off or found.said, found
+
+
+@pytest.mark.parametrize("planted", HARMLESS, ids=named)
+def test_what_does_no_harm_breaks_no_bar(planted, monkeypatch):
+    found = with_fault(planted, monkeypatch)
+    assert not found.is_off, found
+    assert not found.said, found
+
+
+PROBLEMS = sorted({(regime, "few" in settings) for _, regime, settings in SAID + TOLD_BY_THE_ORACLE + HARMLESS})
+
+
+@pytest.mark.parametrize(("regime", "few"), PROBLEMS)
+def test_without_a_fault_no_bar_is_broken(regime, few, monkeypatch):
+    """So what notices a fault is about the fault."""
+    found = with_fault((nothing, regime, FEW if few else {}), monkeypatch)
+    assert not found.is_off, found
+    assert not found.said, found
+
+
+@pytest.mark.parametrize("fault", [draws_without_noise, draws_a_day_late, noise_forgotten_in_local_covariances])
+def test_a_fault_of_variances_that_is_noticed_leaves_the_answer_to_the_dense_engine_where_that_is_cheap(
+    fault, monkeypatch
+):
+    monkeypatch.setattr(marginals, "DENSE_OPERATIONS", 1e12)
+    fault(monkeypatch)
+    found = verdict("little noise")
+    assert max(found.mean_99, found.sd_99) < 1e-6, found
+    assert not found.said

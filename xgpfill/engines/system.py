@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from xgpfill.engines.marginals import Told
     from xgpfill.engines.settings import Iterative
     from xgpfill.engines.tilelaw import TileLaw
-    from xgpfill.engines.variance import Check
+    from xgpfill.engines.variance import Check, Pool
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray, Observations, Points
     from xgpfill.linalg.conjugate_gradients import Solution
@@ -116,14 +116,11 @@ class Probes:
     points : Points
     variance : array (P,)
         Exact, but for the trend.
-    mean_error : array (P,)
-        By how much the residual that was left moves the mean there.
     """
 
     cells: IntArray
     points: Points
     variance: FloatArray
-    mean_error: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,6 +221,8 @@ class System:
         self.draws: Draws | None = None
         self.probes: Probes | None = None
         self.told: Told | None = None
+        self.single_pool: Pool | None = None
+        self.checked = 0
 
     def _on_observed_places(self) -> Products | None:
         """Products on the places that were ever observed, where these are so few that a dense matrix is cheaper."""
@@ -316,6 +315,13 @@ class System:
             stacklevel=2,
         )
 
+    def solve_data(self, right: Tensor) -> tuple[Tensor, Tensor]:
+        """A⁻¹ times data (n, R), to the tolerance of the settings, and what is left, b − Ax."""
+        if not right.shape[1]:
+            return right, right
+        found = self.solution(right, right.new_full((right.shape[1],), self.settings.tolerance))
+        return found.values, found.remainder
+
     def tolerance_for(self, right: Tensor) -> Tensor:
         """A small share of each column itself, for right-hand sides that are no data."""
         share = min(1e-3, 0.2 * self.settings.tolerance)
@@ -339,15 +345,10 @@ class System:
 
     def solve_all(
         self, right: Tensor, probes: tuple[IntArray, Points, FloatArray] | None
-    ) -> tuple[Tensor, Draws, Probes | None]:
-        """A⁻¹ times `right`, draws, and probes (cells, their points, their local sd), together when not yet known."""
+    ) -> tuple[Tensor, Tensor, Draws]:
+        """A⁻¹ times `right`, what is left of it, and draws; with probes (cells, points, local sd) the first time."""
         if self.draws is not None:
-            solved = (
-                self.solve(right, right.new_full((right.shape[1],), self.settings.tolerance))
-                if right.shape[1]
-                else right
-            )
-            return solved, self.draws, self.probes
+            return *self.solve_data(right), self.draws
         own, fields, told, data = right.shape[1], *self.draw_data(self.settings.num_samples)
         parts, count = [right, data], data.shape[1]
         loose = min(DRAW_TOLERANCE, 10.0 * self.settings.tolerance)
@@ -357,14 +358,14 @@ class System:
             parts.append(cross)
             tolerance.append(precise)
         found = self.solution(torch.cat(parts, 1), torch.cat(tolerance))
+        self.checked = len(self.record) - 1
         self.draws = Draws(fields, told, data, found.values[:, own : own + count])
         if probes is not None:
             x = found.values[:, own + count :]
             prior = self.law.diagonal(probes[1])
             variance = np.maximum(prior - (x * cross).sum(0).double().cpu().numpy(), EPS * prior)
-            moved = (x.T @ found.remainder[:, :own]).double().cpu().numpy()
-            self.probes = Probes(probes[0], probes[1], variance, np.abs(moved[:, :1]).max(1, initial=0.0))
-        return found.values[:, :own], self.draws, self.probes
+            self.probes = Probes(probes[0], probes[1], variance)
+        return found.values[:, :own], found.remainder[:, :own], self.draws
 
     @own_threads()
     def draw_data(self, count: int) -> tuple[Float32Array, Tensor | None, Tensor]:

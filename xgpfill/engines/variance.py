@@ -174,11 +174,11 @@ class Check:
     Attributes
     ----------
     probes : int
-        Cells whose mean and variance were solved exactly.
+        Cells whose variance was solved for exactly.
     std_error, worst_std_error : float
         Median and largest relative error of their standard deviations.
     mean_error : float
-        Largest error of their means, in posterior standard deviations.
+        Error of means in posterior standard deviations that the residual leaves: exceeded by a hundredth of all cells.
     std_bias : float
         Relative error of the standard deviations on the whole, from the errors of the draws on all cells.
     region_bias : float

@@ -26,6 +26,8 @@ PROGRESS = 0.25
 """What is left of a residual after a round in low precision, at most; else rounding stops it."""
 ROUNDING, WELL_BELOW = 1e-6, 0.1
 """Share of a product that float32 rounds away, and share of a tolerance that this may be for it to tell residuals."""
+WITNESSES = 2
+"""Columns whose residual is told in full precision even then, before the iteration ends."""
 PATIENCE = 60
 """Steps without a smaller residual after which a round ends: rounding stops it, and another start may help."""
 ROWS = 2**14
@@ -123,10 +125,17 @@ def conjugate_gradients(
         better = after < before
         x, remainder = torch.where(better, tried, x), torch.where(better, left, remainder)
         residual = torch.where(better, after, before)
+        if check is not product and bool((residual <= tolerance).all()):
+            strict = tolerance.argsort()[:WITNESSES]  # a few in full precision stand for all
+            true = _norms(right[:, strict] - product(x[:, strict].contiguous()), weight) / size[strict]
+            if not bool((true <= tolerance[strict]).all()):
+                check, remainder = product, right - product(x)
+                residual = _norms(remainder, weight) / size
         slow = (residual > torch.maximum(tolerance, PROGRESS * before)).any()
         if bool(slow) and fast is None and not bool(better.any()):
             break  # rounding stops this precision as well
-        fast = None if bool(slow) else fast
+        if bool(slow):
+            fast, check = None, product
     return Solution(x, steps, residual, bool((residual <= tolerance).all()), remainder)
 
 

@@ -7,13 +7,15 @@ operation runs on one thread, and we run several operations at once.
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from functools import cache
 from threading import Lock, local
 from typing import TYPE_CHECKING
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,25 +33,45 @@ class _Own(local):
 
 
 class _Limits:
-    """Limits of BLAS belong to the process: the first to come sets them, the last to go lifts them."""
+    """One thread for each operation of BLAS while anybody is here; then as many as there were before the first came.
+
+    The number belongs to the process: the first to come sets it, the last to go puts it back. Some libraries let no
+    other thread than the first one do so; what it could not, that one does when it is the last to go again.
+    """
 
     def __init__(self) -> None:
-        self._lock, self._users, self._stack = Lock(), 0, ExitStack()
+        self._lock, self._users, self._threads = Lock(), 0, 1
+        self._before, self._kept = dict[str, int](), set[str]()
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """One thread for each operation of BLAS."""
+    def held(self) -> Iterator[int]:
+        """Yields the number of threads that torch had before anybody came."""
+        libraries = [x for x in _controller("scipy.linalg" in sys.modules).lib_controllers if x.user_api == "blas"]
         with self._lock:
             if not self._users:
-                self._stack.enter_context(threadpool_limits(1, user_api="blas"))
+                self._threads = torch.get_num_threads()
+            for library in libraries:
+                if not self._users and library.filepath not in self._kept:
+                    self._before[library.filepath] = library.num_threads
+                self._before.setdefault(library.filepath, library.num_threads)
+                library.set_num_threads(1)
             self._users += 1
+            threads = max(self._threads, torch.get_num_threads())  # others here have set it to one for all that start
         try:
-            yield
+            yield threads
         finally:
             with self._lock:
                 self._users -= 1
                 if not self._users:
-                    self._stack.close()
+                    for library in libraries:
+                        library.set_num_threads(self._before[library.filepath])
+                    self._kept = {x.filepath for x in libraries if x.num_threads < self._before[x.filepath]}
+
+
+@cache
+def _controller(_: bool) -> ThreadpoolController:
+    """What limits BLAS; to look for its libraries takes milliseconds, and scipy may bring another one later."""
+    return ThreadpoolController()
 
 
 _OWN, _LIMITS = _Own(), _Limits()
@@ -64,17 +86,17 @@ def own_threads() -> Iterator[int]:
     if _OWN.pool is not None:
         yield _OWN.threads
         return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with _LIMITS.held(), ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            _OWN.pool, _OWN.threads = pool, threads
-            try:
-                yield threads
-            finally:
-                _OWN.pool = None
-    finally:
-        torch.set_num_threads(threads)
+    with _LIMITS.held() as threads:
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                _OWN.pool, _OWN.threads = pool, threads
+                try:
+                    yield threads
+                finally:
+                    _OWN.pool = None
+        finally:
+            torch.set_num_threads(threads)
 
 
 def on_threads(work: Part, count: int, *, least: int = 256) -> None:
