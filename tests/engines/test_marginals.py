@@ -293,7 +293,13 @@ def test_many_targets_off_the_lattice_have_about_the_variances_of_the_oracle():
     assert np.quantile(np.abs(off), 0.99) < 0.05
 
 
-@pytest.mark.parametrize("name", ["little noise"])
+WIDE, DENSE = (
+    pytest.param(name, marks=pytest.mark.xfail(raises=AssertionError, reason=f"standard deviations {off} % too small"))
+    for name, off in (("static map", 15), ("dense", 4))
+)
+
+
+@pytest.mark.parametrize("name", ["little noise", WIDE, DENSE])
 def test_many_targets_off_the_lattice_are_not_more_certain_than_the_oracle(name, monkeypatch):
     monkeypatch.setattr(iterative, "EXACT_TARGETS", 0)
     regime = regimes.make(name)

@@ -240,6 +240,14 @@ def test_with_a_scale_residuals_are_root_mean_squares_over_it(tolerance, how):
     assert_allclose(found.residual, truth, rtol=1e-6 if how == "plain" else 0, atol=0.1 * tolerance)
 
 
+def test_rounding_of_a_check_in_low_precision_does_not_keep_a_solve_from_its_end():
+    """Rounding of a product is relative to |A||x|, which may be much more than the right-hand side."""
+    A, b = system(n=400, condition=1e5)
+    found = solve(A, b, 1e-3, fast=(single(A), identity), max_steps=5000)
+    assert residual_of(A, b, found.values).max() <= 1e-3
+    assert found.converged
+
+
 def test_what_is_small_beside_the_scale_needs_no_step():
     A, b, scale = uneven()
     size = measured(A, b, torch.zeros_like(b), scale)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_array_equal
 from threadpoolctl import OpenBLASController, threadpool_info, threadpool_limits
 from xgpfill.engines.iterative import IterativeEngine
 from xgpfill.kernels import spec
@@ -136,13 +136,13 @@ REGION = crossed(np.linspace(20, 50, 17), 1.5 * np.arange(29))
 SCATTER = np.random.default_rng(0).permutation(GLOBE.reshape(-1, 1, 3))[:150]
 
 
-def assert_same(call, rtol=0.0):
+def assert_same(call):
     """Whatever the number of threads, and from whichever thread."""
     first, *others = ([np.array(part) for part in done(way, call)] for way in WAYS)
     assert all(np.isfinite(part).all() for part in first)
     for other in others:
         for found, expected in zip(other, first, strict=True):
-            assert_allclose(found, expected, rtol=rtol, atol=0, strict=True)
+            assert_array_equal(found, expected, strict=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -203,8 +203,13 @@ def test_solves_are_bit_for_bit_the_same(fast, monkeypatch):
     assert_same(solve)
 
 
+@pytest.mark.xfail(
+    raises=AssertionError,
+    strict=False,
+    reason="BLAS has two threads in the thread of the pool, where the environment gives it two",
+)
 @pytest.mark.parametrize("coordinates", [GLOBE, REGION], ids=["globe", "region"])
-def test_moments_are_the_same_but_for_rounding(coordinates, monkeypatch):
+def test_moments_are_bit_for_bit_the_same(coordinates, monkeypatch):
     monkeypatch.setattr("xgpfill.linalg.conjugate_gradients.ROWS", 128)
     monkeypatch.setattr("xgpfill.linalg.lattice.PART", 2**12)
     times = TIMES[:5]
@@ -215,7 +220,7 @@ def test_moments_are_the_same_but_for_rounding(coordinates, monkeypatch):
         found = IterativeEngine().condition(Covariance(PRIOR), observations).moments(cells)
         return [found.mean, found.variance]
 
-    assert_same(moments, rtol=1e-12)
+    assert_same(moments)
 
 
 # What is put back
@@ -248,6 +253,17 @@ def test_inside_there_is_one_thread_an_operation_and_afterwards_as_many_as_befor
         assert set(blas_threads()) == {1}
     assert torch.get_num_threads() == 2
     assert set(blas_threads()) == {2}
+
+
+@pytest.mark.xfail(raises=AssertionError, reason="the thread that set the limits of BLAS first keeps others from it")
+@pytest.mark.usefixtures("two_of_each")
+def test_inside_there_is_one_thread_an_operation_in_any_thread():
+    def inside():
+        with own_threads():
+            return torch.get_num_threads(), set(blas_threads())
+
+    assert inside() == (1, {1})
+    assert in_a_new_thread(inside) == (1, {1})
 
 
 @pytest.mark.usefixtures("two_of_each")

@@ -208,13 +208,13 @@ class IterativePosterior:
         """Solve for the data, once, and for draws of data and probes."""
         right = self._right_sides if self._solved is None else self._y[:, :0]
         probes = self._marginals.choose_probes(asked) if self.system.draws is None else None
-        found, left, draws = self.system.solve_all(right, probes)
+        found, residual, draws = self.system.solve_all(right, probes)
         if self._solved is None:
-            self._set(found, left)
+            self._set(found, residual)
         return draws
 
-    def _set(self, solved: Tensor, left: Tensor) -> None:
-        draws, self._left = self._y.shape[1], left[:, :1]
+    def _set(self, solved: Tensor, residual: float) -> None:
+        draws, self._residual = self._y.shape[1], residual
         self._beta, self._right = None, self._y
         if self._has_trend:
             basis = solved[:, draws:]  # A⁻¹H
@@ -257,19 +257,14 @@ class IterativePosterior:
         draws = self._solve_all(asked)
         assert self._solved is not None
         own, count = self._y.shape[1], draws.data.shape[1]
-        # The error of A⁻¹y is A⁻¹ times what is left of y; the preconditioner tells about what that is.
-        missing = self.system.preconditioner(self._left)
-        every, right = (
-            torch.cat([x[:, :1], x[:, own:], e], 1)
-            for x, e in ((self._solved, missing), (self._right, 2.0 * self.system.noise * missing))
-        )
-        trend = _plain(self._fields(every, right, targets))  # (m, 2 or 3)
+        every, right = (torch.cat([x[:, :1], x[:, own:]], 1) for x in (self._solved, self._right))
+        trend = _plain(self._fields(every, right, targets))  # (m, 1 or 2)
         mean = _plain(self._fields(draws.weights, draws.data, targets, rough=True))  # (m, S)
         truth = draws.fields[:, times][:, :, sites].reshape(count, -1).T.astype(float)
         if draws.told is not None:
             truth += _plain(self._spread_told(draws.told, targets))
         same = same_places(targets.sites) if self._joins_places else None
-        variance = self._marginals.on_lattice(asked, mean, truth, trend[:, -1])
+        variance = self._marginals.on_lattice(asked, mean, truth, self._residual)
         found = self._with_trend(trend, variance, targets)
         if same is None:
             return found

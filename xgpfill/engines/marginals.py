@@ -32,6 +32,8 @@ NEIGHBOURS = 64
 """Observations that a cell is conditioned on, at least."""
 PROBES = ((2_000, 32), (100_000, 16), (10**18, 8))
 """Up to so many cells so many of them are solved exactly."""
+RARE = 2.58
+"""Standard deviations that a hundredth of normal numbers exceeds."""
 SINGLE = 2000
 """Cells that tell what targets elsewhere miss, at most."""
 PAIRS = 64
@@ -187,10 +189,10 @@ class Marginals:
 
     # Variances
 
-    def on_lattice(self, asked: Asked, mean: FloatArray, truth: FloatArray, mean_error: FloatArray) -> FloatArray:
+    def on_lattice(self, asked: Asked, mean: FloatArray, truth: FloatArray, residual: float) -> FloatArray:
         """Variances (m,) of cells, from the posterior means (m, S) of draws and the draws themselves.
 
-        `mean_error` (m,) is about by how much the mean given the data is off.
+        `residual` is that of the data, in the unit of :meth:`System.solution`.
 
         Warns
         -----
@@ -206,7 +208,7 @@ class Marginals:
             level = LADDER[rung]
             local, missed = self._local(goals, self._patches(asked, alike, level), level, mean)
             variance, told = _told(local, missed, errors, goals.prior, asked.wanted, seen, smoothing)
-            check = self._check(level, variance, errors, asked, at, exact, mean_error)
+            check = self._check(level, variance, errors, asked, at, exact, residual)
             if _holds(check) or attempt + 1 == ATTEMPTS:
                 break
             higher = self._rung(asked, goals, alike, at, exact, above=rung)
@@ -341,11 +343,10 @@ class Marginals:
         asked: Asked,
         at: IntArray,
         exact: FloatArray,
-        mean_error: FloatArray,
+        residual: float,
     ) -> Check:
         """What probes and draws say."""
         off = np.abs(np.sqrt(variance[at] / exact) - 1.0)
-        off_mean = np.abs(mean_error[asked.wanted]) / np.sqrt(variance[asked.wanted])
         counts = [
             np.minimum(np.arange(n) * parts // max(n, 1), parts - 1)
             for n, parts in zip(asked.shape, REGIONS, strict=True)
@@ -357,7 +358,7 @@ class Marginals:
             probes=at.size,
             std_error=float(np.median(off)) if at.size else np.nan,
             worst_std_error=float(off.max()) if at.size else np.nan,
-            mean_error=float(np.quantile(off_mean, 0.99)),
+            mean_error=RARE * residual,
             std_bias=bias,
             region_bias=worst,
             neighbours=self._neighbours(level),

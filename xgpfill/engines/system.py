@@ -315,12 +315,12 @@ class System:
             stacklevel=2,
         )
 
-    def solve_data(self, right: Tensor) -> tuple[Tensor, Tensor]:
-        """A⁻¹ times data (n, R), to the tolerance of the settings, and what is left, b − Ax."""
+    def solve_data(self, right: Tensor) -> tuple[Tensor, float]:
+        """A⁻¹ times data (n, R), to the tolerance of the settings, and the residual of the first column."""
         if not right.shape[1]:
-            return right, right
+            return right, 0.0
         found = self.solution(right, right.new_full((right.shape[1],), self.settings.tolerance))
-        return found.values, found.remainder
+        return found.values, float(found.residual[0])
 
     def tolerance_for(self, right: Tensor) -> Tensor:
         """A small share of each column itself, for right-hand sides that are no data."""
@@ -345,8 +345,8 @@ class System:
 
     def solve_all(
         self, right: Tensor, probes: tuple[IntArray, Points, FloatArray] | None
-    ) -> tuple[Tensor, Tensor, Draws]:
-        """A⁻¹ times `right`, what is left of it, and draws; with probes (cells, points, local sd) the first time."""
+    ) -> tuple[Tensor, float, Draws]:
+        """A⁻¹ times `right`, its first residual, and draws; with probes (cells, points, local sd) the first time."""
         if self.draws is not None:
             return *self.solve_data(right), self.draws
         own, fields, told, data = right.shape[1], *self.draw_data(self.settings.num_samples)
@@ -365,7 +365,7 @@ class System:
             prior = self.law.diagonal(probes[1])
             variance = np.maximum(prior - (x * cross).sum(0).double().cpu().numpy(), EPS * prior)
             self.probes = Probes(probes[0], probes[1], variance)
-        return found.values[:, :own], found.remainder[:, :own], self.draws
+        return found.values[:, :own], float(found.residual[0]) if own else 0.0, self.draws
 
     @own_threads()
     def draw_data(self, count: int) -> tuple[Float32Array, Tensor | None, Tensor]:

@@ -178,7 +178,8 @@ class Check:
     std_error, worst_std_error : float
         Median and largest relative error of their standard deviations.
     mean_error : float
-        Error of means in posterior standard deviations that the residual leaves: exceeded by a hundredth of all cells.
+        What a hundredth of the errors of means exceeds, in posterior standard deviations, as the residual of the data
+        tells: 2.58 times its root mean square in units of what is not known of each observation from all others.
     std_bias : float
         Relative error of the standard deviations on the whole, from the errors of the draws on all cells.
     region_bias : float
