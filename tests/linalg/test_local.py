@@ -228,9 +228,6 @@ def test_a_patch_takes_the_candidates_of_its_middle_that_are_most_correlated_wit
         assert (chosen <= all_of_them * (1 + 1e-9)).all()
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="up to AT_ONCE observations, only as many as are taken are candidates: `count`"
-)
 def test_neighbours_of_a_patch_are_not_those_of_its_middle():
     """Where all observations are looked at one by one, more candidates cost nothing."""
     prior, (observations, coordinates, targets) = anova("matern32"), dense_and_far(16, 24, 3)

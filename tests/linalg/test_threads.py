@@ -203,11 +203,6 @@ def test_solves_are_bit_for_bit_the_same(fast, monkeypatch):
     assert_same(solve)
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=False,
-    reason="BLAS has two threads in the thread of the pool, where the environment gives it two",
-)
 @pytest.mark.parametrize("coordinates", [GLOBE, REGION], ids=["globe", "region"])
 def test_moments_are_bit_for_bit_the_same(coordinates, monkeypatch):
     monkeypatch.setattr("xgpfill.linalg.conjugate_gradients.ROWS", 128)
@@ -255,7 +250,6 @@ def test_inside_there_is_one_thread_an_operation_and_afterwards_as_many_as_befor
     assert set(blas_threads()) == {2}
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="the thread that set the limits of BLAS first keeps others from it")
 @pytest.mark.usefixtures("two_of_each")
 def test_inside_there_is_one_thread_an_operation_in_any_thread():
     def inside():

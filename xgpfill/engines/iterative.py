@@ -247,6 +247,11 @@ class IterativePosterior:
         if self._beta is not None:
             mean = mean + float(self._beta[0])
             variance = variance + np.square(1.0 - fields[:, 1]) / float(self._precision)
+        if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+            raise NumericalError(
+                "The iterative engine came to means or variances that are no numbers. Check the hyperparameters: print "
+                "`model.hyperparameters`; type a larger `noise=`, a rougher kernel, or `method='variational'`."
+            )
         return Moments(mean, variance)
 
     def _on_lattice(self, targets: Points, sites: IntArray, times: IntArray) -> Moments:

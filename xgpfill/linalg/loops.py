@@ -116,7 +116,7 @@ def nearest(
     most = found.size - SPARE
     if before <= AT_ONCE:
         return _strongest(
-            found, strength, _try_one_by_one(arrays, observed, cells, own, before, found, strength, 0), count
+            found, strength, _try_one_by_one(arrays, observed, cells, own, before, found, strength, 0), more
         )
     wanted = more if exact else most
     met = _collect(fine, turn, cells, own, before, wanted, found, 0)

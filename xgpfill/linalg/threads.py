@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from threading import Lock, local
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -35,13 +35,14 @@ class _Own(local):
 class _Limits:
     """One thread for each operation of BLAS while anybody is here; then as many as there were before the first came.
 
-    The number belongs to the process: the first to come sets it, the last to go puts it back. Some libraries let no
-    other thread than the first one do so; what it could not, that one does when it is the last to go again.
+    The number belongs to the process. Who sets it first is the only thread that threadpoolctl lets change it again, so
+    a thread of our own does, for everybody, and gives that right back when the last one goes.
     """
 
     def __init__(self) -> None:
         self._lock, self._users, self._threads = Lock(), 0, 1
-        self._before, self._kept = dict[str, int](), set[str]()
+        self._before: dict[str, int] = {}
+        self._keeper = ThreadPoolExecutor(1, thread_name_prefix="xgpfill-limits")
 
     @contextmanager
     def held(self) -> Iterator[int]:
@@ -49,13 +50,9 @@ class _Limits:
         libraries = [x for x in _controller("scipy.linalg" in sys.modules).lib_controllers if x.user_api == "blas"]
         with self._lock:
             if not self._users:
-                self._threads = torch.get_num_threads()
-            for library in libraries:
-                if not self._users and library.filepath not in self._kept:
-                    self._before[library.filepath] = library.num_threads
-                self._before.setdefault(library.filepath, library.num_threads)
-                library.set_num_threads(1)
+                self._before, self._threads = {}, torch.get_num_threads()
             self._users += 1
+            self._keeper.submit(self._limit, libraries).result()
             threads = max(self._threads, torch.get_num_threads())  # others here have set it to one for all that start
         try:
             yield threads
@@ -63,9 +60,18 @@ class _Limits:
             with self._lock:
                 self._users -= 1
                 if not self._users:
-                    for library in libraries:
-                        library.set_num_threads(self._before[library.filepath])
-                    self._kept = {x.filepath for x in libraries if x.num_threads < self._before[x.filepath]}
+                    self._keeper.submit(self._lift, libraries).result()
+
+    def _limit(self, libraries: list[Any]) -> None:
+        for library in libraries:
+            self._before.setdefault(library.filepath, library.num_threads)
+            library.set_num_threads(1)
+
+    def _lift(self, libraries: list[Any]) -> None:
+        for library in libraries:
+            library.set_num_threads(self._before.get(library.filepath, 1))
+            with suppress(AttributeError):  # threadpoolctl before 3.8 has no such right
+                type(library).clear_controlling_thread()
 
 
 @cache
