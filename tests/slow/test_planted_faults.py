@@ -18,7 +18,7 @@ from xgpfill.engines.iterative import IterativeEngine, IterativePosterior
 from xgpfill.engines.marginals import Level, Marginals
 from xgpfill.engines.settings import Iterative
 from xgpfill.engines.system import System
-from xgpfill.errors import XgpfillWarning
+from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.prior import Prior, Term
@@ -92,7 +92,10 @@ def verdict(name, *, before=None, **settings) -> Verdict:
         posterior = IterativeEngine(Iterative(**settings)).condition(Covariance(regime.prior), regime.observations())
         if before is not None:
             before(posterior, regime)
-        found = posterior.moments(regime.cells)
+        try:
+            found = posterior.moments(regime.cells)
+        except NumericalError as error:  # it is noticed as well
+            return Verdict(np.inf, np.inf, np.inf, np.inf, (str(error),))
     errors = []
     for cells in (regime.seen(), regime.unseen()):
         off, relative = np.abs(found.mean - mean)[cells] / sd[cells], np.sqrt(found.variance[cells]) / sd[cells] - 1
