@@ -268,17 +268,13 @@ class IterativePosterior:
         truth = draws.fields[:, times][:, :, sites].reshape(count, -1).T.astype(float)
         if draws.told is not None:
             truth += _plain(self._spread_told(draws.told, targets))
-        same = same_places(targets.sites) if self._joins_places else None
+        same = same_places(targets.sites) if _joins_places(self._law) else None
         variance = self._marginals.on_lattice(asked, mean, truth, self._residual)
         found = self._with_trend(trend, variance, targets)
         if same is None:
             return found
         mean, variance = (x.reshape(shape[0], -1)[:, same].ravel() for x in (found.mean, found.variance))
         return Moments(mean, variance)
-
-    @property
-    def _joins_places(self) -> bool:
-        return _joins_places(self._law)
 
     def _one_by_one(self, targets: Points) -> Moments:
         """Of a few targets anywhere: a solve for each, so that its answer does not depend on the others."""

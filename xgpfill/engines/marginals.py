@@ -169,11 +169,7 @@ class Marginals:
 
     def choose_probes(self, asked: Asked) -> tuple[IntArray, Points, FloatArray] | None:
         """Cells to solve exactly: where there is no observation, if there are such; with their local sd."""
-        own = self._observations.points
-        seen = np.zeros(len(asked.points), bool)
-        cells = asked.number(np.stack([own.time_index, own.site_index], axis=1))
-        seen[cells[cells >= 0]] = True
-        gaps = np.flatnonzero(asked.wanted & ~seen)
+        gaps = np.flatnonzero(asked.wanted & ~self._seen(asked))
         gaps = gaps if gaps.size else np.flatnonzero(asked.wanted)
         if not gaps.size:
             return None
@@ -257,10 +253,7 @@ class Marginals:
 
     def _singly(self, goals: Goals, mean: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
         """Local variances of targets, each with neighbours of its own, and the mean squares that they miss of draws."""
-        data = np.zeros((len(self._observations), 0))
-        if mean.shape[1]:
-            assert self._system.draws is not None
-            data = self._system.draws.data.double().cpu().numpy()
+        data = self._drawn(mean.shape[1])
         local, missed = np.zeros(len(mean)), np.zeros(len(mean))
         for block in local_conditionals(self._system.neighbours, data, goals, Patches.single(len(mean)), count):
             local[block.patches] = block.variance[:, 0]
@@ -268,12 +261,23 @@ class Marginals:
                 missed[block.patches] = np.square(mean[block.patches] - block.mean[:, 0]).mean(1)
         return local, missed
 
-    def _probed(self, asked: Asked) -> tuple[BoolArray, IntArray, FloatArray]:
-        """Which targets are observed; which are probes, and their exact variances."""
-        own, probes = self._observations.points, self._system.probes
-        seen = np.zeros(len(asked.points), bool)
+    def _seen(self, asked: Asked) -> BoolArray:
+        """Which targets are observed."""
+        own, seen = self._observations.points, np.zeros(len(asked.points), bool)
         cells = asked.number(np.stack([own.time_index, own.site_index], axis=1))
         seen[cells[cells >= 0]] = True
+        return seen
+
+    def _drawn(self, draws: int) -> FloatArray:
+        """The data of all draws, (n, S); none of them, (n, 0), where means of none are known."""
+        if not draws:
+            return np.zeros((len(self._observations), 0))
+        assert self._system.draws is not None
+        return np.asarray(self._system.draws.data.double().cpu().numpy())
+
+    def _probed(self, asked: Asked) -> tuple[BoolArray, IntArray, FloatArray]:
+        """Which targets are observed; which are probes, and their exact variances."""
+        probes, seen = self._system.probes, self._seen(asked)
         if probes is None:
             return seen, np.zeros(0, np.intp), np.zeros(0)
         number = asked.number(probes.cells)
@@ -301,8 +305,7 @@ class Marginals:
             if not at.size:
                 return rung
             patches = self._patches(asked, alike, level)
-            with_probes = np.isin(patches.members, at).any(1)
-            some = Patches(patches.members[with_probes], patches.weights[with_probes], patches.middle[with_probes])
+            some = patches.only(np.isin(patches.members, at).any(1))
             local, _ = self._local(goals, some, level, np.zeros((len(asked.points), 0)))
             missed = 1.0 - exact / local[at]
             middle = float(np.median(missed))
@@ -321,10 +324,7 @@ class Marginals:
         """Blended local variances (m,), and the mean squares that local means of draws miss."""
         m, draws = mean.shape
         local, missed = np.zeros(m), Halves(np.zeros(m), np.zeros(m))
-        data = np.zeros((len(self._observations), 0))
-        if draws:
-            assert self._system.draws is not None
-            data = self._system.draws.data.double().cpu().numpy()
+        data = self._drawn(draws)
         count = self._neighbours(level)
         for block in local_conditionals(self._system.neighbours, data, goals, patches, count):
             members, weights = patches.members[block.patches], patches.weights[block.patches]
@@ -347,10 +347,7 @@ class Marginals:
     ) -> Check:
         """What probes and draws say."""
         off = np.abs(np.sqrt(variance[at] / exact) - 1.0)
-        counts = [
-            np.minimum(np.arange(n) * parts // max(n, 1), parts - 1)
-            for n, parts in zip(asked.shape, REGIONS, strict=True)
-        ]
+        counts = [np.arange(n) * parts // n for n, parts in zip(asked.shape, REGIONS, strict=True)]
         t, y, x = np.ix_(*counts)
         regions = ((t * REGIONS[1] + y) * REGIONS[2] + x).ravel()[asked.wanted]
         bias, worst = bias_of_regions(errors[asked.wanted], variance[asked.wanted], regions)
@@ -382,20 +379,21 @@ class Marginals:
         if asked.points.frame is None or 1 in asked.points.frame:
             return None
         time, y, x = (WIDTHS[0] if a >= ALIKE else WIDTHS[1] for a in alike)
+        return Smoothing(asked.shape, (time, y, x), wraps=self._wraps(asked))
+
+    def _wraps(self, asked: Asked) -> bool:
+        """Whether the last column asked for is next to the first."""
         turn = self._system.operator.tables.arrays.turn
-        return Smoothing(asked.shape, (time, y, x), wraps=bool(turn) and asked.shape[2] == turn)
+        return bool(turn) and asked.shape[2] == turn
 
     def _patches(self, asked: Asked, alike: tuple[float, ...], level: Level) -> Patches:
         """Targets that share neighbours, those where the field exists."""
         if self._law.num_features or asked.points.frame is None:
             patches = Patches.single(len(asked.points))
         else:
-            turn = self._system.operator.tables.arrays.turn
-            patches = patches_of(asked.shape, alike[:3], wraps=bool(turn) and asked.shape[2] == turn, most=level.patch)  # type: ignore[arg-type]
+            patches = patches_of(asked.shape, alike[:3], wraps=self._wraps(asked), most=level.patch)  # type: ignore[arg-type]
         there = asked.wanted[patches.members].any(1)
-        if there.all():
-            return patches
-        return Patches(patches.members[there], patches.weights[there], patches.middle[there])
+        return patches if there.all() else patches.only(there)
 
     def _alike(self, asked: Asked) -> tuple[float, ...]:
         """Least prior correlation of neighbouring cells along each axis."""

@@ -9,7 +9,7 @@ approximation of the variance a local conditional is cheap and too large; draws 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -83,6 +83,10 @@ class Patches:
 
     def __len__(self) -> int:
         return len(self.members)
+
+    def only(self, which: Any) -> Patches:
+        """Those that a bool array (patches,) says."""
+        return Patches(self.members[which], self.weights[which], self.middle[which])
 
     @classmethod
     def single(cls, count: int) -> Patches:
