@@ -34,6 +34,8 @@ FLOOR = 1e-10
 """Conditional variances are at least this share of the prior's."""
 PIVOT = 1e-12
 """Squared pivots of a factor are at least this share of the diagonal."""
+LANES = 16
+"""Problems that are factored side by side."""
 HUGE = 1e300
 """Larger ones, and NaN, are no numbers: `isfinite` is compiled to nothing where sums may be reordered."""
 
@@ -67,8 +69,8 @@ def covariances(
     arrays: Arrays, cells: Int32Array, own: int, others: Int32Array, near: Int32Array, size: int, found: FloatArray
 ) -> None:
     """Of cell `own` of (n, 3) with those of `others` that the first `size` of `near` number, into `found`."""
-    time, space, static, common, alone, turn = arrays  # as locals: to read them from the tuple takes longer
-    by_lag = time.shape[1] == 1
+    time, space, static, common, alone, turn, table = arrays  # as locals: to read them from the tuple takes longer
+    by_lag, nt, apart = time.shape[1] == 1, time.shape[2], table.shape[1] // 2
     when, row, column = cells[own, 0], cells[own, 1], cells[own, 2]
     for k in range(size):
         who = near[k]
@@ -79,6 +81,10 @@ def covariances(
         first, second = when, others[who, 0]
         if by_lag:
             first, second = 0, abs(first - second)
+        step, pair = other - row + apart, first * nt + second
+        if 0 <= step < table.shape[1] and lag < table.shape[2] and pair < table.shape[3]:
+            found[k] = table[row, step, lag, pair]
+            continue
         total = 0.0
         for j in range(time.shape[0]):
             total += time[j, first, second] * space[j, row, other, lag]
@@ -110,7 +116,7 @@ def nearest(
     Up to `more` where they are met without looking in wide gaps. `found` and `strength` are longer than that: what does
     not fit by rank is left over behind it.
     """
-    time, _, _, _, _, turn = arrays
+    time, _, _, _, _, turn, _ = arrays
     block = coarse[3]
     exact = time.shape[1] == 1  # times by lag: a walk by cells is in the right order
     most = found.size - SPARE
@@ -238,73 +244,134 @@ def add_products(told: FloatArray, features: FloatArray, near: Int32Array, size:
 
 
 @compiled
-def factor(noisy: Noisy, near: Int32Array, size: int, L: FloatArray) -> bool:
-    """Cholesky factor of the covariance of the first `size` of `near`, noise included; false where it holds NaN."""
+def factor_lanes(K: FloatArray) -> None:
+    """Cholesky factors in place of the lower triangles (m, m, lanes), the diagonal holding one over each pivot.
+
+    Problems lie side by side, so that every step is an instruction on vectors.
+    """
+    m, lanes = K.shape[0], K.shape[2]
+    total = np.empty(lanes)
+    for i in range(m):
+        for j in range(i + 1):
+            for b in range(lanes):
+                total[b] = K[i, j, b]
+            for k in range(j):
+                for b in range(lanes):
+                    total[b] -= K[i, k, b] * K[j, k, b]
+            if j < i:
+                for b in range(lanes):
+                    K[i, j, b] = total[b] * K[j, j, b]
+            else:
+                for b in range(lanes):
+                    K[i, i, b] = 1.0 / math.sqrt(max(total[b], PIVOT * K[i, i, b]))
+
+
+@compiled
+def solve_lanes(K: FloatArray, z: FloatArray, explained: FloatArray) -> None:
+    """K⁻¹ z in place of (m, lanes), from factors of :func:`factor_lanes`; zᵀ K⁻¹ z of each into `explained`."""
+    m, lanes = z.shape
+    explained[:] = 0.0
+    for i in range(m):
+        for k in range(i):
+            for b in range(lanes):
+                z[i, b] -= K[i, k, b] * z[k, b]
+        for b in range(lanes):
+            z[i, b] *= K[i, i, b]
+            explained[b] += z[i, b] * z[i, b]
+    for i in range(m - 1, -1, -1):
+        for b in range(lanes):
+            z[i, b] *= K[i, i, b]
+        for k in range(i):
+            for b in range(lanes):
+                z[k, b] -= K[i, k, b] * z[i, b]
+
+
+@compiled
+def _place_problem(
+    noisy: Noisy, own: int, near: Int32Array, size: int, row: FloatArray, K: FloatArray, z: FloatArray
+) -> float:
+    """The covariance of the first `size` of `near` into a lane of K, that with `own` into one of z; its prior variance.
+
+    What is left of the lane is that of a unit matrix. NaN where a covariance is.
+    """
     arrays, _, _, _, observed, noise, features = noisy
+    total = 0.0
     for i in range(size):
-        covariances(arrays, observed, near[i], observed, near, i + 1, L[i])
-        add_products(features[near[i]], features, near, i + 1, L[i])
-        L[i, i] += noise[near[i]]
-        diagonal = L[i, i]
-        for j in range(i):
-            L[i, j] = (L[i, j] - dot(L[i], L[j], j)) / L[j, j]
-        pivot = diagonal - dot(L[i], L[i], i)
-        if not abs(pivot) < HUGE:
-            return False
-        L[i, i] = math.sqrt(max(pivot, PIVOT * diagonal))
-    return True
-
-
-@compiled
-def solve_lower(L: FloatArray, size: int, x: FloatArray) -> None:
-    """L⁻¹ x in place."""
+        covariances(arrays, observed, near[i], observed, near, i + 1, row)
+        add_products(features[near[i]], features, near, i + 1, row)
+        row[i] += noise[near[i]]
+        for j in range(i + 1):
+            K[i, j] = row[j]
+            total += row[j]
+    near[size] = own  # the last covariance is its own variance
+    covariances(arrays, observed, own, observed, near, size + 1, row)
+    add_products(features[own], features, near, size + 1, row)
     for i in range(size):
-        x[i] = (x[i] - dot(L[i], x, i)) / L[i, i]
-
-
-@compiled
-def solve_upper(L: FloatArray, size: int, x: FloatArray) -> None:
-    """L⁻ᵀ x in place."""
-    for i in range(size - 1, -1, -1):
-        x[i] /= L[i, i]
-        for j in range(i):
-            x[j] -= L[i, j] * x[i]
+        z[i] = row[i]
+        total += row[i]
+    for i in range(size, len(z)):
+        K[i, :i] = 0.0
+        K[i, i] = 1.0
+        z[i] = 0.0
+    return row[size] if abs(total) < HUGE else np.nan
 
 
 @compiled
 def regressions(
-    noisy: Noisy, count: int, start: int, stop: int, columns: Int32Array, weights: FloatArray, sizes: Int32Array
+    noisy: Noisy,
+    numbers: Int32Array,
+    sequence: Int32Array,
+    start: int,
+    stop: int,
+    columns: Int32Array,
+    weights: FloatArray,
 ) -> int:
-    """Rows of a Vecchia factor from `start` to `stop`: each observation on its most correlated predecessors.
+    """Rows of a Vecchia factor, those of `sequence[start:stop]`: each observation on its most correlated predecessors.
 
-    Returns how many conditional variances were floored, or -1 where one is NaN.
+    `numbers` says which observation each place of the order holds. Rows that have fewer predecessors than places keep
+    weights of zero. Returns how many conditional variances were floored, or -1 where one is NaN.
     """
     arrays, ranking, fine, coarse, observed, noise, features = noisy
-    L = np.empty((count, count))
-    found, strength = np.empty(2 * count + SPARE, np.int32), np.empty(2 * count + SPARE)
-    z, floored = np.empty(count + 1), 0
-    for own in range(start, stop):
-        size = nearest(ranking, fine, coarse, observed, observed, own, own, count, count, found, strength)
-        if not factor(noisy, found, size, L):
-            return -1
-        found[size] = own  # the last covariance is its own variance
-        covariances(arrays, observed, own, observed, found, size + 1, z)
-        add_products(features[own], features, found, size + 1, z)
-        prior = z[size]
-        solve_lower(L, size, z)
-        variance, least = prior + noise[own] - dot(z, z, size), max(noise[own], FLOOR * prior)
-        if not abs(variance) < HUGE:
-            return -1
-        if variance < least:
-            variance = least
-            floored += 1
-        solve_upper(L, size, z)
-        scale = 1.0 / math.sqrt(variance)
-        for k in range(size):
-            columns[own, k], weights[own, k] = found[k], -scale * z[k]
-        columns[own, size], weights[own, size] = own, scale
-        sizes[own] = size + 1
+    count = columns.shape[1] - 1
+    K, z, explained = np.ones((count, count, LANES)), np.zeros((count, LANES)), np.empty(LANES)
+    found, strength = np.empty((LANES, 2 * count + SPARE), np.int32), np.empty(2 * count + SPARE)
+    sizes, prior, row, floored = np.empty(LANES, np.int64), np.empty(LANES), np.empty(count + 1), 0
+    for begin in range(start, stop, LANES):
+        lanes = min(LANES, stop - begin)
+        for b in range(lanes):
+            own = sequence[begin + b]
+            sizes[b] = nearest(ranking, fine, coarse, observed, observed, own, own, count, count, found[b], strength)
+            prior[b] = _place_problem(noisy, own, found[b], sizes[b], row, K[:, :, b], z[:, b])
+        factor_lanes(K)
+        solve_lanes(K, z, explained)
+        for b in range(lanes):
+            own = sequence[begin + b]
+            variance, least = prior[b] + noise[own] - explained[b], max(noise[own], FLOOR * prior[b])
+            if not abs(variance) < HUGE:
+                return -1
+            if variance < least:
+                variance = least
+                floored += 1
+            scale, line = 1.0 / math.sqrt(variance), numbers[own]
+            for k in range(sizes[b]):
+                columns[line, k], weights[line, k] = numbers[found[b, k]], -scale * z[k, b]
+            columns[line, sizes[b]], weights[line, sizes[b]] = line, scale
     return floored
+
+
+@compiled
+def transposed(columns: Int32Array, weights: FloatArray, starts: IntArray, rows: Int32Array, values: FloatArray) -> None:
+    """Rows of the transpose of a matrix whose rows are (n, width); `starts` (n + 1,) are those of counts, all in place.
+
+    Weights of zero are left out.
+    """
+    place = starts[:-1].copy()
+    for i in range(len(columns)):
+        for k in range(columns.shape[1]):
+            if weights[i, k] != 0.0:
+                at = place[columns[i, k]]
+                rows[at], values[at] = i, weights[i, k]
+                place[columns[i, k]] = at + 1
 
 
 @compiled
@@ -419,7 +486,7 @@ def add_features(
 
 @compiled
 def sparse_rows(
-    starts: Int32Array,
+    starts: IntArray,
     columns: Int32Array,
     weights: FloatArray,
     x: FloatArray,

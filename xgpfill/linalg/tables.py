@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from xgpfill.kernels.prior import Prior
 
 
+SLAB = 2**13
+"""Elements, at most, of the table of short lags for each row."""
+
+
 class Arrays(NamedTuple):
     """What compiled loops read: Σ_j time[j] space[j] + static + common, and alone where the site is the same.
 
@@ -39,6 +43,9 @@ class Arrays(NamedTuple):
     common, alone : array (nt or 1, nt)
     turn : int
         Columns around the globe; 0 on a region.
+    near : array (rows, 2 D + 1, lags, times)
+        The sum of all terms for rows up to D apart, short lags in longitude and in time (all pairs of times where they are
+        looked up by pair): most look-ups of neighbours are there, and a part of it stays in the caches. May be empty.
     """
 
     time: FloatArray
@@ -47,6 +54,7 @@ class Arrays(NamedTuple):
     common: FloatArray
     alone: FloatArray
     turn: int
+    near: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +122,9 @@ class Tables:
             common=common,
             alone=alone,
             turn=nx if meridians is not None and meridians.is_global else 0,
+            near=np.zeros((0, 0, 0, 0)),
         )
+        arrays = arrays._replace(near=summed_nearby(arrays, (times.size, rows, columns)))
         return cls(arrays, (times.size, rows, columns), meridians)
 
     def cells(self, time_index: IntArray, site_index: IntArray) -> Int32Array:
@@ -131,6 +141,58 @@ def by_time(prior: Prior, num_times: int) -> dict[Kernel, list[tuple[float, Kern
         always_one = num_times == 1 and not has_type(term.time, Brownian, Outside)
         groups.setdefault(Constant() if always_one else term.time, []).append((float(term.variance), term.space))
     return groups
+
+
+def summed_nearby(arrays: Arrays, shape: tuple[int, int, int]) -> FloatArray:
+    """The sum of all terms where lags are short, (rows, 2 D + 1, lags, times); empty where there are no columns."""
+    nt, rows, columns = shape
+    by_pair = arrays.time.shape[1] > 1
+    if columns == 1 or (by_pair and nt * nt > SLAB // 32):
+        return np.zeros((0, 0, 0, 0))
+    apart, lags, times = _extent_nearby(arrays, shape)
+    found = np.zeros((rows, 2 * apart + 1, lags, times))
+    in_time = [table.ravel()[:times] for table in arrays.time]
+    common, alone = (table.ravel()[:times] for table in (arrays.common, arrays.alone))
+    for step in range(-apart, apart + 1):
+        row = np.arange(max(0, -step), min(rows, rows - step))
+        part = found[row, step + apart]
+        for time, space in zip(in_time, arrays.space, strict=True):
+            part += space[row, row + step, :lags, None] * time
+        if arrays.static.size:
+            part += arrays.static[row, row + step, :lags, None]
+        if arrays.common.size:
+            part += common
+        if arrays.alone.size and step == 0:
+            part[:, 0] += alone
+        found[row, step + apart] = part
+    return found
+
+
+def _extent_nearby(arrays: Arrays, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Rows apart, lags in longitude and times (or their pairs) of about like covariance, as many as a slab holds."""
+    nt, rows, columns = shape
+    middle = rows // 2
+    first = [table[0] for table in (arrays.common, arrays.alone) if table.size]
+    lags = arrays.space.shape[3] if arrays.space.size else (arrays.static.shape[2] if arrays.static.size else columns)
+    along_y, along_x, along_t = np.zeros(rows - middle), np.zeros(lags), np.zeros(nt)
+    for time, space in zip(arrays.time, arrays.space, strict=True):
+        along_y += time[0, 0] * space[middle, middle:, 0]
+        along_x += time[0, 0] * space[middle, middle]
+        along_t += time[0] * space[middle, middle, 0]
+    if arrays.static.size:
+        along_y += arrays.static[middle, middle:, 0]
+        along_x += arrays.static[middle, middle]
+        along_t += arrays.static[middle, middle, 0]
+    along_t += sum(first, np.zeros(nt))
+    pairs = arrays.time.shape[1] > 1
+    best = (0, 1, nt * nt if pairs else 1)
+    for level in np.geomspace(0.999, 0.001, 60):
+        y, x, t = (int(np.argmin(np.append(a >= level * a[0], False))) for a in (along_y, along_x, along_t))
+        extent = (max(y - 1, 0), max(x, 1), nt * nt if pairs else max(t, 1))
+        if (2 * extent[0] + 1) * extent[1] * extent[2] > SLAB:
+            break
+        best = extent
+    return best
 
 
 def _added(total: FloatArray, part: FloatArray) -> FloatArray:

@@ -10,20 +10,20 @@ from __future__ import annotations
 import warnings
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from xgpfill.linalg.loops import refuse_nan, regressions, sparse_rows
+from xgpfill.linalg.loops import refuse_nan, regressions, sparse_rows, transposed
 from xgpfill.linalg.threads import on_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.points import Int32Array
+    from xgpfill.grid.points import Int32Array, IntArray
     from xgpfill.linalg.neighbours import Neighbours
 
 
@@ -55,24 +55,22 @@ class VecchiaFactor:
         device: str = "cpu",
         dtype: torch.dtype = torch.float64,
     ) -> None:
-        n, width = len(neighbours.order), num_neighbours + 1
-        columns, weights = np.zeros((n, width), np.int32), np.empty((n, width))
-        sizes, floored = np.empty(n, np.int32), []
+        n = len(neighbours.order)
+        width = max(1, min(num_neighbours, n - 1)) + 1
+        columns, weights = np.zeros((n, width), np.int32), np.zeros((n, width))
+        numbers, sequence = neighbours.order.astype(np.int32), neighbours.by_place()
+        floored = []
 
         def work(start: int, stop: int) -> None:
-            floored.append(regressions(neighbours.noisy, num_neighbours, start, stop, columns, weights, sizes))
+            floored.append(regressions(neighbours.noisy, numbers, sequence, start, stop, columns, weights))
 
         on_threads(work, n)
         refuse_nan(finite=min(floored, default=0) >= 0)
         self.floored = sum(floored)
-        place = np.argsort(neighbours.order)  # of each observation in the order
-        kept = (np.arange(width) < sizes[:, None])[place]
-        starts = np.concatenate([[0], np.cumsum(sizes[place])]).astype(np.int32)
-        numbers = neighbours.order.astype(np.int32)[columns[place][kept]]
-        upper = csr_array((weights[place][kept], numbers, starts), shape=(n, n))
-        self.precision: FloatArray = upper.power(2).sum(0)
-        on_device = dtype if device == "cpu" else (dtype, device)
-        self._upper, self._lower = (_sparse(part, on_device) for part in (upper, upper.T.tocsr()))
+        self.precision: FloatArray = np.bincount(columns.ravel(), np.square(weights).ravel(), minlength=n)
+        upper = _Rows(np.arange(n + 1) * width, columns.ravel(), weights.ravel())
+        lower = _transposed(columns, weights)
+        self._upper, self._lower = (part.to(dtype) if device == "cpu" else part.on(device, dtype) for part in (upper, lower))
 
     def to(self, dtype: torch.dtype) -> VecchiaFactor:
         """The same factor for products in another precision."""
@@ -90,13 +88,24 @@ class VecchiaFactor:
 class _Rows:
     """A sparse matrix on the processor, whose rows are shared among our threads."""
 
-    starts: Int32Array
+    starts: IntArray
     columns: Int32Array
     weights: FloatArray
 
     def to(self, dtype: torch.dtype) -> _Rows:
         """The same in another precision."""
         return replace(self, weights=self.weights.astype(np.float32 if dtype == torch.float32 else np.float64))
+
+    def on(self, device: str, dtype: torch.dtype) -> Tensor:
+        """The same as a sparse matrix of torch on another device."""
+        n = len(self.starts) - 1
+        matrix = csr_array((self.weights, self.columns, self.starts), shape=(n, n))
+        matrix.eliminate_zeros()
+        matrix.sort_indices()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse")  # torch warns of its own state of development
+            starts, columns = (torch.as_tensor(x.astype(np.int32), device=device) for x in (matrix.indptr, matrix.indices))
+            return torch.sparse_csr_tensor(starts, columns, torch.as_tensor(matrix.data, device=device).to(dtype), (n, n))
 
     def __matmul__(self, x: Tensor) -> Tensor:
         """Times (n, R)."""
@@ -107,15 +116,10 @@ class _Rows:
         return torch.as_tensor(out)
 
 
-def _sparse(matrix: csr_array, kind: torch.dtype | tuple[torch.dtype, str]) -> Any:
-    """A sparse matrix for the processor, or one of torch for another device."""
-    matrix.sort_indices()
-    starts, columns = (part.astype(np.int32) for part in (matrix.indptr, matrix.indices))
-    if isinstance(kind, torch.dtype):
-        return _Rows(starts, columns, matrix.data).to(kind)
-    dtype, device = kind
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse")  # torch warns of its own state of development
-        rows, numbers = (torch.as_tensor(part, device=device) for part in (starts, columns))
-        values = torch.as_tensor(matrix.data, device=device).to(dtype)
-        return torch.sparse_csr_tensor(rows, numbers, values, matrix.shape)
+def _transposed(columns: Int32Array, weights: FloatArray) -> _Rows:
+    """The transpose of a matrix of rows (n, width)."""
+    counts = np.bincount(columns.ravel(), (weights != 0).ravel(), minlength=len(columns)).astype(np.intp)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    rows, values = np.empty(starts[-1], np.int32), np.empty(starts[-1])
+    transposed(columns, weights, starts, rows, values)
+    return _Rows(starts, rows, values)
