@@ -207,10 +207,10 @@ class IterativePosterior:
     def _solve_all(self, asked: Asked) -> Draws:
         """Solve for the data, once, and for draws of data and probes."""
         right = self._right_sides if self._solved is None else self._y[:, :0]
-        probes = self._marginals.choose_probes(asked) if self.system.draws is None else None
-        found, residual, draws = self.system.solve_all(right, probes)
+        found, residual, draws = self.system.solve_all(right)
         if self._solved is None:
             self._set(found, residual)
+        self._marginals.solve_probes(asked)
         return draws
 
     def _set(self, solved: Tensor, residual: float) -> None:
@@ -281,16 +281,12 @@ class IterativePosterior:
         self._solve_data()
         assert self._solved is not None
         draws = self._y.shape[1]
-        prior, sd = self._law.diagonal(targets), self._marginals.local_sd(targets)
         variance, fields = np.empty(len(targets)), np.empty((len(targets), self._solved.shape[1] - draws + 1))
         weights = torch.cat([self._solved[:, :1], self._solved[:, draws:]], 1)
         for start in range(0, len(targets), COLUMNS):
             some = np.arange(start, min(start + COLUMNS, len(targets)))
-            cross, tolerance = self.system.columns_for(targets.take_in_order(some), sd[some])
-            x = self.system.solve(cross, tolerance)
-            variance[some] = prior[some] - _plain((x * cross).sum(0))
+            variance[some], cross = self._marginals.exactly(targets.take_in_order(some))
             fields[some] = _plain(cross.T @ weights)
-        variance = np.maximum(variance, np.finfo(float).eps * prior)
         return self._with_trend(fields, variance, targets)
 
     def _means(self, targets: Points) -> FloatArray:

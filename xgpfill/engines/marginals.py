@@ -14,14 +14,16 @@ import numpy as np
 import torch
 from scipy.spatial import KDTree
 
-from xgpfill.engines.system import Unproven
+from xgpfill.engines.system import EPS, Probes, Unproven
 from xgpfill.engines.variance import Bars, Check, Halves, Pool, Smoothing, bias_of_regions
 from xgpfill.errors import XgpfillWarning
 from xgpfill.kernels.covariance import Covariance
-from xgpfill.linalg.local import Goals, Patches, local_conditionals, patches_of
+from xgpfill.linalg.local import Goals, Patches, local_conditionals, local_weights, patches_of
 from xgpfill.linalg.neighbourhoods import Neighbourhoods
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from xgpfill.engines.system import System
     from xgpfill.engines.tilelaw import TileLaw
     from xgpfill.engines.variance import BoolArray
@@ -30,8 +32,12 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 64
 """Observations that a cell is conditioned on, at least."""
-PROBES = ((2_000, 32), (100_000, 16), (10**18, 8))
+PROBES = ((100_000, 32), (10**18, 16))
 """Up to so many cells so many of them are solved exactly."""
+NEARLY_ALL = 1024
+"""Observations that an exact solve begins with."""
+CLOSELY, LOOSELY = 0.01, 0.04
+"""Share by which variances of single cells may come out too large: of those asked for, and of probes."""
 RARE = 2.58
 """Standard deviations that a hundredth of normal numbers exceeds."""
 SINGLE = 2000
@@ -167,17 +173,34 @@ class Marginals:
 
     # Probes
 
-    def choose_probes(self, asked: Asked) -> tuple[IntArray, Points, FloatArray] | None:
-        """Cells to solve exactly: where there is no observation, if there are such; with their local sd."""
+    def solve_probes(self, asked: Asked) -> None:
+        """Solve some cells exactly, the first time."""
+        if self._system.probes is not None:
+            return
+        cells, points = self.choose_probes(asked)
+        if len(cells):
+            self._system.probes = Probes(cells, points, self.exactly(points, LOOSELY)[0])
+
+    def exactly(self, targets: Points, excess: float = CLOSELY) -> tuple[FloatArray, Tensor]:
+        """Exact variances of targets (k,), the trend left out, and their covariances (n, k) with the observations.
+
+        Solved for one by one, from what kriging with many neighbours of their own weighs; too large by no more than this
+        share.
+        """
+        cross, goals = self._law.matrix(self._observations.points, targets), self.goals(targets)
+        near = local_weights(self._system.neighbours, goals, NEARLY_ALL).to(cross)
+        local = np.maximum(goals.prior - (near * cross).sum(0).double().cpu().numpy(), EPS * goals.prior)
+        return self._system.variances(targets, cross, near, local, excess), cross
+
+    def choose_probes(self, asked: Asked) -> tuple[IntArray, Points]:
+        """Cells (k, 2) of the lattice to solve exactly: where there is no observation, if there are such."""
         gaps = np.flatnonzero(asked.wanted & ~self._seen(asked))
         gaps = gaps if gaps.size else np.flatnonzero(asked.wanted)
-        if not gaps.size:
-            return None
         count = next(p for most, p in PROBES if len(asked.points) <= most)
         chosen = np.sort(np.random.default_rng(2).choice(gaps, min(count, gaps.size), replace=False))
         points = asked.points.take_in_order(chosen)
         where = np.stack([asked.times[points.time_index], asked.sites[points.site_index]], axis=1)
-        return where, points, self.local_sd(points)
+        return where, points
 
     def local_sd(self, targets: Points) -> FloatArray:
         """Standard deviations given neighbours of their own alone: a little too large."""

@@ -343,29 +343,47 @@ class System:
         """Of columns, as residuals are measured."""
         return (right / self.scale[:, None]).square().mean(0).sqrt()
 
-    def solve_all(
-        self, right: Tensor, probes: tuple[IntArray, Points, FloatArray] | None
-    ) -> tuple[Tensor, float, Draws]:
-        """A⁻¹ times `right`, its first residual, and draws; with probes (cells, points, local sd) the first time."""
+    def solve_all(self, right: Tensor) -> tuple[Tensor, float, Draws]:
+        """A⁻¹ times `right`, its first residual, and draws, which are solved for the first time."""
         if self.draws is not None:
             return *self.solve_data(right), self.draws
         own, fields, told, data = right.shape[1], *self.draw_data(self.settings.num_samples)
-        parts, count = [right, data], data.shape[1]
         loose = min(DRAW_TOLERANCE, 10.0 * self.settings.tolerance)
-        tolerance = [right.new_full((own,), self.settings.tolerance), right.new_full((count,), loose)]
-        if probes is not None:
-            cross, precise = self.columns_for(probes[1], probes[2])
-            parts.append(cross)
-            tolerance.append(precise)
-        found = self.solution(torch.cat(parts, 1), torch.cat(tolerance))
+        tolerance = right.new_full((own + data.shape[1],), loose)
+        tolerance[:own] = self.settings.tolerance
+        found = self.solution(torch.cat([right, data], 1), tolerance)
         self.checked = len(self.record) - 1
-        self.draws = Draws(fields, told, data, found.values[:, own : own + count])
-        if probes is not None:
-            x = found.values[:, own + count :]
-            prior = self.law.diagonal(probes[1])
-            variance = np.maximum(prior - (x * cross).sum(0).double().cpu().numpy(), EPS * prior)
-            self.probes = Probes(probes[0], probes[1], variance)
+        self.draws = Draws(fields, told, data, found.values[:, own:])
         return found.values[:, :own], float(found.residual[0]) if own else 0.0, self.draws
+
+    def variances(
+        self, targets: Points, cross: Tensor, near: Tensor, local: FloatArray, excess: float
+    ) -> FloatArray:
+        """Exact variances of targets, the trend left out, none of which is more than about `excess` too large.
+
+        Of any weights x, k(x, x) − 2xᵀk + xᵀAx is the variance plus rᵀA⁻¹r with r = k − Ax: never too small, and second
+        order in what is left. So weights that are nearly right need few steps or, as rᵀUᵀUr tells, none.
+
+        Parameters
+        ----------
+        targets : Points
+        cross : Tensor (n, k)
+            Covariances k with the observations.
+        near : Tensor (n, k)
+            Weights to begin with.
+        local : array (k,)
+            The variances, about.
+        excess : float
+            Share of them.
+        """
+        with own_threads():
+            left = cross - self._products(near)
+            energy = (left * self.preconditioner(left)).sum(0)
+        allowed = torch.as_tensor(excess * local).to(left)
+        found = self.solution(left, self._size(left) * (allowed / energy).sqrt())
+        explained = ((near + found.values) * (cross + found.remainder)).sum(0)
+        prior = self.law.diagonal(targets)
+        return np.maximum(prior - explained.double().cpu().numpy(), EPS * prior)
 
     @own_threads()
     def draw_data(self, count: int) -> tuple[Float32Array, Tensor | None, Tensor]:

@@ -40,6 +40,8 @@ NEARLY_NONE = 1e-3
 """Share of its average below which what is expected of the neighbours of a cell says nothing."""
 LEAST_LEFT = 1e-6
 """Share of the local variance that is always left."""
+LEAST_OF_POOL = 0.1
+"""Share of what the pool leaves of a variance that neighbouring cells may lower it to."""
 SIGNIFICANT = 5.0
 """Standard errors by which the draws' errors in a region must miss their variance to count."""
 BIAS = 0.05
@@ -92,7 +94,7 @@ class Pool:
         c = np.clip(self.share(left), 0.0, 1.0 - LEAST_LEFT)
         error, missed = (1.0 - c) * factors[0], c * factors[1]
         found = ((1.0 - c) ** 2 * missed + c**2 * (1.0 - error)) / (c**2 + (1.0 - c) ** 2)
-        return np.asarray(np.clip(found, 0.0, 1.0 - LEAST_LEFT))
+        return np.asarray(np.clip(found, 0.0, 1.0 - LEAST_OF_POOL * (1.0 - c)))
 
 
 def combined(error: FloatArray, missed: FloatArray) -> FloatArray:

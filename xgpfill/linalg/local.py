@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import Int32Array, IntArray
+    from xgpfill.linalg.loops import Noisy
     from xgpfill.linalg.neighbours import Neighbours
 
 PATCH = 16
@@ -140,34 +141,73 @@ def local_conditionals(
         yield _conditioned(neighbours, ordered, goals, patches, some, count)
 
 
+@dataclass(frozen=True, eq=False)
+class _Problems:
+    """Some patches: their neighbours by place in the order, how many there are, covariances with their cells.
+
+    Attributes
+    ----------
+    near : int32 array (patches, count)
+    sizes : int32 array (patches,)
+    cross : array (patches, cells, count)
+        Not yet filled where covariances are looked up in tables, and without features.
+    told : array (patches · cells, q) or None
+        Features of the cells.
+    """
+
+    near: Int32Array
+    sizes: Int32Array
+    cross: FloatArray
+    told: FloatArray | None
+    cells: Int32Array
+    in_tables: bool
+
+    def covariances(self, noisy: Noisy, a: int, b: int) -> tuple[torch.Tensor, torch.Tensor, bool]:
+        """Those of the neighbours' observations (k, count, count) and with cells (k, count, cells), of some patches.
+
+        Rows beyond the number of neighbours are those of a unit matrix, and zero. Whether all are finite comes last.
+        """
+        count, flat = self.near.shape[1], self.cross.reshape(-1, self.near.shape[1])
+        if self.in_tables:
+            crossed(noisy, self.cells, self.near, self.sizes, a, b, flat)
+        if self.told is not None:
+            add_features(noisy, self.told, self.near, self.sizes, a, b, flat)
+        K = np.empty((b - a, count, count))
+        finite = gathered(noisy, self.near[a:b], self.sizes[a:b], K)
+        there = torch.as_tensor(np.arange(count) < self.sizes[a:b, None])[..., None]
+        return torch.as_tensor(K), torch.where(there, torch.as_tensor(self.cross[a:b]).mT, 0.0), finite
+
+
+def _problems(neighbours: Neighbours, goals: Goals, patches: Patches, some: slice, count: int) -> _Problems:
+    """Search the neighbours of some patches."""
+    noisy, members = neighbours.noisy, patches.members[some]
+    k, width = members.shape
+    near, sizes = np.zeros((k, count), np.int32), np.empty(k, np.int32)
+    cells, middle = (np.ascontiguousarray(goals.cells[index]) for index in (members.ravel(), patches.middle[some]))
+    prefixes, counts = _sets(len(neighbours.order), count)
+    in_parts(lambda a, b: search(noisy, middle, cells, prefixes, counts, a, b, near, sizes), k, 64)
+    cross = np.empty((k, width, count))
+    if goals.cross is not None:
+        cross[:] = goals.cross(members.ravel(), neighbours.order[near.repeat(width, axis=0)]).reshape(cross.shape)
+    told = None if goals.features is None else goals.features(members.ravel())
+    return _Problems(near, sizes, cross, told, cells, goals.cross is None)
+
+
 @own_threads()
 def _conditioned(
     neighbours: Neighbours, ordered: torch.Tensor, goals: Goals, patches: Patches, some: slice, count: int
 ) -> LocalBlock:
     """Conditionals of some patches: L⁻¹ of covariances with targets and of values gives both moments."""
-    noisy, members = neighbours.noisy, patches.members[some]
-    (k, width), draws = members.shape, ordered.shape[1]
-    near, sizes = np.zeros((k, count), np.int32), np.empty(k, np.int32)
-    cells, middle = (np.ascontiguousarray(goals.cells[index]) for index in (members.ravel(), patches.middle[some]))
-    prior, prefixes, counts = goals.prior[members], *_sets(len(neighbours.order), count)
-    in_parts(lambda a, b: search(noisy, middle, cells, prefixes, counts, a, b, near, sizes), k, 64)
-    cross = np.empty((k, width, count))
-    flat = cross.reshape(-1, count)
-    if goals.cross is not None:
-        flat[:] = goals.cross(members.ravel(), neighbours.order[near.repeat(width, axis=0)])
-    told = None if goals.features is None else goals.features(members.ravel())
+    found = _problems(neighbours, goals, patches, some, count)
+    prior, (k, width), draws = goals.prior[patches.members[some]], found.cross.shape[:2], ordered.shape[1]
     mean, variance, finite = np.empty((k, width, draws)), np.empty((k, width)), [True]
 
     def work(a: int, b: int) -> None:
-        if goals.cross is None:
-            crossed(noisy, cells, near, sizes, a, b, flat)
-        if told is not None:
-            add_features(noisy, told, near, sizes, a, b, flat)
-        K = np.empty((b - a, count, count))
-        finite.append(gathered(noisy, near[a:b], sizes[a:b], K))
-        there = torch.as_tensor(np.arange(count) < sizes[a:b, None])[..., None]
-        both = torch.cat([torch.as_tensor(cross[a:b]).mT, ordered[torch.as_tensor(near[a:b].astype(np.intp))]], 2)
-        both = torch.linalg.solve_triangular(_factors(K), torch.where(there, both, 0.0), upper=False)
+        K, cross, whole = found.covariances(neighbours.noisy, a, b)
+        finite.append(whole)
+        data = ordered[torch.as_tensor(found.near[a:b].astype(np.intp))]
+        data[torch.as_tensor(np.arange(count) >= found.sizes[a:b, None])] = 0.0
+        both = torch.linalg.solve_triangular(_factors(K), torch.cat([cross, data], 2), upper=False)
         moved, data = both[..., :width], both[..., width:]
         torch.bmm(moved.mT, data, out=torch.as_tensor(mean[a:b]))
         left = prior[a:b] - moved.square().sum(1).numpy()
@@ -178,12 +218,35 @@ def _conditioned(
     return LocalBlock(some, mean, variance)
 
 
-def _factors(K: FloatArray) -> torch.Tensor:
+@own_threads()
+def local_weights(neighbours: Neighbours, goals: Goals, num_neighbours: int) -> torch.Tensor:
+    """What simple kriging of each target from its most correlated observations gives these, (n, targets).
+
+    With all observations they are A⁻¹k, k the target's covariances; with some, near enough to begin with.
+    """
+    n, m = len(neighbours.order), len(goals.prior)
+    found = _problems(neighbours, goals, Patches.single(m), slice(0, m), min(num_neighbours, n))
+    weights, finite = torch.zeros(n, m, dtype=torch.float64), [True]
+
+    def work(a: int, b: int) -> None:
+        K, cross, whole = found.covariances(neighbours.noisy, a, b)
+        finite.append(whole)
+        solved = torch.cholesky_solve(cross, _factors(K))[..., 0]
+        for target in range(a, b):
+            size = found.sizes[target]
+            weights[neighbours.order[found.near[target, :size]], target] = solved[target - a, :size]
+
+    in_parts(work, m, 1)
+    refuse_nan(finite=all(finite) and bool(torch.isfinite(weights).all()))
+    return weights
+
+
+def _factors(K: torch.Tensor) -> torch.Tensor:
     """Cholesky factors of (k, m, m); with the smallest pivots raised where rounding leaves none."""
-    L, info = torch.linalg.cholesky_ex(torch.as_tensor(K))
+    L, info = torch.linalg.cholesky_ex(K)
     failed = torch.nonzero(info)[:, 0].numpy()
     if failed.size:
-        again = np.ascontiguousarray(K[failed])
+        again = np.ascontiguousarray(K.numpy()[failed])
         factor_each(again)
         L[torch.as_tensor(failed)] = torch.as_tensor(again)
     found: torch.Tensor = L

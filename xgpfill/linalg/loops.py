@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 TRIED = 2048
 """Observations that are tried one by one when both walks end early."""
-AT_ONCE = 2500
-"""So few observations are tried one by one and not walked to."""
+AT_ONCE, AT_ONCE_FOR_GROUPS = 2500, 256
+"""So few observations are tried one by one and not walked to; for groups, which look at more than they take, fewer."""
 SPARE = 8
 """Places of a list beyond those wanted, for what the last step of a walk may add."""
 JUDGES = 8
@@ -108,28 +108,30 @@ def nearest(
     before: int,
     count: int,
     more: int,
+    few: int,
     found: Int32Array,
     strength: FloatArray,
 ) -> int:
     """Fill `found` with up to `count` observations before number `before` that are most correlated with cell `own`.
 
-    Up to `more` where they are met without looking in wide gaps. `found` and `strength` are longer than that: what does
-    not fit by rank is left over behind it.
+    Up to `more` where they are met without looking in wide gaps. No more than `few` are tried one by one. `found` and
+    `strength` are longer than that: what does not fit by rank is left over behind it.
     """
     time, _, _, _, _, turn, _ = arrays
     block = coarse[3]
     exact = time.shape[1] == 1  # times by lag: a walk by cells is in the right order
     most = found.size - SPARE
-    if before <= AT_ONCE:
+    if before <= few:
         return _strongest(
             found, strength, _try_one_by_one(arrays, observed, cells, own, before, found, strength, 0), more
         )
-    wanted = more if exact else most
-    met = _collect(fine, turn, cells, own, before, wanted, found, 0)
-    if met >= count and exact:
-        return min(met, more)
+    wanted, met = more if exact else most, 0
+    if before * block * block >= fine[1].size or not block:  # else cells are mostly empty, and blocks are not
+        met = _collect(fine, turn, cells, own, before, wanted, found, 0)
+        if met >= count and exact:
+            return min(met, more)
     if met < wanted and block:
-        met = _collect(coarse, turn // block, cells, own, before, most, found, met)
+        met = _collect(coarse, turn // block, cells, own, before, max(2 * count, more), found, met)
     if met < min(count, before):
         met = _try_one_by_one(arrays, observed, cells, own, min(before, TRIED), found, strength, met)
     else:
@@ -340,7 +342,7 @@ def regressions(
         lanes = min(LANES, stop - begin)
         for b in range(lanes):
             own = sequence[begin + b]
-            sizes[b] = nearest(ranking, fine, coarse, observed, observed, own, own, count, count, found[b], strength)
+            sizes[b] = nearest(ranking, fine, coarse, observed, observed, own, own, count, count, AT_ONCE, found[b], strength)
             prior[b] = _place_problem(noisy, own, found[b], sizes[b], row, K[:, :, b], z[:, b])
         factor_lanes(K)
         solve_lanes(K, z, explained)
@@ -401,7 +403,7 @@ def search(
         for j in range(prefixes.size):
             count, length = counts[j], 2 * more * counts[j] + SPARE
             size = nearest(
-                ranking, fine, coarse, observed, middle, k, prefixes[j], count, more * count,
+                ranking, fine, coarse, observed, middle, k, prefixes[j], count, more * count, AT_ONCE_FOR_GROUPS,
                 found[:length], strength[:length],
             )  # fmt: skip
             if more > 1 and size > count:
@@ -410,6 +412,8 @@ def search(
                     covariances(ranking, cells, own, observed, found, size, value)
                     for i in range(size):
                         strength[i] = max(strength[i], abs(value[i]))
+                if j == 0:  # an observed cell without its own observation would be as unknown as a gap
+                    size = _prefer_own(fine, cells, k * share, (k + 1) * share, prefixes[0], found, strength, size)
                 size = _strongest(found, strength, size, count)
             first = met
             for i in range(size):
@@ -422,6 +426,24 @@ def search(
                     near[k, met] = found[i]
                     met += 1
         sizes[k] = met
+
+
+@compiled
+def _prefer_own(
+    fine: Map, cells: Int32Array, start: int, stop: int, before: int, found: Int32Array, strength: FloatArray, size: int
+) -> int:
+    """Rank the observations of the cells from `start` to `stop` above all; how many are found then."""
+    _, first, following, _ = fine
+    for own in range(start, stop):
+        who = first[cells[own, 0], cells[own, 1], cells[own, 2]]
+        while who < before and size < found.size:
+            place = 0
+            while place < size and found[place] != who:
+                place += 1
+            found[place], strength[place] = who, HUGE
+            size = max(size, place + 1)
+            who = following[who]
+    return size
 
 
 @compiled
