@@ -358,7 +358,7 @@ def test_how_the_solve_went_is_kept():
     posterior.moments(p.cells)
     (solve,) = posterior.system.record
     assert solve.observations == len(p.observations)
-    assert solve.columns == 10 + solve.check.probes  # the data, the mean, eight draws, and probes
+    assert solve.columns == 10  # the data, the mean, eight draws
     assert solve.residual <= 1.0
     assert 1 <= solve.steps <= 60
     posterior.means(p.cells)

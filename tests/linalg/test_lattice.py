@@ -418,15 +418,16 @@ def test_there_would_be_denormal_numbers():
 def test_panels_give_the_products_of_whole_blocks(family, places, columns, dtype, tolerance, monkeypatch):
     prior, times, coordinates = near_only(family), np.arange(4.0), MANY_ROWS[places]
     operator = LatticeOperator(prior, times, coordinates, "cpu", dtype)
-    has_panels = [bool(term.panels) for term in operator.terms]
-    assert has_panels == [True, False, True]  # short, long, static
+    assert [len(term.panels[0]) > 1 for term in operator.terms] == [True, False, True]  # short, long, static
     for term in operator.terms:
-        rows = [i for some, _ in term.panels for i in range(some.start, some.stop)]
-        assert rows == list(range(161 if term.panels else 0))
-        for some, near in term.panels:
-            outside = torch.ones(161, dtype=torch.bool)
-            outside[near] = False
-            assert not term.matrix[:, some][:, :, outside].any()
+        assert len(term.panels) == -(-len(term.matrix) // module.BAND)
+        for number, panels in enumerate(term.panels):
+            assert [i for some, _ in panels for i in range(some.start, some.stop)] == list(range(161))
+            blocks = term.matrix[number * module.BAND : (number + 1) * module.BAND]
+            for some, near in panels:
+                outside = torch.ones(161, dtype=torch.bool)
+                outside[near] = False
+                assert not blocks[:, some][:, :, outside].any()
     monkeypatch.setattr(module, "NOTHING", dict.fromkeys(module.NOTHING, 0.0))
     whole = LatticeOperator(prior, times, coordinates, "cpu", dtype)
     whole.terms = [replace(term, panels=()) for term in whole.terms]

@@ -261,7 +261,7 @@ class System:
         """A⁻¹ times (n, R); see :meth:`solution`."""
         return self.solution(right, tolerance).values
 
-    def solution(self, right: Tensor, tolerance: Tensor) -> Solution:
+    def solution(self, right: Tensor, tolerance: Tensor, *, recorded: bool = True) -> Solution:
         """A⁻¹ times (n, R).
 
         Parameters
@@ -270,6 +270,8 @@ class System:
         tolerance : Tensor (R,)
             Of the residual over what is not known of each observation from all others (root mean square): about what
             it makes of errors in the mean, in posterior standard deviations.
+        recorded : bool
+            Whether it counts among the solves that `record` tells of.
 
         Raises
         ------
@@ -292,15 +294,16 @@ class System:
             fast=self._fast,
             callback=self.watch,
         )
-        self._note(found, tolerance, time.perf_counter() - began)
+        self._note(found, tolerance, time.perf_counter() - began, recorded=recorded)
         return found
 
-    def _note(self, found: Solution, tolerance: Tensor, seconds: float) -> None:
+    def _note(self, found: Solution, tolerance: Tensor, seconds: float, *, recorded: bool) -> None:
         worst = float((found.residual / tolerance).max()) if tolerance.numel() else 0.0
         n, columns = found.values.shape
-        self.record.append(
-            Convergence(found.steps, worst, self.settings.tolerance, n, columns, self.factor_seconds, seconds)
-        )
+        if recorded:
+            self.record.append(
+                Convergence(found.steps, worst, self.settings.tolerance, n, columns, self.factor_seconds, seconds)
+            )
         if found.converged:
             return
         error = worst * self.settings.tolerance
@@ -379,8 +382,10 @@ class System:
         with own_threads():
             left = cross - self._products(near)
             energy = (left * self.preconditioner(left)).sum(0)
-        allowed = torch.as_tensor(excess * local).to(left)
-        found = self.solution(left, self._size(left) * (allowed / energy).sqrt())
+        tiny = torch.finfo(left.dtype).tiny
+        allowed = torch.as_tensor(excess * local).to(left) / energy.clamp_min(tiny)
+        tolerance = (self._size(left) * allowed.sqrt()).clamp_min(tiny)
+        found = self.solution(left, tolerance, recorded=False)
         explained = ((near + found.values) * (cross + found.remainder)).sum(0)
         prior = self.law.diagonal(targets)
         return np.maximum(prior - explained.double().cpu().numpy(), EPS * prior)

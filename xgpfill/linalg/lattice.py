@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from xgpfill.grid.points import IntArray
     from xgpfill.kernels.prior import Prior
 
+    _Panels = tuple[tuple[slice, slice], ...]
+
 MAX_DENSE_TIMES = 2000
 """Longer regular time axes are multiplied by FFT."""
 PACKED = 4
@@ -36,10 +38,8 @@ PART = 2**19
 NOTHING = {torch.float64: 1e-15, torch.float32: 1e-9}
 """Share of the largest element below which one is made zero: products with numbers that are next to nothing are many
 times slower than others (denormal numbers), and rows that are far apart need not be multiplied at all."""
-PANEL = 32
-"""Rows that are multiplied at once with those that they are correlated with."""
-LOOKED_AT = 8
-"""Frequencies that tell first whether panels may be worth it."""
+PANEL, BAND = 32, 8
+"""Rows, and frequencies, that are multiplied at once with the rows that they are correlated with."""
 NARROW = 0.7
 """Share of the operations that panels must not exceed to be worth their calls."""
 
@@ -202,15 +202,14 @@ def _without_next_to_nothing(matrix: Tensor, dtype: torch.dtype, device: str) ->
 def _add_term(term: _Term, which: slice, f: Tensor, out: Tensor, work: _Work, *, add: bool) -> None:
     """A term's part of some frequencies (k, 2, ny, R, nt), into or added to `out` (k, 2, ny, R · nt)."""
     k, _, ny, columns, nt = f.shape
-    blocks = term.matrix[which]
     if term.time is None and nt > 1:  # static: the same at all times
         same = torch.empty(k, 2, ny, columns, dtype=f.dtype, device=f.device)
-        _multiply(blocks, term.panels, f.sum(-1), same, work, add=False)
+        term.multiply(which, f.sum(-1), same, work, add=False)
         wide = out.view(k, 2, ny, columns, nt)
         wide.add_(same[..., None]) if add else wide.copy_(same[..., None].expand_as(wide))
         return
     moved = f if term.time is None else term.time.along(f, work.moved)
-    _multiply(blocks, term.panels, moved.reshape(k, 2, ny, columns * nt), out, work, add=add)
+    term.multiply(which, moved.reshape(k, 2, ny, columns * nt), out, work, add=add)
 
 
 def _toeplitz(spectrum: Tensor, x: Tensor) -> Tensor:
@@ -259,13 +258,15 @@ class _Term:
         None where it is one everywhere.
     matrix : Tensor
         Blocks (frequencies, ny, ny), or (sites, sites).
-    panels : tuple of (slice, slice)
-        Rows of the blocks, and the columns outside of which these rows are zero; empty where that spares little.
+    panels : tuple of tuples of (slice, slice)
+        For every `BAND` frequencies: some rows of their blocks, and the columns outside of which these rows are zero.
+        Waves that are short in longitude are short-ranged in latitude: their blocks are narrow about the diagonal. Empty
+        where blocks are small.
     """
 
     time: _Time | None
     matrix: Tensor
-    panels: tuple[tuple[slice, slice], ...] = ()
+    panels: tuple[_Panels, ...] = ()
 
     def to(self, dtype: torch.dtype) -> _Term:
         """The same in another precision."""
@@ -273,22 +274,42 @@ class _Term:
         return _Term(self.time and self.time.to(dtype), matrix).with_panels()
 
     def with_panels(self) -> _Term:
-        """The term with its panels."""
-        if self.matrix.ndim < 3:
+        """The term with its panels, where blocks are wide enough for them."""
+        count = len(self.matrix)
+        if self.matrix.ndim < 3 or self.matrix.shape[1] < 2 * PANEL:
             return self
-        ny = self.matrix.shape[1]
-        seen = (self.matrix[:: max(1, len(self.matrix) // LOOKED_AT)] != 0).any(0)
-        if float(seen.double().mean()) > NARROW:  # most often
-            return self
-        seen = (self.matrix != 0).any(0)
-        panels = []
-        for start in range(0, ny, PANEL):
-            rows = slice(start, min(start + PANEL, ny))
-            columns = torch.nonzero(seen[rows].any(0))[:, 0]
-            low, high = (int(columns[0]), int(columns[-1]) + 1) if columns.numel() else (0, 1)
-            panels.append((rows, slice(low, high)))
-        operations = sum((r.stop - r.start) * (c.stop - c.start) for r, c in panels)
-        return replace(self, panels=tuple(panels) if operations <= NARROW * ny * ny else ())
+        panels: list[_Panels] = [()] * -(-count // BAND)
+
+        def part(start: int, stop: int) -> None:
+            panels[start // BAND] = _panels_of(self.matrix[start:stop])
+
+        in_parts(part, count, BAND)
+        return replace(self, panels=tuple(panels))
+
+    def multiply(self, which: slice, x: Tensor, out: Tensor, work: _Work, *, add: bool) -> None:
+        """Blocks of some frequencies (k, ny, ny) times (k, 2, ny, m), into or added to `out`."""
+        if not self.panels:
+            every = slice(0, self.matrix.shape[1])
+            _multiply(self.matrix[which], ((every, every),), x, out, work, add=add)
+            return
+        for start in range(which.start - which.start % BAND, which.stop, BAND):
+            some = slice(max(start, which.start), min(start + BAND, which.stop))
+            here = slice(some.start - which.start, some.stop - which.start)
+            panels = self.panels[start // BAND]
+            _multiply(self.matrix[some], panels, x[here], out[here], work.of(here), add=add)
+
+
+def _panels_of(blocks: Tensor) -> _Panels:
+    """Rows of some blocks and the columns that they reach; all at once where panels would spare little."""
+    ny = blocks.shape[1]
+    seen, panels = (blocks != 0).any(0), []
+    for start in range(0, ny, PANEL):
+        rows = slice(start, min(start + PANEL, ny))
+        columns = torch.nonzero(seen[rows].any(0))[:, 0]
+        low, high = (int(columns[0]), int(columns[-1]) + 1) if columns.numel() else (0, 1)
+        panels.append((rows, slice(low, high)))
+    operations = sum((r.stop - r.start) * (c.stop - c.start) for r, c in panels)
+    return tuple(panels) if operations <= NARROW * ny * ny else ((slice(0, ny), slice(0, ny)),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,20 +325,19 @@ class _Work:
         return _Work(self.moved[some], self.packed[some], self.both[some])
 
 
-def _multiply(
-    blocks: Tensor, panels: tuple[tuple[slice, slice], ...], x: Tensor, out: Tensor, work: _Work, *, add: bool
-) -> None:
+def _multiply(blocks: Tensor, panels: _Panels, x: Tensor, out: Tensor, work: _Work, *, add: bool) -> None:
     """Blocks (k, ny, ny) times (k, 2, ny, m), into or added to `out`."""
     k, _, ny, m = x.shape
     if m * PACKED > ny:  # as many operations as elements of the blocks: read them once for each part
         for part in (0, 1):
-            for rows, columns in panels or ((slice(0, ny), slice(0, ny)),):
+            for rows, columns in panels:
                 block, target = blocks[:, rows, columns], out[:, part, rows]
                 near = x[:, part, columns]
                 target.baddbmm_(block, near) if add else torch.bmm(block, near, out=target)
         return
     packed, both = (part.reshape(-1)[: k * ny * 2 * m] for part in (work.packed, work.both))
     packed = packed.view(k, ny, 2, m).copy_(x.transpose(1, 2))
-    torch.bmm(blocks, packed.view(k, ny, 2 * m), out=both.view(k, ny, 2 * m))
+    for rows, columns in panels:
+        torch.bmm(blocks[:, rows, columns], packed.view(k, ny, 2 * m)[:, columns], out=both.view(k, ny, 2 * m)[:, rows])
     found = both.view(k, ny, 2, m).transpose(1, 2)
     out.add_(found) if add else out.copy_(found)
