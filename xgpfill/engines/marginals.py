@@ -184,8 +184,8 @@ class Marginals:
     def exactly(self, targets: Points, excess: float = CLOSELY) -> tuple[FloatArray, Tensor]:
         """Exact variances of targets (k,), the trend left out, and their covariances (n, k) with the observations.
 
-        Solved for one by one, from what kriging with many neighbours of their own weighs; too large by no more than this
-        share.
+        Solved for one by one, from what kriging with many neighbours of their own weighs; too large by no more than
+        this share.
         """
         cross, goals = self._law.matrix(self._observations.points, targets), self.goals(targets)
         near = local_weights(self._system.neighbours, goals, NEARLY_ALL).to(cross)

@@ -359,9 +359,7 @@ class System:
         self.draws = Draws(fields, told, data, found.values[:, own:])
         return found.values[:, :own], float(found.residual[0]) if own else 0.0, self.draws
 
-    def variances(
-        self, targets: Points, cross: Tensor, near: Tensor, local: FloatArray, excess: float
-    ) -> FloatArray:
+    def variances(self, targets: Points, cross: Tensor, near: Tensor, local: FloatArray, excess: float) -> FloatArray:
         """Exact variances of targets, the trend left out, none of which is more than about `excess` too large.
 
         Of any weights x, k(x, x) − 2xᵀk + xᵀAx is the variance plus rᵀA⁻¹r with r = k − Ax: never too small, and second

@@ -260,8 +260,8 @@ class _Term:
         Blocks (frequencies, ny, ny), or (sites, sites).
     panels : tuple of tuples of (slice, slice)
         For every `BAND` frequencies: some rows of their blocks, and the columns outside of which these rows are zero.
-        Waves that are short in longitude are short-ranged in latitude: their blocks are narrow about the diagonal. Empty
-        where blocks are small.
+        Waves that are short in longitude are short-ranged in latitude: their blocks are narrow about the diagonal.
+        Empty where blocks are small.
     """
 
     time: _Time | None

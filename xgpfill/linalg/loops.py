@@ -333,7 +333,7 @@ def regressions(
     `numbers` says which observation each place of the order holds. Rows that have fewer predecessors than places keep
     weights of zero. Returns how many conditional variances were floored, or -1 where one is NaN.
     """
-    arrays, ranking, fine, coarse, observed, noise, features = noisy
+    _, ranking, fine, coarse, observed, noise, _ = noisy
     count = columns.shape[1] - 1
     K, z, explained = np.ones((count, count, LANES)), np.zeros((count, LANES)), np.empty(LANES)
     found, strength = np.empty((LANES, 2 * count + SPARE), np.int32), np.empty(2 * count + SPARE)
@@ -342,7 +342,9 @@ def regressions(
         lanes = min(LANES, stop - begin)
         for b in range(lanes):
             own = sequence[begin + b]
-            sizes[b] = nearest(ranking, fine, coarse, observed, observed, own, own, count, count, AT_ONCE, found[b], strength)
+            sizes[b] = nearest(
+                ranking, fine, coarse, observed, observed, own, own, count, count, AT_ONCE, found[b], strength
+            )
             prior[b] = _place_problem(noisy, own, found[b], sizes[b], row, K[:, :, b], z[:, b])
         factor_lanes(K)
         solve_lanes(K, z, explained)
@@ -362,11 +364,10 @@ def regressions(
 
 
 @compiled
-def transposed(columns: Int32Array, weights: FloatArray, starts: IntArray, rows: Int32Array, values: FloatArray) -> None:
-    """Rows of the transpose of a matrix whose rows are (n, width); `starts` (n + 1,) are those of counts, all in place.
-
-    Weights of zero are left out.
-    """
+def transposed(
+    columns: Int32Array, weights: FloatArray, starts: IntArray, rows: Int32Array, values: FloatArray
+) -> None:
+    """The transpose of a matrix of rows (n, width), zeros left out, into `rows` and `values`; it begins at `starts`."""
     place = starts[:-1].copy()
     for i in range(len(columns)):
         for k in range(columns.shape[1]):

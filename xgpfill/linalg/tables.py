@@ -44,8 +44,9 @@ class Arrays(NamedTuple):
     turn : int
         Columns around the globe; 0 on a region.
     near : array (rows, 2 D + 1, lags, times)
-        The sum of all terms for rows up to D apart, short lags in longitude and in time (all pairs of times where they are
-        looked up by pair): most look-ups of neighbours are there, and a part of it stays in the caches. May be empty.
+        The sum of all terms for rows up to D apart, short lags in longitude and in time (all pairs of times where they
+        are looked up by pair): most look-ups of neighbours are there, and a part of it stays in the caches. May be
+        empty.
     """
 
     time: FloatArray

@@ -70,7 +70,9 @@ class VecchiaFactor:
         self.precision: FloatArray = np.bincount(columns.ravel(), np.square(weights).ravel(), minlength=n)
         upper = _Rows(np.arange(n + 1) * width, columns.ravel(), weights.ravel())
         lower = _transposed(columns, weights)
-        self._upper, self._lower = (part.to(dtype) if device == "cpu" else part.on(device, dtype) for part in (upper, lower))
+        self._upper, self._lower = (
+            part.to(dtype) if device == "cpu" else part.on(device, dtype) for part in (upper, lower)
+        )
 
     def to(self, dtype: torch.dtype) -> VecchiaFactor:
         """The same factor for products in another precision."""
@@ -104,8 +106,8 @@ class _Rows:
         matrix.sort_indices()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sparse")  # torch warns of its own state of development
-            starts, columns = (torch.as_tensor(x.astype(np.int32), device=device) for x in (matrix.indptr, matrix.indices))
-            return torch.sparse_csr_tensor(starts, columns, torch.as_tensor(matrix.data, device=device).to(dtype), (n, n))
+            parts = (torch.as_tensor(x.astype(np.int32), device=device) for x in (matrix.indptr, matrix.indices))
+            return torch.sparse_csr_tensor(*parts, torch.as_tensor(matrix.data, device=device).to(dtype), (n, n))
 
     def __matmul__(self, x: Tensor) -> Tensor:
         """Times (n, R)."""
