@@ -33,7 +33,7 @@ from xgpfill.learning.blocks import (
     whole,
 )
 from xgpfill.learning.heldout import held_out, settle_noise, settle_smoothness
-from xgpfill.learning.starts import starting_values, summarise
+from xgpfill.learning.starts import anomaly_share, other_starts, starting_values, summarise
 from xgpfill.model import FittedModel, Halo, KernelLike, Record, Tile
 from xgpfill.options import (
     canonical_sizes,
@@ -161,7 +161,9 @@ def _learned(
     standard = [standardised(block) for block in blocks]
     axes = summarise(standard, lattice, prior)
     start = _scaled_known(prior, 1 / square, noise=not has_errors)
-    start = start.with_values(starting_values(start, axes, noise_is_scale=has_errors))
+    values = starting_values(start, axes, noise_is_scale=has_errors)
+    starts = other_starts(start, axes, values, anomaly_share(standard), options["seed"])
+    start = start.with_values(values)
     factor, seed = 1.0, options["seed"]
     field, pool = _pool(lattice, seed + 1) if auto or not prior.fixed_noise else (lattice, None)
     pool = None if pool is None else standardised(pool)
@@ -176,11 +178,11 @@ def _learned(
             kwargs = {"seed": seed, "device": options["device"], "callback": lambda *_: step()}
             learned = learn_elbo(start, sample, axes, settings, **kwargs)
         else:
-            learned = relearn(start, rounds=("fine",) if auto else ("coarse", "fine"))
+            learned = relearn(start, rounds=("fine",)) if auto else relearn(start, starts=starts)
         found = learned.prior
         hidden = held_out(found, field, pool, seed + 1) if pool is not None and not prior.fixed_noise else None
         if hidden is not None:
-            found = found if has_errors else settle_noise(found, hidden)
+            found = settle_noise(found, hidden)
             factor = hidden.predict(found).factor
     record = Record(evaluations=learned.evaluations, log_likelihood=learned.log_likelihood, calibration=factor)
     return ordered(found.scaled(factor).scaled(square, noise=not has_errors)), record

@@ -386,7 +386,7 @@ class System:
         found = self.solution(left, tolerance, recorded=False)
         explained = ((near + found.values) * (cross + found.remainder)).sum(0)
         prior = self.law.diagonal(targets)
-        return np.maximum(prior - explained.double().cpu().numpy(), EPS * prior)
+        return np.asarray(np.maximum(prior - explained.double().cpu().numpy(), EPS * prior))
 
     @own_threads()
     def draw_data(self, count: int) -> tuple[Float32Array, Tensor | None, Tensor]:

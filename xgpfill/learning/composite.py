@@ -23,7 +23,7 @@ from xgpfill.learning.starts import FIRST_NOISE, AxisSummary, bounds_of
 from xgpfill.linalg.threads import own_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -87,6 +87,15 @@ class Packing:
             at += size
         return found
 
+    def at(self, values: Mapping[str, Any]) -> FloatArray:
+        """The vector with some hyperparameters replaced, within bounds."""
+        theta, place = self.start.copy(), 0
+        for path, size in self.sizes.items():
+            if path in values:
+                theta[place : place + size] = np.log(values[path])
+            place += size
+        return np.clip(theta, *np.array(self.bounds).T)
+
     def prior_at(self, theta: FloatArray) -> Prior:
         """The prior with plain numbers at a vector of logs."""
         return self.prior.with_values(self.values([float(v) for v in np.exp(theta[:-1])]))
@@ -97,6 +106,7 @@ def learn(
     blocks: list[Observations],
     axes: dict[str, AxisSummary],
     *,
+    starts: Sequence[Mapping[str, Any]] = (),
     rounds: tuple[str, ...] = ("coarse", "fine"),
     max_evaluations: int = 80,
     callback: Callable[[int, float], None] | None = None,
@@ -111,6 +121,9 @@ def learn(
         Standardised.
     axes : dict
         Summaries of time and space, for the bounds.
+    starts : sequence of mappings
+        Other values to start from, by path. Those with the largest likelihood are followed for some steps, and the
+        best of these and of the prior's own to the end.
     rounds : tuple of {"coarse", "fine"}
         The coarse round comes near the optimum with fewer and smaller blocks.
     max_evaluations : int
@@ -122,13 +135,17 @@ def learn(
     if prior.fixed_noise and "coarse" in rounds:
         # With little noise, rough data and a smooth kernel the first steps would end where nothing is correlated.
         free = replace(prior, noise=max(float(prior.noise or 0.0), FIRST_NOISE), fixed_noise=False)
-        near = learn(free, blocks, axes, rounds=("coarse",), max_evaluations=max_evaluations, callback=callback).prior
+        how: dict[str, Any] = {"rounds": ("coarse",), "max_evaluations": max_evaluations, "callback": callback}
+        near, starts = learn(free, blocks, axes, starts=starts, **how).prior, ()
         prior = replace(near, noise=prior.noise, fixed_noise=True)
     packing = Packing(prior, axes)
     state = {"evaluations": 0}
     found, first = None, packing.start
     efforts = {"coarse": (few or blocks, COARSE), "fine": (blocks, FINE)}
     with own_threads() as threads, ThreadPoolExecutor(threads) as pool:
+        if starts:
+            scouted = _Problem(packing, [Block(b, prior) for b in few or _parts(blocks)], pool)
+            first = _best_start(scouted, [packing.at(values) for values in starts], state, callback)
         for part, effort in [efforts[r] for r in rounds if few or r == rounds[-1]]:
             problem = _Problem(packing, [Block(b, prior) for b in part], pool)
             found = _minimised(problem, first, effort, max_evaluations, state, callback)
@@ -154,10 +171,28 @@ class _Effort:
     evaluations: int
 
 
+SCOUT = _Effort(1e-3, 25)
+FOLLOWED = 3
+"""Other starts that are followed for some steps."""
 COARSE = _Effort(1e-4, 60)
 FINE = _Effort(2e-5, 60)
 FEW = 160
 """Observations of a block in the first, coarse round."""
+
+
+def _best_start(
+    problem: _Problem,
+    others: list[FloatArray],
+    state: dict[str, int],
+    callback: Callable[[int, float], None] | None,
+) -> FloatArray:
+    """Where some steps from the packing's own start, and from the most likely of the others, come to the best."""
+    values = [problem.evaluate(theta)[0] for theta in others]
+    state["evaluations"] += len(others)
+    followed = [problem.packing.start, *(others[i] for i in np.argsort(values, kind="stable")[:FOLLOWED])]
+    found = [_minimised(problem, theta, SCOUT, SCOUT.evaluations, state, callback) for theta in followed]
+    best: FloatArray = min(found, key=lambda result: float(result.fun)).x
+    return best
 
 
 def _fewer(blocks: list[Observations]) -> list[Observations]:
@@ -175,13 +210,25 @@ def _fewer(blocks: list[Observations]) -> list[Observations]:
     return found
 
 
-def _compact_part(block: Observations) -> IntArray:
+def _parts(blocks: list[Observations]) -> list[Observations]:
+    """Of few blocks: those that are large in two parts, thinned and cut out."""
+    found = []
+    for block in blocks:
+        if len(block) <= 3 * FEW:
+            found.append(block)
+        else:
+            found += [block.take(np.linspace(0, len(block) - 1, 2 * FEW).round().astype(np.intp))]
+            found += [block.take(_compact_part(block, 2 * FEW))]
+    return found
+
+
+def _compact_part(block: Observations, size: int = FEW) -> IntArray:
     """Those nearest to the middle one, in time and space relative to the block's extent."""
     x = np.concatenate([block.points.time[:, None], block.points.space], axis=1)
     span = np.r_[np.ptp(x[:, 0]), np.full(x.shape[1] - 1, np.ptp(x[:, 1:], axis=0).max())]
     scaled = x / np.where(span > 0, span, 1.0)
     distance = np.linalg.norm(scaled - np.median(scaled, axis=0), axis=1)
-    return np.sort(np.argsort(distance, kind="stable")[:FEW])
+    return np.sort(np.argsort(distance, kind="stable")[:size])
 
 
 def _minimised(

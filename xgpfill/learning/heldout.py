@@ -43,7 +43,9 @@ GAIN = 0.01
 """Share by which another choice must predict better to be taken."""
 CHANCE = 2.0
 """Standard errors of the gain by which it must."""
-NOISE_SHARES = (0.3, 0.1, 0.03, 0.01)
+NEARLY = 0.8
+"""Share of the largest gain that is as good: the most noise that has it is taken."""
+NOISE_SHARES = (0.5, 0.3, 0.1, 0.03, 0.01)
 SMOOTHNESS = (0.5, 2.5)
 CHUNK = 200
 ROUNDING = 1e-9
@@ -78,9 +80,13 @@ class Prediction:
 
     def is_better_than(self, other: Prediction) -> bool:
         """Whether the same observations are predicted better, by more than chance among them would tell."""
+        gain, error = self.gain_over(other)
+        return gain > max(GAIN * float(other.crps.mean()), CHANCE * error)
+
+    def gain_over(self, other: Prediction) -> tuple[float, float]:
+        """How much smaller the score of the same observations is on average, and the standard error of that."""
         gain = other.crps - self.crps
-        least = max(GAIN * float(other.crps.mean()), CHANCE * float(gain.std()) / np.sqrt(gain.size))
-        return bool(gain.mean() > least)
+        return float(gain.mean()), float(gain.std()) / np.sqrt(gain.size)
 
 
 class HeldOut:
@@ -182,17 +188,18 @@ def settle_noise(prior: Prior, hidden: HeldOut) -> Prior:
     """A lower noise where hidden observations are predicted better with it.
 
     One noise level for a whole field takes the roughness of a few places for noise everywhere, and then everything is
-    smoothed.
+    smoothed. Of the shares of it that predict better by more than chance would tell, the largest is taken that is
+    nearly as good as the best.
     """
     assert prior.noise is not None
-    best, score = prior, hidden.predict(prior)
+    score, lower = hidden.predict(prior), []
     for share in NOISE_SHARES:
         candidate = prior.with_values({"noise": share * float(prior.noise)})
         found = hidden.predict(candidate)
-        if not found.is_better_than(score):
-            break
-        best, score = candidate, found
-    return best
+        if found.is_better_than(score):
+            lower.append((candidate, found.gain_over(score)[0]))
+    most = max((gain for _, gain in lower), default=0.0)
+    return next((candidate for candidate, gain in lower if gain >= NEARLY * most), prior)
 
 
 def settle_smoothness(prior: Prior, axes: tuple[str, ...], relearn: Callable[[Prior], Prior], hidden: HeldOut) -> Prior:

@@ -25,6 +25,8 @@ from xgpfill.kernels.spec import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from xgpfill.grid.lattice import FloatArray, Lattice
     from xgpfill.grid.points import Observations
 
@@ -32,6 +34,20 @@ GPYTORCH_DEFAULT = float(np.log(2.0))
 """What GPyTorch's lengthscales are when nobody has set them: the softplus of zero."""
 FIRST_NOISE = 0.02
 """Share of the variance taken for noise at the start."""
+ENOUGH_PAIRS = 30
+"""Pairs of observations that tell a variogram."""
+BACKFITTING = 3
+"""Rounds in which averages of places and of times are taken from each other."""
+NUM_STARTS = 40
+"""Other starts that are tried."""
+NOISE_SHARES = (0.02, 0.3)
+"""Shares of the variance taken for noise in these."""
+LEAST_SHARE = 0.01
+"""Of the variance, at least, when noise begins with a share of it."""
+OFTEN = 4
+"""Observations of a place from which on its average tells a static map."""
+LEAST_STEPS = 0.5
+"""Steps of the lattice that a lengthscale has at least: what is shorter is noise."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +58,7 @@ class AxisSummary:
     ----------
     step, extent : float
     half : float
-        Lag at which the semivariance reaches half of the variance.
+        Lag at which the semivariance of anomalies (what a static map and a common series leave) reaches half of theirs.
     frequencies : tuple of float
         Strongest frequencies (cycles per unit), strongest first.
     """
@@ -83,26 +99,48 @@ def _between(half: float, step: float, extent: float) -> float:
 
 
 def _half_lags(blocks: list[Observations], time_step: float, space_step: float) -> tuple[float, float]:
-    """Lags in time (at about one place) and in space (at about one time) of half the variance."""
+    """Lags in time (at about one place) and in space (at about one time) of half the variance of anomalies.
+
+    A static map, and what is common to all places, would hide how anomalies decorrelate where these are small beside.
+    """
     lags: dict[str, list[FloatArray]] = {"time": [], "space": []}
     halves: dict[str, list[FloatArray]] = {"time": [], "space": []}
-    for block in blocks:
+    rest = [anomalies(block) for block in blocks]
+    for block, values in zip(blocks, rest, strict=True):
         i, j = np.triu_indices(len(block), 1)
         dt = np.abs(block.points.time[i] - block.points.time[j])
         ds = np.linalg.norm(block.points.space[i] - block.points.space[j], axis=-1)
-        square = 0.5 * (block.values[i] - block.values[j]) ** 2
-        for axis, lag, near in (("time", dt, ds <= 1.5 * space_step), ("space", ds, dt <= 0.5 * time_step)):
+        square = 0.5 * (values[i] - values[j]) ** 2
+        same = ds <= 1e-3 * space_step
+        here = same if same.sum() >= ENOUGH_PAIRS else ds <= 1.5 * space_step
+        for axis, lag, near in (("time", dt, here), ("space", ds, dt <= 0.5 * time_step)):
             chosen = near & (lag > 0)
             lags[axis].append(lag[chosen])
             halves[axis].append(square[chosen])
-    variance = float(np.var(np.concatenate([b.values for b in blocks])))
+    variance = float(np.mean(np.concatenate(rest) ** 2))
     time, space = (_half_lag(np.concatenate(lags[a]), np.concatenate(halves[a]), variance) for a in AXES)
     return time, space
 
 
+def anomalies(block: Observations) -> FloatArray:
+    """What the averages of every place and every time leave of values; averages of few are drawn to zero.
+
+    Where all places are seen once, or all at one time, that is the deviation from the mean.
+    """
+    rest = block.values - block.values.mean()
+    _, places = np.unique(block.points.space, axis=0, return_inverse=True)
+    _, times = np.unique(block.points.time, return_inverse=True)
+    groups = [g.ravel() for g in (places, times) if 1 < g.max() + 1 < len(block)]
+    for _ in range(BACKFITTING if groups else 0):
+        for group in groups:
+            count = np.bincount(group)
+            rest = rest - (np.bincount(group, rest) / (count + 1.0))[group]
+    return np.asarray(rest)
+
+
 def _half_lag(lag: FloatArray, semivariance: FloatArray, variance: float) -> float:
     """First lag at which the binned semivariance passes half the variance; infinite when it never does."""
-    if lag.size < 30:
+    if lag.size < ENOUGH_PAIRS:
         return float("inf")
     edges = np.unique(np.quantile(lag, np.linspace(0, 1, 25)))
     bins = np.clip(np.searchsorted(edges, lag, side="right") - 1, 0, max(edges.size - 2, 0))
@@ -153,6 +191,55 @@ def starting_values(prior: Prior, axes: dict[str, AxisSummary], *, noise_is_scal
     return values
 
 
+def anomaly_share(blocks: list[Observations]) -> float:
+    """Share of the variance that averages of places and of times leave, told by places and times seen often enough."""
+    left, whole = np.zeros(2), np.zeros(2)
+    for block in blocks:
+        _, places = np.unique(block.points.space, axis=0, return_inverse=True)
+        often = np.bincount(places.ravel())[places.ravel()] >= OFTEN
+        if often.sum() >= OFTEN**2:
+            left += np.sum(anomalies(block.take(np.flatnonzero(often))) ** 2), often.sum()
+        whole += np.sum((block.values - block.values.mean()) ** 2), len(block)
+    if not left[1] or not whole[0]:
+        return 1.0
+    return float(np.clip((left[0] / left[1]) / (whole[0] / whole[1]), 1e-4, 1.0))
+
+
+def other_starts(
+    prior: Prior, axes: dict[str, AxisSummary], first: Mapping[str, Any], share: float, seed: int
+) -> list[dict[str, Any]]:
+    """Starts beside the `first`: its free lengthscales from half a step to the extent, more noise or less.
+
+    Products and noise begin with the `share` of the variance that anomalies have.
+
+    One start finds one optimum, and likelihoods of several terms have many: anomalies that are white in time beside a
+    large static map end in the noise, all of them with lengthscales of centuries, where learning begins with long ones.
+    """
+    paths = [path for path in first if path.endswith(".lengthscale") and _is_length(prior, path)]
+    if not paths:
+        return []
+    rng, products, found = np.random.default_rng(seed), _products(prior), []
+    for number in range(NUM_STARTS):
+        values = dict(first)
+        for path in paths:
+            axis = axes["time" if ".time." in path else "space"]
+            low, high = np.log(LEAST_STEPS * axis.step), np.log(axis.extent)
+            values[path] = float(np.exp(rng.uniform(low, max(low, high))))
+        for term in products:
+            if f"{term}.variance" in values:
+                values[f"{term}.variance"] = share / len(products)
+        if "noise" in values:
+            more = NOISE_SHARES[number % len(NOISE_SHARES)] / NOISE_SHARES[0]
+            values["noise"] = max(share, LEAST_SHARE) * first["noise"] * more
+        found.append(values)
+    return found
+
+
+def _is_length(prior: Prior, path: str) -> bool:
+    """Whether a lengthscale is in days or km, not without dimension."""
+    return next(unit for name, _, unit, _ in prior.items() if name == path) != DIMENSIONLESS
+
+
 def _share(term: Term, prior: Prior) -> float:
     """The share of the variance a term starts with; a term without correlation starts small."""
     if isinstance(term.time, Independent) and isinstance(term.space, Independent):
@@ -162,11 +249,16 @@ def _share(term: Term, prior: Prior) -> float:
 
 def _stretch(term: Term, prior: Prior) -> float:
     """How the lengthscales of a term compare with the empirical one: slow terms longer, fast ones shorter."""
-    products = [t.name for t in prior.terms if t.name not in ("static", "common", "space", "time")]
+    products = _products(prior)
     if term.name not in products or len(products) == 1:
         return 1.5
     position = products.index(term.name) / (len(products) - 1)
     return float(3.0 * (0.6 / 3.0) ** position)
+
+
+def _products(prior: Prior) -> list[str]:
+    """Names of the terms of both time and space."""
+    return [term.name for term in prior.terms if term.name not in ("static", "common", "space", "time")]
 
 
 def _kernel_starts(kernel: Kernel, axis: AxisSummary, stretch: float) -> dict[str, Any]:
@@ -212,7 +304,7 @@ def bounds_of(path: str, unit: str, axes: dict[str, AxisSummary]) -> tuple[float
     return {
         "noise": (1e-6, 1e2),
         "variance": (1e-6, 1e3),
-        "lengthscale": (0.05, 20.0) if unit == DIMENSIONLESS else (0.02 * axis.step, 20 * axis.extent),
+        "lengthscale": (0.05, 20.0) if unit == DIMENSIONLESS else (LEAST_STEPS * axis.step, 20 * axis.extent),
         "alpha": (0.05, 50.0),
         "bandwidths": (0.01 / axis.extent, 1.0 / axis.step),
         "offset": (1e-3 * axis.step, 100 * axis.extent),

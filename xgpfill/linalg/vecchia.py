@@ -106,8 +106,9 @@ class _Rows:
         matrix.sort_indices()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sparse")  # torch warns of its own state of development
-            parts = (torch.as_tensor(x.astype(np.int32), device=device) for x in (matrix.indptr, matrix.indices))
-            return torch.sparse_csr_tensor(*parts, torch.as_tensor(matrix.data, device=device).to(dtype), (n, n))
+            starts, columns = (torch.as_tensor(x.astype(np.int32)) for x in (matrix.indptr, matrix.indices))
+            found = torch.sparse_csr_tensor(starts, columns, torch.as_tensor(matrix.data), (n, n), dtype=dtype)
+            return found.to(device)
 
     def __matmul__(self, x: Tensor) -> Tensor:
         """Times (n, R)."""
