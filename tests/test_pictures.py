@@ -61,7 +61,7 @@ def test_land_is_shaded_because_the_mean_is_empty_only_there(found: Reconstructi
 
 def test_facets_share_the_units_of_a_spread(found: Reconstruction) -> None:
     figure = found.plot.facets("variance", steps=4)
-    assert figure.axes[-1].get_ylabel().replace("\n", " ") == "latent variance of sea surface temperature [degC2]"
+    assert figure.axes[-1].get_ylabel().replace("\n", " ") == "latent variance of sea surface temperature [°C²]"
     assert len(figure.axes) == 5
 
 

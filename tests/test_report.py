@@ -85,14 +85,14 @@ def test_an_html_report_has_every_part_in_order_and_the_scores_of_score(ds, foun
     outline = Outline(tmp_path / "r.html")
     assert outline.open == []
     assert outline.headings == [
-        "A <title> & more", "A <title> & more", "The data: sst, sea surface temperature [degC]", "Learned covariance",
+        "A <title> & more", "A <title> & more", "The data: sst, sea surface temperature [°C]", "Learned covariance",
         "Over time", "sst time=2021-04-15", "sst time=2021-04-22",
     ]  # fmt: skip
     assert outline.images == outline.headings[3:]
     rmse = outline.cells[outline.cells.index("root mean squared error") + 1]
     hidden = ds.truth.where(ds.sst.isnull())
-    assert rmse == f"{float(np.sqrt(((found.mean - hidden) ** 2).mean())):.5g} degC"
-    assert f"{found._context.model.prior.noise:.5g} degC2" in outline.cells
+    assert rmse == f"{float(np.sqrt(((found.mean - hidden) ** 2).mean())):.5g} °C"
+    assert f"{found._context.model.prior.noise:.5g} °C²" in outline.cells
 
 
 def test_a_pdf_report_has_a_page_for_each_frame(ds, found, tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_experiments_are_named_by_what_was_tried_and_compared(ds: xr.Dataset, fo
     rows = (tmp_path / "experiments.csv").read_text().splitlines()
     assert len(rows) == 4 and rows[0].startswith("run,time_kernel,space_kernel,engine,mask,kind,probability,seed")
     outline = Outline(tmp_path / "experiments.html")
-    assert outline.images == ["Scores of the runs"] and "mean variance [degC2]" in outline.cells
+    assert outline.images == ["Scores of the runs"] and "mean variance [°C²]" in outline.cells
 
 
 @pytest.mark.usefixtures("unprinted")

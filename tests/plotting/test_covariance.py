@@ -36,8 +36,8 @@ def line(ax: Any, start: str) -> tuple[np.ndarray, np.ndarray]:
 def test_the_total_is_the_sum_of_its_terms_and_the_noise_a_step_at_lag_zero() -> None:
     (ax,) = covariance(table()).axes
     assert line(ax, "field")[1][0] == pytest.approx(3.0)
-    assert [float(v[0]) for v in line(ax, "noise: 0.5 K2")] == [0.0, pytest.approx(3.5)]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time lag [days]", "covariance [K2]")
+    assert [float(v[0]) for v in line(ax, "noise: 0.5 K²")] == [0.0, pytest.approx(3.5)]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time lag [days]", "covariance [K²]")
 
 
 def test_a_lengthscale_is_a_dot_on_its_curve_and_stands_in_the_legend() -> None:
@@ -46,7 +46,7 @@ def test_a_lengthscale_is_a_dot_on_its_curve_and_stands_in_the_legend() -> None:
         "field",
         "slow: 4 days",
         "static",
-        "noise: 0.5 K2",
+        "noise: 0.5 K²",
     ]
     dots = [found.get_xydata() for found in ax.lines if found.get_marker() == "o"]
     np.testing.assert_allclose(np.concatenate(dots), [[4.0, 2 / np.e]])

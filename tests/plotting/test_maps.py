@@ -101,7 +101,7 @@ def test_every_bar_names_its_units() -> None:
     figure = comparison(truth, truth, 0.1 + 0 * truth, error=0 * truth, valid=valid)
     labels = [mesh.colorbar.ax.get_ylabel() for mesh in meshes(figure)]
     assert len(labels) == 4
-    assert all(label.endswith("[degC]") for label in labels)
+    assert all(label.endswith("[°C]") for label in labels)
 
 
 def test_values_outside_the_valid_region_do_not_stretch_the_colours() -> None:

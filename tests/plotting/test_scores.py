@@ -26,7 +26,7 @@ def test_each_metric_has_a_panel_with_its_units_and_each_run_a_bar_from_the_top(
     first, second, third = bars(runs).axes
     assert [ax.get_xlabel() for ax in (first, second, third)] == [
         "MAE [K]",
-        "mean variance [K2]",
+        "mean variance [K²]",
         "correlation of variance and error",
     ]
     assert [widths(ax) for ax in (first, second, third)] == [[0.5, 0.25], [0.25, 0.0625], [-0.2, 0.4]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import KernelError
-from xgpfill.words import bracketed, units_of
+from xgpfill.words import bracketed, units_of, with_units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ def _draw_covariance(ax: Axes, table: xr.Dataset, name: str) -> None:
     noise = float(table["noise"]) if "noise" in table else math.nan
     if np.isfinite(noise) and lags[0] == 0.0:
         ax.plot([0.0, 0.0], [total[0], total[0] + noise], color=NOISE_COLOUR, linewidth=2.5, zorder=2, clip_on=False)
-        top = f"noise: {noise:.3g} {units_of(table[name])}".rstrip()
+        top = f"noise: {with_units(f'{noise:.3g}', units_of(table[name]))}"
         ax.plot([0.0], [total[0] + noise], "^", color=NOISE_COLOUR, label=top, zorder=6, clip_on=False)
     ax.axhline(0.0, color="0.8", linewidth=0.8, zorder=1)
     ax.set_xlim(0.0, max(float(lags[-1]), np.finfo(float).tiny * 1e10))

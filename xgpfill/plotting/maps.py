@@ -70,7 +70,7 @@ def field_map(
     >>> from xgpfill.datasets import synthetic_sst
     >>> cube = synthetic_sst(days=3)
     >>> mesh = field_map(cube.sst.isel(time=0), valid=cube.valid)
-    >>> mesh.colorbar.ax.get_ylabel().endswith("[degC]")
+    >>> mesh.colorbar.ax.get_ylabel().endswith("[°C]")
     True
     """
     sheet = to_sheet(field, valid)
