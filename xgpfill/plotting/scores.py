@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from xgpfill.plotting._sheet import Array
+    from xgpfill.plotting._edges import Array
 
 METRICS = ("mae", "rmse", "mean_variance", "variance_error_correlation")
 _NAMES = {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-    from xgpfill.plotting._sheet import Array
+    from xgpfill.plotting._edges import Array
 
 MEAN_COLOUR = "#1f4e79"
 BAND_COLOURS = ("#d6e4f1", "#8fb7db")
