@@ -22,16 +22,21 @@ def is_dark(ax: Axes) -> bool:
     return 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # luma of Rec. 601
 
 
+def on_paper(ax: Axes, light: str, dark: str) -> str:
+    """The one of two colours that suits the paper."""
+    return dark if is_dark(ax) else light
+
+
 def ink(ax: Axes) -> str:
     """What is drawn in black on light paper."""
-    return "0.92" if is_dark(ax) else "0.1"
+    return on_paper(ax, "0.1", "0.92")
 
 
 def pencil(ax: Axes) -> str:
     """What should be seen, but not first: hatching, the noise."""
-    return "0.6" if is_dark(ax) else "0.45"
+    return on_paper(ax, "0.45", "0.6")
 
 
 def land(ax: Axes) -> str:
     """Where the field does not exist."""
-    return LAND_COLOURS[is_dark(ax)]
+    return on_paper(ax, *LAND_COLOURS)
