@@ -110,6 +110,13 @@ def test_labels_do_not_collide_in_robinson(own: Any, width: float) -> None:
     assert not [pair for pair in itertools.combinations(found, 2) if pair[0].overlaps(pair[1])]
 
 
+def test_where_all_meridians_meet_there_are_no_longitudes() -> None:
+    _, ax = plt.subplots(subplot_kw={"projection": ccrs.Mollweide()})
+    field_map(GLOBE, ax=ax)
+    assert {text.get_gid() for text in ax.texts} == {"parallel"}
+    assert boxes(ax)
+
+
 def test_longitudes_round_a_pole_stand_outside_its_circle_and_leave_room_for_the_title() -> None:
     ax = field_map(ARCTIC).axes
     ax.set_title("the Arctic")

@@ -156,6 +156,8 @@ class _Curves:
         middle = (0.0, np.sign(south + north) * 90.0) if self.turning else ((west + east) / 2, (south + north) / 2)
         x, y = self._at(*zip(at, beside, middle, strict=True))
         away = np.array([y[1] - y[0], x[0] - x[1]])
+        if not np.hypot(*away) > 1e-6 * np.hypot(x[0] - x[2], y[0] - y[2]):  # the edge is a point, or out of sight
+            return
         away *= np.sign(away @ (x[0] - x[2], y[0] - y[2])) / np.hypot(*away)
         if away[1] > 0.99:  # a title stands there
             return

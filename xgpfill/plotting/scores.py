@@ -77,12 +77,23 @@ def bars(scores: Mapping[str, xr.Dataset] | xr.Dataset, *, metrics: Sequence[str
     for i, (ax, metric) in enumerate(zip(panels, chosen, strict=False)):
         values, units = _values(runs, metric)
         _draw_bars(ax, values, names, named=i % columns == 0)
-        ax.set_xlabel(bracketed(_NAMES.get(metric, metric.replace("_", " ")), units))
+        ax.set_xlabel(bracketed(metric_name(metric), units))
         if metric == "coverage95":
             ax.axvline(NOMINAL, color=ink(ax), linewidth=0.8, linestyle="--", zorder=0.5)
     for unused in panels[len(chosen) :]:
         unused.remove()
     return figure
+
+
+def metric_name(metric: str) -> str:
+    """A score as it is printed.
+
+    Examples
+    --------
+    >>> metric_name("crps"), metric_name("mean_variance")
+    ('CRPS', 'mean variance')
+    """
+    return _NAMES.get(metric, metric.replace("_", " "))
 
 
 def _runs(scores: Any) -> dict[str, xr.Dataset]:
