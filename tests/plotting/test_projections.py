@@ -176,6 +176,21 @@ def test_a_comparison_always_shows_what_was_observed_with_its_gaps_hatched() -> 
     assert list(found) == ["observed", "filled: mean", "standard deviation"]
 
 
+@pytest.mark.parametrize("own", [ccrs.Orthographic(0, 40), ccrs.Robinson(100.0)], ids=["far side", "a seam inside"])
+def test_hatching_and_coasts_stop_where_a_projection_of_the_users_own_does(own: Any) -> None:
+    valid = xr.ones_like(GLOBE, dtype=bool)
+    valid[:4] = False
+    _, ax = plt.subplots(subplot_kw={"projection": own})
+    field_map(GLOBE.where(GLOBE < 0), ax=ax, valid=valid, hatched=True)
+    lengths = [np.abs(np.diff(line, axis=0)).max() for line in lines_of(ax)]
+    assert lengths and max(lengths) < 0.1 * np.ptp(own.x_limits)
+    (patch,) = hatched(ax)
+    rings = patch.get_path().to_polygons()
+    seen = np.concatenate(rings)
+    assert np.ptp(seen[:, 0]) > 0.8 * np.ptp(own.x_limits)
+    assert all(np.abs(np.diff(ring, axis=0)).max() < 0.1 * np.ptp(own.x_limits) for ring in rings)
+
+
 def test_truth_stands_below_the_mean_and_the_error_below_the_standard_deviation() -> None:
     truth = field_on(np.arange(0, 5), np.arange(0, 6))
     figure = comparison(truth, truth, 0 * truth + 1, error=0 * truth, observed=truth.where(truth > 3))

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xgpfill.plotting._edges import borders
 from xgpfill.plotting._ink import ink
+from xgpfill.plotting._projection import widest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,20 +22,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def draw_coast(sheet: Sheet, ax: Axes, x: Array, y: Array, *, on_map: bool) -> None:
-    """Draw coastlines, or the edges between cells within and outside; `x` and `y` are corners in the panel."""
+def draw_coast(sheet: Sheet, ax: Axes, x: Array, y: Array, crs: Any) -> None:
+    """Draw coastlines, or the edges between cells within and outside; `x` and `y` are corners in a projection."""
     west, east, _, _ = sheet.box
-    scale = coastlines_on_disk(float(east - west)) if on_map else None
+    scale = coastlines_on_disk(float(east - west)) if crs is not None else None
     if scale is not None:
         ax.coastlines(resolution=scale, linewidth=0.7, color=ink(ax))  # type: ignore[attr-defined]
         return
-    if on_map:
+    if crs is not None:
         hint_at_coastlines()
     if sheet.outside is None or sheet.places:
         return
     from matplotlib.collections import LineCollection
 
-    lines = borders(sheet.outside, x, y)
+    lines = borders(sheet.outside, x, y, widest(sheet, crs))
     if lines:
         ax.add_collection(LineCollection(lines, colors=ink(ax), linewidths=0.7, capstyle="projecting"), autolim=False)
 

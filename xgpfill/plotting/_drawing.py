@@ -14,10 +14,10 @@ import numpy as np
 
 from xgpfill.errors import DataError, shown
 from xgpfill.plotting._coast import draw_coast
-from xgpfill.plotting._edges import Array, areas
+from xgpfill.plotting._edges import Array, areas, broken
 from xgpfill.plotting._graticule import MERIDIAN, PARALLEL, frame_foreign, frame_map, frame_plain, hide_labels
 from xgpfill.plotting._ink import ink, land, pencil
-from xgpfill.plotting._projection import aspect, broken, divided, is_straight, located_on, projection
+from xgpfill.plotting._projection import aspect, divided, is_straight, located_on, projection, widest
 from xgpfill.plotting._sheet import Sheet, limits
 
 if TYPE_CHECKING:
@@ -73,29 +73,32 @@ def draw(
     _check_colours(colours, within)
     lowest, highest = limits(sheet.values)
     vmin, vmax = (lowest if within[0] is None else within[0]), (highest if within[1] is None else within[1])
-    on_map = sheet.central is not None and hasattr(ax, "projection")
-    own = on_map and ax.projection == projection(sheet)  # type: ignore[attr-defined]
-    whole, sheet = sheet, divided(sheet) if on_map and not is_straight(ax.projection) else sheet  # type: ignore[attr-defined]
-    x, y = _positions(sheet, ax, on_map=on_map)
+    crs = _crs_of(sheet, ax)
+    own = crs is None or crs == projection(sheet)
+    whole, sheet = sheet, sheet if is_straight(crs) else divided(sheet)
+    x, y = _positions(sheet, crs)
     options: dict[str, Any] = {"cmap": colours, "vmin": vmin, "vmax": vmax, "rasterized": True}
-    if sheet.places:
-        mesh = _draw_places(sheet, ax, x, y, options, hatched=hatched)
+    drawn = _draw_places if sheet.places else _draw_cells
+    mesh = drawn(sheet, ax, x, y, options, hatched=hatched)
+    draw_coast(sheet, ax, x, y, crs)
+    if own:
+        (frame_plain if crs is None else frame_map)(whole, ax)
     else:
-        mesh = _draw_cells(sheet, ax, x, y, options, hatched=hatched, foreign=on_map and not own)
-    draw_coast(sheet, ax, x, y, on_map=on_map)
-    if on_map and not own:
         frame_foreign(ax)
-    else:
-        (frame_map if on_map else frame_plain)(whole, ax)
     if label is not None:
         add_bar(mesh, [ax], [sheet.values], label)
     return mesh
 
 
-def _positions(sheet: Sheet, ax: Axes, *, on_map: bool) -> tuple[Array, Array]:
+def _crs_of(sheet: Sheet, ax: Axes) -> Any:
+    """The projection of a panel that is a map; None for plain axes, and for a sheet without degrees."""
+    return getattr(ax, "projection", None) if sheet.central is not None else None
+
+
+def _positions(sheet: Sheet, crs: Any) -> tuple[Array, Array]:
     """Corners of the cells, or places, in the coordinates of a panel."""
-    if on_map:
-        return located_on(sheet, ax.projection)  # type: ignore[attr-defined]
+    if crs is not None:
+        return located_on(sheet, crs)
     from matplotlib.dates import date2num
 
     x, y = (date2num(edge) if edge.dtype.kind == "M" else edge for edge in (sheet.x, sheet.y))  # type: ignore[no-untyped-call]
@@ -103,40 +106,33 @@ def _positions(sheet: Sheet, ax: Axes, *, on_map: bool) -> tuple[Array, Array]:
     return (x, y) if sheet.places or x.ndim == 2 else tuple(np.meshgrid(x, y))
 
 
-def _draw_cells(
-    sheet: Sheet, ax: Axes, x: Array, y: Array, options: dict[str, Any], *, hatched: bool, foreign: bool
-) -> Collection:
+def _draw_cells(sheet: Sheet, ax: Axes, x: Array, y: Array, options: dict[str, Any], *, hatched: bool) -> Collection:
     """Cells in their colours, those outside as land, and gaps hatched."""
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import PathPatch
 
-    across, up, values, where = _cells_for(sheet, ax, x, y, foreign=foreign)
-    mesh = ax.pcolormesh(across, up, values, **options, **where)
+    across, up, lost, where = _cells_for(sheet, ax, x, y)
+    mesh = ax.pcolormesh(across, up, np.where(lost, np.nan, sheet.values), **options, **where)
     if sheet.outside is not None and sheet.outside.any():
-        shaded = np.where(sheet.outside, 0.0, np.nan)
-        colours = ListedColormap([land(ax)])
-        ax.pcolormesh(across, up, shaded, cmap=colours, rasterized=True, **where)
-    gaps = areas(sheet.gaps, x, y) if hatched else None
+        shaded = np.where(sheet.outside & ~lost, 0.0, np.nan)
+        ax.pcolormesh(across, up, shaded, cmap=ListedColormap([land(ax)]), rasterized=True, **where)
+    gaps = areas(sheet.gaps, x, y, widest(sheet, _crs_of(sheet, ax))) if hatched else None
     if gaps is not None:
         ax.add_patch(PathPatch(gaps, facecolor="none", edgecolor=pencil(ax), linewidth=0.0, hatch=HATCH))
     return mesh
 
 
-def _cells_for(
-    sheet: Sheet, ax: Axes, x: Array, y: Array, *, foreign: bool
-) -> tuple[Array, Array, Array, dict[str, Any]]:
-    """What `pcolormesh` needs: a projection of the user's own cuts cells at its seam itself."""
-    if foreign:
+def _cells_for(sheet: Sheet, ax: Axes, x: Array, y: Array) -> tuple[Array, Array, Array | bool, dict[str, Any]]:
+    """What `pcolormesh` needs, and which cells it cannot draw: a map of the user's own cuts them at its seam itself."""
+    crs = _crs_of(sheet, ax)
+    if crs is not None and crs != projection(sheet):
         import cartopy.crs as ccrs
 
-        return sheet.x, sheet.y, sheet.values, {"transform": ccrs.PlateCarree(central_longitude=sheet.central)}
-    if not hasattr(ax, "projection") or sheet.central is None:
-        east = sheet.x if sheet.central is None else sheet.x + sheet.central
-        return east, sheet.y, sheet.values, {}
-    if sheet.x.ndim == 1 and is_straight(ax.projection):
-        return sheet.x, sheet.y, sheet.values, {}
-    values = np.where(broken(x, ax.projection), np.nan, sheet.values)
-    return np.nan_to_num(x), np.nan_to_num(y), values, {}
+        return sheet.x, sheet.y, False, {"transform": ccrs.PlateCarree(central_longitude=sheet.central)}
+    if sheet.x.ndim == 1 and is_straight(crs):
+        east = sheet.x + sheet.central if crs is None and sheet.central is not None else sheet.x
+        return east, sheet.y, False, {}
+    return np.nan_to_num(x), np.nan_to_num(y), broken(x, widest(sheet, crs)), {}
 
 
 def _draw_places(sheet: Sheet, ax: Axes, x: Array, y: Array, options: dict[str, Any], *, hatched: bool) -> Collection:

@@ -21,7 +21,14 @@ def edges(centre: Array, axis: int = 0, single: float = 1.0) -> Array:
     return np.moveaxis(found, 0, axis)
 
 
-def borders(marked: Array, x: Array, y: Array) -> list[Array]:
+def broken(x: Array, widest: float) -> Array:
+    """Cells that lie on both sides of a seam, wider than they can be, or have a corner out of sight."""
+    corners = np.stack([x[:-1, :-1], x[1:, :-1], x[:-1, 1:], x[1:, 1:]])
+    found: Array = ~(np.ptp(corners, axis=0) <= widest)
+    return found
+
+
+def borders(marked: Array, x: Array, y: Array, widest: float = np.inf) -> list[Array]:
     """Lines along the edges between marked cells and others, each (n, 2); a lone cell has the four of a square.
 
     Parameters
@@ -29,16 +36,19 @@ def borders(marked: Array, x: Array, y: Array) -> list[Array]:
     marked : (ny, nx) bool
     x, y : (ny+1, nx+1)
         Corners of the cells; lines stop where they are not finite.
+    widest : float
+        Lines longer than this along x would cross a seam.
     """
     corners = np.stack([x, y], axis=-1)
     found = []
     for cells, nodes in ((marked, corners), (marked.T, corners.swapaxes(0, 1))):
         for row, (upper, lower) in enumerate(zip(cells[1:], cells[:-1], strict=True), start=1):
-            found += [nodes[row, start : stop + 1] for start, stop in _runs(upper != lower)]
-    return [line for line in found if np.isfinite(line).all()]
+            near = np.abs(np.diff(nodes[row, :, 0])) <= widest  # not where one is NaN
+            found += [nodes[row, start : stop + 1] for start, stop in _runs((upper != lower) & near)]
+    return found
 
 
-def areas(marked: Array, x: Array, y: Array) -> Any:
+def areas(marked: Array, x: Array, y: Array, widest: float = np.inf) -> Any:
     """Marked cells as one path, row by row in runs of neighbours; None when there is none. Arguments as `borders`."""
     from matplotlib.path import Path
 
@@ -47,10 +57,9 @@ def areas(marked: Array, x: Array, y: Array) -> Any:
         np.concatenate(
             [corners[row, start : stop + 1], corners[row + 1, start : stop + 1][::-1], corners[row, [start]]]
         )
-        for row, cells in enumerate(marked)
+        for row, cells in enumerate(marked & ~broken(x, widest))
         for start, stop in _runs(cells)
     ]
-    rings = [ring for ring in rings if np.isfinite(ring).all()]
     if not rings:
         return None
     codes = [np.r_[Path.MOVETO, np.full(len(ring) - 2, Path.LINETO), Path.CLOSEPOLY] for ring in rings]

@@ -132,7 +132,8 @@ class _Curves:
         named = few if whole and not self.turning else np.ones(across.size, bool)
         self._label_meridians(places[named], across[named])
         if self.turning:
-            self._label_within([degree for degree in up if abs(degree) < 90.0 and degree not in (south, north)])
+            room = 0.1 * (north - south)
+            self._label_within([degree for degree in up if min(degree - south, north - degree) > room])
         else:
             for degree in up:
                 self._label(degrees(degree, "NS"), (west, degree), (west, degree + 0.5), PARALLEL)

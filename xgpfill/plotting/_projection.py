@@ -120,11 +120,11 @@ def project(crs: Any, x: Array, y: Array, central: float) -> tuple[Array, Array]
     return found[..., 0], found[..., 1]
 
 
-def broken(x: Array, crs: Any) -> Array:
-    """Cells whose corners lie on both sides of a seam, or out of sight."""
-    corners = np.stack([x[:-1, :-1], x[1:, :-1], x[:-1, 1:], x[1:, 1:]])
-    far: Array = ~(np.ptp(corners, axis=0) <= np.ptp(crs.x_limits) / 2)
-    return far
+def widest(sheet: Sheet, crs: Any) -> float:
+    """What is wider than this crosses a seam: half the map, or half the globe on plain axes."""
+    if crs is not None:
+        return float(np.ptp(crs.x_limits)) / 2
+    return np.inf if sheet.central is None else 180.0
 
 
 def frame(sheet: Sheet, crs: Any) -> Array:
