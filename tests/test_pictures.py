@@ -138,6 +138,10 @@ def test_what_is_called_draws_what_suits_the_field(found: Reconstruction, ds: xr
     one = [field.sel(HERE, method="nearest") for field in (*found, found.observed)]
     line = Reconstruction(one[0], one[1], Context(one[2], 0.1, "latent"))
     assert line.plot(sigmas=(1,)).get_legend()
+    row = Reconstruction(*(field[0, :, 0] for field in found), Context(found.observed[0, :, 0], 0.1, "latent"))
+    assert row.plot().get_xlabel().startswith("lat")
+    sheet = Reconstruction(*(field[:, :, 4] for field in found), Context(found.observed[:, :, 4], 0.1, "latent"))
+    assert [ax.get_ylabel() for ax in sheet.plot().axes if ax.get_title()] == ["time"] * 3
     bare = Reconstruction(found.mean, None, found._context)
     np.testing.assert_array_equal(values(bare.plot()), found.mean.isel(time=0))
 

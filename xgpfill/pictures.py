@@ -47,7 +47,7 @@ class Pictures:
         return "Pictures: .comparison(truth, time=), .map(what, time=), .facets(what), .series(sel=)"
 
     def __call__(self, truth: xr.DataArray | xr.Dataset | None = None, **options: Any) -> Any:
-        """Draw what suits the field: a comparison of one frame, or its series where there is only time.
+        """Draw what suits the field: a comparison of one frame, or a series where there is only time, or only a line.
 
         Without a variance it is the map of the mean. `options` are those of :meth:`comparison`, :meth:`series` or
         :meth:`map`.
@@ -60,10 +60,11 @@ class Pictures:
         -------
         matplotlib Figure, or Axes of a series, or Collection of a map
         """
+        from xgpfill.plotting._layout import sites_of
+
         mean = self._field("mean")
-        roles = roles_if_told(mean)
-        if mean.ndim == 1 and roles is not None and roles.time is not None:
-            return self.series(truth=truth, **options)
+        if mean.ndim == 1 and sites_of(mean) is None:
+            return self.series(truth=truth, **{"dim": mean.dims[0]} | options)
         if self.reconstruction.variance is None and truth is None:
             return self.map(**options)
         return self.comparison(truth, **options)

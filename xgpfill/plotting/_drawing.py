@@ -118,7 +118,8 @@ def _draw_cells(sheet: Sheet, ax: Axes, x: Array, y: Array, options: dict[str, A
         ax.pcolormesh(across, up, shaded, cmap=ListedColormap([land(ax)]), rasterized=True, **where)
     gaps = areas(sheet.gaps, x, y, widest(sheet, _crs_of(sheet, ax))) if hatched else None
     if gaps is not None:
-        ax.add_patch(PathPatch(gaps, facecolor="none", edgecolor=pencil(ax), linewidth=0.0, hatch=HATCH))
+        hatching = PathPatch(gaps, facecolor="none", edgecolor=pencil(ax), linewidth=0.0, hatch=HATCH)
+        ax.add_artist(hatching)  # `add_patch` would look for limits in every ring
     return mesh
 
 
