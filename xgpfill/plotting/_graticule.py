@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 LINE: dict[str, Any] = {"linewidth": 0.4, "color": GRID_COLOUR, "alpha": 0.6}
 GLOBE = (-180.0, 180.0, -90.0, 90.0)
+WORLDS = ("Robinson", "EqualEarth", "Mollweide", *(f"Eckert{number}" for number in ("I", "II", "III", "IV", "V", "VI")))
+"""Projections of the whole globe whose parallels are straight and whose meridians are not."""
 AWAY = 4.0  # points between a label and its line
+NEAR_A_POLE = 80.0  # degrees: a parallel too short for labels
 MERIDIAN, PARALLEL = "meridian", "parallel"
 """Ids of labels on curved maps."""
 
@@ -70,7 +73,7 @@ def frame_foreign(ax: Axes) -> None:
     """A map in a projection of the user's own."""
     crs: Any = ax.projection  # type: ignore[attr-defined]
     wide = np.ptp(ax.get_xlim()) >= 0.99 * np.ptp(crs.x_limits)
-    if wide and hasattr(crs, "proj4_params") and type(crs).__mro__[1].__name__ == "_WarpedRectangularProjection":
+    if wide and type(crs).__name__ in WORLDS:
         _Curves(ax, crs, GLOBE, float(crs.proj4_params.get("lon_0", 0.0))).draw()
         return
     _cut_lines(ax)
@@ -147,7 +150,7 @@ class _Curves:
 
     def _label_meridians(self, places: Array, names: Array) -> None:
         _, _, south, north = self.box
-        outer = north if self.turning and south + north < 0.0 else south
+        outer = north if south + north < 0.0 and (self.turning or south < -NEAR_A_POLE) else south
         for at, degree in zip(places, names, strict=True):
             self._label(degrees(degree, "EW"), (at, outer), (at + 0.5, outer), MERIDIAN)
 
