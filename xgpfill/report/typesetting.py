@@ -6,7 +6,7 @@ Sizes are in points of 1/72 inch, from the top left corner.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def wrapped(text: str, width: float, size: float, weight: str = "normal") -> lis
     return lines
 
 
-@cache
+@lru_cache(maxsize=8192)
 def width_of(text: str, size: float, weight: str = "normal") -> float:
     """Width of a line of text."""
     from matplotlib.font_manager import FontProperties
