@@ -281,11 +281,12 @@ def draw(case: Case, filled: Any, path: Path) -> Path | None:
     from xgpfill.plotting import comparison
 
     chosen = worst_frame(case)
-    truth, mean, std = (field.isel(chosen) for field in (case.truth, filled.mean, filled.std()))
+    fields = (case.truth, filled.mean, filled.std(), case.observed)
+    truth, mean, std, observed = (field.isel(chosen) for field in fields)
     if truth.ndim != 2:
         return None
     valid = None if case.valid is None else case.valid.isel(chosen, missing_dims="ignore")
-    figure = comparison(truth, mean, std, error=mean - truth, valid=valid)
+    figure = comparison(truth, mean, std, error=mean - truth, observed=observed, valid=valid)
     figure.savefig(path, dpi=130)
     plt.close(figure)
     return path

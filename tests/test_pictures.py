@@ -49,7 +49,7 @@ def test_a_map_shows_the_step_nearest_to_a_time(found: Reconstruction, what: str
 def test_a_comparison_has_truth_and_error_when_a_truth_is_given(found: Reconstruction, ds: xr.Dataset) -> None:
     figure = found.plot.comparison(ds.truth, time=np.datetime64("2021-04-17"))
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
-    assert titles == ["truth", "filled: mean", "standard deviation", "error: mean - truth"]
+    assert titles == ["observed", "filled: mean", "standard deviation", "truth", "error: mean - truth"]
     assert figure.get_suptitle() == "2021-04-17"
     assert [ax.get_title() for ax in found.plot.comparison().axes][:2] == ["observed", "filled: mean"]
 
@@ -61,7 +61,7 @@ def test_land_is_shaded_because_the_mean_is_empty_only_there(found: Reconstructi
 
 def test_facets_share_the_units_of_a_spread(found: Reconstruction) -> None:
     figure = found.plot.facets("variance", steps=4)
-    assert figure.axes[-1].get_ylabel().replace("\n", " ") == "latent variance of sea surface temperature [degC2]"
+    assert figure.axes[-1].get_ylabel().replace("\n", " ") == "latent variance of sea surface temperature [°C²]"
     assert len(figure.axes) == 5
 
 
@@ -124,6 +124,41 @@ def test_a_date_of_another_calendar_is_chosen_by_its_text() -> None:
     np.testing.assert_array_equal(values(found.plot.map(time="2001-03-01")), mean.isel(time=2))
     with pytest.raises(DimensionError, match=r"time='soon': the steps of 'time' run from 2001-02-27.*to 2001-03-01"):
         found.plot.map(time="soon")
+
+
+def test_what_is_called_draws_what_suits_the_field(found: Reconstruction, ds: xr.Dataset) -> None:
+    figure = found.plot(time="2021-04-17")
+    assert [ax.get_title() for ax in figure.axes if ax.get_title()] == [
+        "observed",
+        "filled: mean",
+        "standard deviation",
+    ]
+    assert figure.get_suptitle() == "2021-04-17"
+    assert len([ax for ax in found.plot(ds.truth).axes if ax.get_title()]) == 5
+    one = [field.sel(HERE, method="nearest") for field in (*found, found.observed)]
+    line = Reconstruction(one[0], one[1], Context(one[2], 0.1, "latent"))
+    assert line.plot(sigmas=(1,)).get_legend()
+    row = Reconstruction(*(field[0, :, 0] for field in found), Context(found.observed[0, :, 0], 0.1, "latent"))
+    assert row.plot().get_xlabel().startswith("lat")
+    sheet = Reconstruction(*(field[:, :, 4] for field in found), Context(found.observed[:, :, 4], 0.1, "latent"))
+    assert [ax.get_ylabel() for ax in sheet.plot().axes if ax.get_title()] == ["time"] * 3
+    bare = Reconstruction(found.mean, None, found._context)
+    np.testing.assert_array_equal(values(bare.plot()), found.mean.isel(time=0))
+
+
+def test_gaps_are_hatched_where_only_what_was_observed_is_drawn(found: Reconstruction) -> None:
+    assert [bool(found.plot.map(what).axes.patches) for what in ("observed", "filled")] == [True, False]
+    assert all(ax.patches for ax in found.plot.facets("observed", steps=2).axes[:2])
+
+
+def test_stations_are_maps_of_dots_one_for_each_time(found: Reconstruction) -> None:
+    places = {"lat": ("station", [38.0, 40.0, 41.0]), "lon": ("station", [3.0, 5.0, 7.0])}
+    times = found.mean.time[:4]
+    mean = xr.DataArray(np.arange(12.0).reshape(4, 3), {"time": times, **places}, ("time", "station"), name="t")
+    sites = Reconstruction(mean, 0 * mean + 1, Context(mean.where(mean > 6), 0.1, "latent"))
+    np.testing.assert_array_equal(values(sites.plot.map(time=times[2])), mean[2])
+    assert all(ax.collections[0].get_offsets().shape[1] == 2 for ax in sites.plot(mean).axes if ax.get_title())
+    assert len([ax for ax in sites.plot.facets().axes if ax.get_title()]) == 4
 
 
 def test_what_cannot_be_drawn_says_what_to_type(found: Reconstruction, ds: xr.Dataset) -> None:

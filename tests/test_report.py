@@ -7,6 +7,7 @@ import re
 import weakref
 from collections import Counter
 from html.parser import HTMLParser
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -15,8 +16,12 @@ import pytest
 import xarray as xr
 import xgpfill
 from xgpfill.errors import AlignmentError, DimensionError, VariableError, XgpfillError
-from xgpfill.report.experiments import safe_name
+from xgpfill.plotting.scores import bars
+from xgpfill.report.document import opened
+from xgpfill.report.experiments import _write_comparison, safe_name
 from xgpfill.report.source import chosen
+from xgpfill.report.typesetting import Section
+from xgpfill.report.typesetting import pages as typeset_pages
 from xgpfill.results import Context, Reconstruction
 from xgpfill.tiling.solve import TileSolver
 
@@ -65,7 +70,7 @@ class Outline(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] in ("h1", "h2"):
             self.headings.append(data)
-        if self.open and self.open[-1] == "td":
+        if self.open and self.open[-1] in ("td", "th"):
             self.cells.append(data)
 
 
@@ -85,14 +90,14 @@ def test_an_html_report_has_every_part_in_order_and_the_scores_of_score(ds, foun
     outline = Outline(tmp_path / "r.html")
     assert outline.open == []
     assert outline.headings == [
-        "A <title> & more", "A <title> & more", "The data: sst, sea surface temperature [degC]", "Learned covariance",
+        "A <title> & more", "A <title> & more", "The data: sst, sea surface temperature [°C]", "Learned covariance",
         "Over time", "sst time=2021-04-15", "sst time=2021-04-22",
     ]  # fmt: skip
     assert outline.images == outline.headings[3:]
     rmse = outline.cells[outline.cells.index("root mean squared error") + 1]
     hidden = ds.truth.where(ds.sst.isnull())
-    assert rmse == f"{float(np.sqrt(((found.mean - hidden) ** 2).mean())):.5g} degC"
-    assert f"{found._context.model.prior.noise:.5g} degC2" in outline.cells
+    assert rmse == f"{float(np.sqrt(((found.mean - hidden) ** 2).mean())):.5g} °C"
+    assert f"{found._context.model.prior.noise:.5g} °C²" in outline.cells
 
 
 def test_a_pdf_report_has_a_page_for_each_frame(ds, found, tmp_path: Path) -> None:
@@ -103,7 +108,7 @@ def test_a_pdf_report_has_a_page_for_each_frame(ds, found, tmp_path: Path) -> No
     content = (tmp_path / "1.pdf").read_bytes()
     assert content.startswith(b"%PDF")
     boxes = [[float(x) for x in box.split()] for box in re.findall(rb"/MediaBox \[([^]]*)\]", content)]
-    np.testing.assert_allclose([(x1 - x0) / (y1 - y0) for x0, y0, x1, y1 in boxes], 11.7 / 8.3, rtol=1e-3)
+    np.testing.assert_allclose([(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes], len(boxes) * [(842.4, 597.6)])  # A4
     assert matplotlib.pyplot.get_fignums() == open_before
 
 
@@ -134,6 +139,103 @@ def test_a_report_keeps_no_pixels_of_the_pages_before(found, tmp_path: Path, mon
 )
 def test_frames_can_be_chosen_in_several_ways(frames: Any, positions: Any) -> None:
     assert list(chosen(10, frames)) == list(positions)
+
+
+@pytest.mark.usefixtures("unprinted")
+def test_stations_are_reported_as_maps_of_dots(tmp_path: Path, monkeypatch) -> None:
+    places = {"lat": ("site", [38.0, 40.0, 41.0]), "lon": ("site", [3.0, 5.0, 7.0])}
+    reported, truth = made(xr.DataArray(RNG.normal(size=(2, 3)), {"time": [0.0, 1.0], **places}, ("time", "site")))
+    drawn = []
+
+    def kept(*fields: Any, original: Any = xgpfill.plotting.comparison, **options: Any) -> Any:
+        drawn.append((fields[0].dims, "observed" in options))
+        return original(*fields, **options)
+
+    monkeypatch.setattr("xgpfill.plotting.comparison", kept)
+    reported.report(tmp_path / "r.html", truth)
+    assert drawn == [(("site",), True)] * 2
+
+
+# Set text
+
+
+def section(count: int, *, wide: int = 1) -> Section:
+    return Section("A table", [(f"row {i}", *("12.5 K",) * wide) for i in range(count)])
+
+
+def words(figure: Any) -> list[str]:
+    return [text.get_text() for text in figure.texts]
+
+
+@pytest.fixture
+def closed() -> Iterator[None]:
+    yield
+    matplotlib.pyplot.close("all")
+
+
+@pytest.mark.usefixtures("closed")
+@pytest.mark.parametrize("count", [1, 40, 88, 96, 104, 180, 300])
+def test_no_page_is_left_with_a_few_lines(count: int) -> None:
+    found = typeset_pages([("Title", [section(count)])], 10.5, 7.1)
+    shares = [sum(word.startswith("row") for word in words(page)) for page in found]
+    assert sum(shares) == count
+    assert min(shares) >= 0.4 * max(shares)
+    assert words(found[0])[0] == "Title" and all(words(page)[0] == "Title (continued)" for page in found[1:])
+
+
+@pytest.mark.usefixtures("closed")
+def test_text_is_set_in_measured_columns_inside_the_page() -> None:
+    long = "a note that is much longer than half of a page is wide, so that it needs to be wrapped " * 3
+    (page,) = typeset_pages([("Title", [Section("Notes", [("!", long), ("word", "x" * 300)]), section(30)])], 10.5, 7.1)
+    page.canvas.draw()
+    boxes = [text.get_window_extent() for text in page.texts]
+    assert all(box.x0 >= -1 and box.x1 <= page.bbox.x1 + 1 and box.y0 >= -1 for box in boxes)
+    assert not [(a, b) for a, b in combinations(boxes, 2) if a.shrunk(0.9, 0.6).overlaps(b.shrunk(0.9, 0.6))]
+    assert {text.get_fontfamily()[0] for text in page.texts} == {"sans-serif"}
+    assert "".join(word for word in words(page) if set(word) == {"x"}) == "x" * 300
+
+
+@pytest.mark.usefixtures("closed")
+def test_a_heading_stays_with_its_first_row_and_names_of_columns_are_repeated() -> None:
+    table = Section("Runs", [("0.5", "1", f"run {i}") for i in range(200)], ("MAE", "RMSE", "run"))
+    found = typeset_pages([("Title", [section(20), table])], 10.5, 7.1)
+    assert len(found) > 1
+    for page in found[1:]:
+        assert words(page)[1:4] == ["MAE", "RMSE", "run"]
+    for page in found:
+        for heading, first in (("A table", "row 0"), ("Runs", "run 0")):
+            assert (heading in words(page)) == (first in words(page))
+
+
+@pytest.mark.usefixtures("closed")
+def test_numbers_end_below_each_other_and_a_wide_table_has_the_page_to_itself() -> None:
+    table = Section("Runs", [(*("0.5",) * 6, "a run")], ("a score with a long name",) * 6 + ("run",))
+    (page,) = typeset_pages([("Title", [table])], 10.5, 7.1)
+    numbers = [text for text in page.texts if text.get_text() == "0.5"]
+    assert {text.get_ha() for text in numbers} == {"right"}
+    assert max(text.get_position()[0] for text in numbers) > 0.6
+
+
+def test_texts_share_pages_until_a_figure_follows(tmp_path: Path) -> None:
+    with opened(tmp_path / "r.pdf", "Title") as document:
+        document.text("One", [section(5)])
+        document.text("Two", [section(5)])
+        document.figure("A figure", matplotlib.pyplot.figure(figsize=(30, 5)))
+        document.text("Three", [section(5)])
+    assert pages(tmp_path / "r.pdf") == 3
+
+
+def test_no_page_of_bars_has_one_run_alone(tmp_path: Path, monkeypatch) -> None:
+    shown: list[int] = []
+
+    def counted(part: xr.Dataset, original: Any = bars, **options: Any) -> Any:
+        shown.append(part.sizes["run"])
+        return original(part, **options)
+
+    monkeypatch.setattr("xgpfill.report.experiments.bars", counted)
+    table = xr.Dataset({"mae": ("run", np.ones(21))}, {"run": [f"r{i}" for i in range(21)]})
+    _write_comparison(tmp_path / "c.pdf", table, "Runs")
+    assert shown == [7, 7, 7]
 
 
 # The model in short
@@ -323,7 +425,8 @@ def test_experiments_are_named_by_what_was_tried_and_compared(ds: xr.Dataset, fo
     rows = (tmp_path / "experiments.csv").read_text().splitlines()
     assert len(rows) == 4 and rows[0].startswith("run,time_kernel,space_kernel,engine,mask,kind,probability,seed")
     outline = Outline(tmp_path / "experiments.html")
-    assert outline.images == ["Scores of the runs"] and "mean variance [degC2]" in outline.cells
+    assert outline.images == ["Scores of the runs"] and "mean variance [°C²]" in outline.cells
+    assert {"CRPS [°C]", "coverage of the 95 % interval", f"{float(table.crps[0]):.4g}"} <= set(outline.cells)
 
 
 @pytest.mark.usefixtures("unprinted")

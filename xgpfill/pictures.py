@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.collections import QuadMesh
+    from matplotlib.collections import Collection
     from matplotlib.figure import Figure
 
 FIELDS = ("mean", "std", "variance", "filled", "observed")
@@ -46,6 +46,29 @@ class Pictures:
     def __repr__(self) -> str:
         return "Pictures: .comparison(truth, time=), .map(what, time=), .facets(what), .series(sel=)"
 
+    def __call__(self, truth: xr.DataArray | xr.Dataset | None = None, **options: Any) -> Any:
+        """Draw what suits the field: a comparison of one frame, or a series where there is only time, or only a line.
+
+        Without a variance it is the map of the mean. `options` are those of :meth:`comparison`, :meth:`series` or
+        :meth:`map`.
+
+        Parameters
+        ----------
+        truth : DataArray, optional
+
+        Returns
+        -------
+        matplotlib Figure, or Axes of a series, or Collection of a map
+        """
+        from xgpfill.plotting._layout import sites_of
+
+        mean = self._field("mean")
+        if mean.ndim == 1 and sites_of(mean) is None:
+            return self.series(truth=truth, **{"dim": mean.dims[0]} | options)
+        if self.reconstruction.variance is None and truth is None:
+            return self.map(**options)
+        return self.comparison(truth, **options)
+
     def map(
         self,
         what: str = "mean",
@@ -54,7 +77,7 @@ class Pictures:
         sel: Mapping[Hashable, Any] | None = None,
         ax: Axes | None = None,
         **options: Any,
-    ) -> QuadMesh:
+    ) -> Collection:
         """Draw one frame; `options` are those of :func:`xgpfill.plotting.field_map`.
 
         Parameters
@@ -79,7 +102,7 @@ class Pictures:
         sel: Mapping[Hashable, Any] | None = None,
         title: str | None = None,
     ) -> Figure:
-        """Draw one frame: truth (or what was observed), mean, standard deviation and, with a truth, the error.
+        """Draw one frame: what was observed, gaps hatched, mean, standard deviation; with a truth, that and the error.
 
         Parameters
         ----------
@@ -92,17 +115,19 @@ class Pictures:
         """
         from xgpfill.plotting import comparison
 
-        first = self._field("observed") if truth is None else _one_of(truth, self.variable)
-        mean, std, first = self._frames((self._field("mean"), self._field("std"), first), time, sel)
-        if truth is None:
-            return comparison(first, mean, std, valid=_existence(mean), title=title)
-        error = mean - first
+        true = [] if truth is None else [_one_of(truth, self.variable)]
+        fields = [self._field("mean"), self._field("std"), self._field("observed"), *true]
+        mean, std, observed, *true = self._frames(fields, time, sel)
+        valid = _existence(mean)
+        if not true:
+            return comparison(observed, mean, std, valid=valid, title=title)
+        error = mean - true[0]
         if dict(error.sizes) != dict(mean.sizes):
             raise AlignmentError(
                 f"`truth` shares {dict(error.sizes)} cells with the reconstruction, which has {dict(mean.sizes)}. "
                 f"Put it on the same ones: `truth.reindex_like(mean, method='nearest', tolerance=1e-6)`."
             )
-        return comparison(first, mean, std, error=error, valid=_existence(mean), title=title)
+        return comparison(true[0], mean, std, error=error, observed=observed, valid=valid, title=title)
 
     def facets(self, what: str = "mean", *, sel: Mapping[Hashable, Any] | None = None, **options: Any) -> Figure:
         """Draw several frames; `options` are those of :func:`xgpfill.plotting.facets`."""
@@ -180,8 +205,8 @@ class Pictures:
 
 
 def _looks(what: str) -> dict[str, Any]:
-    """A spread has other colours than a field, which start at zero."""
-    return {"cmap": "magma", "vmin": 0.0} if what in ("std", "variance") else {}
+    """A spread has other colours than a field, which start at zero; of what was observed the gaps are hatched."""
+    return {"cmap": "magma", "vmin": 0.0} if what in ("std", "variance") else {"hatched": what == "observed"}
 
 
 def _existence(mean: xr.DataArray) -> xr.DataArray | None:
@@ -217,11 +242,13 @@ def _selected(field: xr.DataArray, sel: Mapping[Hashable, Any] | None) -> xr.Dat
 
 
 def _time_dim(field: xr.DataArray) -> Hashable | None:
-    """The dimension of time, where there are more than the two of a map."""
+    """The dimension of time, where there are more than the two of a map, or the one of a list of places."""
+    from xgpfill.plotting._layout import sites_of
+
     roles = roles_if_told(field)
     if roles is None:
         return field.dims[0] if field.ndim == 3 else None
-    return roles.time if field.ndim > 2 else None
+    return roles.time if field.ndim > (2 if sites_of(field) is None else 1) else None
 
 
 def _step(field: xr.DataArray, dim: Hashable, time: Any) -> int:

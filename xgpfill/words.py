@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,35 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_CELSIUS = re.compile(r"\b(?:deg_?|degrees?_)C(?:elsius)?(?![A-Za-z])|\b[Cc]elsius(?![A-Za-z])")
+_EXPONENT = re.compile(r"((?<![A-Za-z0-9.])[A-Za-z°µ]+|\))(?:\^|\*\*)?(-?\d+)(?![\w.])")
+_MOLECULES = frozenset({"CO2", "O2", "O3", "NO2", "SO2", "CH4", "NH3", "N2", "H2"})
+
+
 def bracketed(name: str, units: str) -> str:
     """Write `name [units]`; without units, the name alone."""
-    return f"{name} [{units}]" if units not in ("", "1") else name
+    return f"{name} [{typeset(units)}]" if units not in ("", "1") else name
 
 
 def with_units(number: str, units: str) -> str:
     """Write a number with its units, if it has any."""
-    return number if units in ("", "1") else f"{number} {units}"
+    return number if units in ("", "1") else f"{number} {typeset(units)}"
+
+
+def typeset(units: str) -> str:
+    """Units as they are printed: exponents raised, degrees by their sign. Attributes keep the spelling of udunits.
+
+    Examples
+    --------
+    >>> typeset("K2"), typeset("(%)2"), typeset("kg m**-2"), typeset("degC2"), typeset("ppm CO2")
+    ('K²', '(%)²', 'kg m⁻²', '°C²', 'ppm CO2')
+    """
+
+    def raised(found: re.Match[str]) -> str:
+        return found[0] if found[0] in _MOLECULES else found[1] + found[2].translate(_RAISED)
+
+    return _EXPONENT.sub(raised, _CELSIUS.sub("°C", units))
 
 
 def squared(units: str) -> str:

@@ -36,8 +36,8 @@ def line(ax: Any, start: str) -> tuple[np.ndarray, np.ndarray]:
 def test_the_total_is_the_sum_of_its_terms_and_the_noise_a_step_at_lag_zero() -> None:
     (ax,) = covariance(table()).axes
     assert line(ax, "field")[1][0] == pytest.approx(3.0)
-    assert [float(v[0]) for v in line(ax, "noise: 0.5 K2")] == [0.0, pytest.approx(3.5)]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time lag [days]", "covariance [K2]")
+    assert [float(v[0]) for v in line(ax, "noise: 0.5 K²")] == [0.0, pytest.approx(3.5)]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time lag [days]", "covariance [K²]")
 
 
 def test_a_lengthscale_is_a_dot_on_its_curve_and_stands_in_the_legend() -> None:
@@ -46,10 +46,41 @@ def test_a_lengthscale_is_a_dot_on_its_curve_and_stands_in_the_legend() -> None:
         "field",
         "slow: 4 days",
         "static",
-        "noise: 0.5 K2",
+        "noise: 0.5 K²",
     ]
     dots = [found.get_xydata() for found in ax.lines if found.get_marker() == "o"]
     np.testing.assert_allclose(np.concatenate(dots), [[4.0, 2 / np.e]])
+
+
+def test_one_dominant_term_does_not_hide_the_others() -> None:
+    own = table()
+    own["time_covariance"] = own.time_covariance * xr.DataArray([0.01, 1.0], dims="term")
+    (ax,) = covariance(own).axes
+    assert ax.get_yscale() == "log"
+    bottom, top = ax.transData.inverted().transform(ax.transAxes.transform([(0, 0), (0, 1)]))[:, 1]
+    (noise,) = [found for found in ax.lines if found.get_label().startswith("noise")]
+    for value in (0.02, 1.0, float(noise.get_ydata()[0])):
+        assert 0.05 < np.log(value / bottom) / np.log(top / bottom) < 0.95
+    assert float(noise.get_ydata()[0]) == 0.5
+
+
+def test_a_term_that_turns_negative_is_seen_beside_a_dominant_one() -> None:
+    own = table()
+    own["time_covariance"] = (
+        ("term", "time_lag"),
+        np.stack([0.05 * np.cos(LAGS), np.full_like(LAGS, 3.0)]),
+        {"units": "K2"},
+    )
+    (ax,) = covariance(own).axes
+    assert ax.get_yscale() == "symlog" and ax.get_ylim()[0] < -0.01
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_the_field_is_drawn_in_ink_that_is_seen(style: str) -> None:
+    with plt.style.context(style):
+        (ax,) = covariance(table()).axes
+    (total,) = [found for found in ax.lines if found.get_label() == "field"]
+    assert abs(float(total.get_color()) - ax.get_facecolor()[0]) > 0.8
 
 
 def test_axes_of_the_users_own_are_drawn_on() -> None:

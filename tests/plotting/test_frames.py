@@ -65,7 +65,7 @@ def test_every_kind_of_field_has_a_panel_a_frame_and_one_bar(kind: str) -> None:
 def test_frames_share_the_limits_of_what_is_drawn_and_the_bar_names_the_units() -> None:
     figure = facets(stack(), steps=[1, 3])
     assert {mesh.get_clim() for mesh in meshes(figure)} == {(12.0, 47.0)}
-    assert figure.axes[-1].get_ylabel() == "rain [mm day-1]"
+    assert figure.axes[-1].get_ylabel() == "rain [mm day⁻¹]"
 
 
 def test_given_limits_point_the_bar_where_values_lie_beyond() -> None:

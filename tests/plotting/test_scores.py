@@ -26,12 +26,21 @@ def test_each_metric_has_a_panel_with_its_units_and_each_run_a_bar_from_the_top(
     first, second, third = bars(runs).axes
     assert [ax.get_xlabel() for ax in (first, second, third)] == [
         "MAE [K]",
-        "mean variance [K2]",
+        "mean variance [K²]",
         "correlation of variance and error",
     ]
     assert [widths(ax) for ax in (first, second, third)] == [[0.5, 0.25], [0.25, 0.0625], [-0.2, 0.4]]
     assert [label.get_text() for label in first.get_yticklabels()] == ["one", "two"]
     assert first.yaxis_inverted()
+
+
+def test_crps_and_coverage_are_compared_too_in_two_even_rows_with_a_line_at_what_should_be_covered() -> None:
+    many = dict.fromkeys(("rmse", "crps", "coverage95", "variance_error_correlation"), 0.9)
+    figure = bars({"one": scores(**many), "two": scores(**many)})
+    names = [ax.get_xlabel() for ax in figure.axes]
+    assert names[2:4] == ["CRPS", "coverage of the 95 % interval"]
+    assert len({round(ax.get_position().y0, 3) for ax in figure.axes}) == 2
+    assert 0.95 in [line.get_xdata()[0] for line in figure.axes[3].lines]
 
 
 def test_a_dataset_along_run_is_the_same_as_a_mapping() -> None:

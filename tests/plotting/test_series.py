@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from matplotlib.colors import to_rgb
 from xgpfill.errors import AlignmentError, DataError, DimensionError, XgpfillError
 from xgpfill.plotting import series
 
@@ -213,3 +214,14 @@ def test_what_cannot_be_drawn_says_what_to_type(error: type[Exception], options:
 def test_axes_of_the_users_own_are_drawn_on() -> None:
     _, ax = plt.subplots()
     assert series(mean=stations().isel(station=0), ax=ax) is ax
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_mean_and_observations_stand_out_from_paper_and_bands(style: str) -> None:
+    field = cube()
+    with plt.style.context(style):
+        ax = series(mean=field, variance=0 * field + 1, observed=field, sel=CENTRE)
+    under = [np.array(ax.get_facecolor()[:3]), *(band.get_facecolor()[0, :3] for band in ax.collections)]
+    for label, least in (("mean", 0.2), ("observed", 0.3)):
+        colour = np.array(to_rgb(line(ax, label).get_color()))
+        assert all(abs(colour - other).mean() > least for other in under)

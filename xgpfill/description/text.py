@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xgpfill.words import aligned, bracketed, html_table, written
+from xgpfill.words import aligned, bracketed, html_table, typeset, written
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -83,7 +83,7 @@ def _counted(found: Description) -> str:
 
 
 def _values(found: Description) -> Rows:
-    values, units = found.values, f" {found.units}" if found.units else ""
+    values, units = found.values, f" {typeset(found.units)}" if found.units else ""
     rows: Rows = []
     if values.count:
         rows.append(("range", f"{values.minimum:.5g} … {values.maximum:.5g}{units}"))

@@ -81,7 +81,7 @@ class Prediction:
     def is_better_than(self, other: Prediction) -> bool:
         """Whether the same observations are predicted better, by more than chance among them would tell."""
         gain, error = self.gain_over(other)
-        return gain > max(GAIN * float(other.crps.mean()), CHANCE * error)
+        return bool(gain > max(GAIN * float(other.crps.mean()), CHANCE * error))
 
     def gain_over(self, other: Prediction) -> tuple[float, float]:
         """How much smaller the score of the same observations is on average, and the standard error of that."""

@@ -1,7 +1,7 @@
 """Figures of like panels and one sheet drawn in a panel, as a map or on plain axes; what is drawn is settled elsewhere.
 
-Nothing here reaches for the network: coastlines are drawn when Natural Earth is already on disk, the outline
-of `valid` otherwise.
+Nothing here reaches for the network: coastlines are drawn when Natural Earth is already on disk, the edges of
+`valid` otherwise.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import DataError, shown
-from xgpfill.plotting._sheet import Array, Sheet, centres, limits, ticks
-from xgpfill.words import degrees
+from xgpfill.plotting._coast import draw_coast
+from xgpfill.plotting._edges import Array, areas, broken
+from xgpfill.plotting._graticule import MERIDIAN, PARALLEL, frame_foreign, frame_map, frame_plain, hide_labels
+from xgpfill.plotting._ink import ink, land, pencil
+from xgpfill.plotting._projection import aspect, divided, is_straight, located_on, projection, widest
+from xgpfill.plotting._sheet import Sheet, limits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.collections import QuadMesh
+    from matplotlib.collections import Collection
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
@@ -26,7 +30,8 @@ FIELD_COLOURS = "viridis"
 SPREAD_COLOURS = "magma"
 # Even steps of lightness from a grey middle: Moreland (2009), doi:10.1007/978-3-642-10520-3_9.
 ERROR_COLOURS = "coolwarm"
-LAND_COLOUR = "#c9c0ae"
+HATCH = "//////"
+DOT_AREAS = (9.0, 60.0)  # points²
 PANEL_WIDTH = 4.6  # inches
 
 
@@ -39,7 +44,7 @@ def panels(
     """
     import matplotlib.pyplot as plt
 
-    height = float(np.clip(width * sheet.aspect, 0.35 * width, 1.3 * width)) + (0.5 if bars else 0.35)
+    height = float(np.clip(width * aspect(sheet), 0.35 * width, 1.3 * width)) + (0.5 if bars else 0.35)
     total = (width + 1.1) * columns if bars else max(width * columns, 3.2) + 1.3
     figure, axes = plt.subplots(
         rows,
@@ -52,38 +57,97 @@ def panels(
     return figure, list(axes.flat)
 
 
-def projection(sheet: Sheet) -> Any:
-    """PlateCarree about the middle of the data; None for plain axes, or without cartopy."""
-    if sheet.central is None:
-        return None
-    try:
-        import cartopy.crs as ccrs
-    except ImportError:
-        return None
-    return ccrs.PlateCarree(central_longitude=sheet.central)
-
-
 def draw(
     sheet: Sheet,
     ax: Axes,
     colours: str | Colormap,
     within: tuple[float | None, float | None],
     label: str | None = None,
-) -> QuadMesh:
-    """Draw a sheet in a panel, its colours between two limits; with a `label` it has a bar of its own."""
+    *,
+    hatched: bool = False,
+) -> Collection:
+    """Draw a sheet in a panel, its colours between two limits; with a `label` it has a bar of its own.
+
+    `hatched` marks where the field exists but has no value.
+    """
     _check_colours(colours, within)
-    on_map = sheet.central is not None and hasattr(ax, "projection")
-    options: dict[str, Any] = {"transform": projection(sheet)} if on_map else {}
-    x = sheet.x if on_map or sheet.central is None else sheet.x + sheet.central
     lowest, highest = limits(sheet.values)
     vmin, vmax = (lowest if within[0] is None else within[0]), (highest if within[1] is None else within[1])
-    mesh = ax.pcolormesh(x, sheet.y, sheet.values, cmap=colours, vmin=vmin, vmax=vmax, rasterized=True, **options)
-    _shade_outside(sheet, ax, x, options)
-    _outline(sheet, ax, x, options, on_map=on_map)
-    _frame_axes(sheet, ax, x, on_map=on_map)
+    crs = _crs_of(sheet, ax)
+    own = crs is None or crs == projection(sheet)
+    whole, sheet = sheet, sheet if is_straight(crs) else divided(sheet)
+    x, y = _positions(sheet, crs)
+    options: dict[str, Any] = {"cmap": colours, "vmin": vmin, "vmax": vmax, "rasterized": True}
+    drawn = _draw_places if sheet.places else _draw_cells
+    mesh = drawn(sheet, ax, x, y, options, hatched=hatched)
+    draw_coast(sheet, ax, x, y, crs)
+    if own:
+        (frame_plain if crs is None else frame_map)(whole, ax)
+    else:
+        frame_foreign(ax)
     if label is not None:
         add_bar(mesh, [ax], [sheet.values], label)
     return mesh
+
+
+def _crs_of(sheet: Sheet, ax: Axes) -> Any:
+    """The projection of a panel that is a map; None for plain axes, and for a sheet without degrees."""
+    return getattr(ax, "projection", None) if sheet.central is not None else None
+
+
+def _positions(sheet: Sheet, crs: Any) -> tuple[Array, Array]:
+    """Corners of the cells, or places, in the coordinates of a panel."""
+    if crs is not None:
+        return located_on(sheet, crs)
+    from matplotlib.dates import date2num
+
+    x, y = (date2num(edge) if edge.dtype.kind == "M" else edge for edge in (sheet.x, sheet.y))  # type: ignore[no-untyped-call]
+    x = x if sheet.central is None else x + sheet.central
+    return (x, y) if sheet.places or x.ndim == 2 else tuple(np.meshgrid(x, y))
+
+
+def _draw_cells(sheet: Sheet, ax: Axes, x: Array, y: Array, options: dict[str, Any], *, hatched: bool) -> Collection:
+    """Cells in their colours, those outside as land, and gaps hatched."""
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import PathPatch
+
+    across, up, lost, where = _cells_for(sheet, ax, x, y)
+    mesh = ax.pcolormesh(across, up, np.where(lost, np.nan, sheet.values), **options, **where)
+    if sheet.outside is not None and sheet.outside.any():
+        shaded = np.where(sheet.outside & ~lost, 0.0, np.nan)
+        ax.pcolormesh(across, up, shaded, cmap=ListedColormap([land(ax)]), rasterized=True, **where)
+    gaps = areas(sheet.gaps, x, y, widest(sheet, _crs_of(sheet, ax))) if hatched else None
+    if gaps is not None:
+        hatching = PathPatch(gaps, facecolor="none", edgecolor=pencil(ax), linewidth=0.0, hatch=HATCH)
+        ax.add_artist(hatching)  # `add_patch` would look for limits in every ring
+    return mesh
+
+
+def _cells_for(sheet: Sheet, ax: Axes, x: Array, y: Array) -> tuple[Array, Array, Array | bool, dict[str, Any]]:
+    """What `pcolormesh` needs, and which cells it cannot draw: a map of the user's own cuts them at its seam itself."""
+    crs = _crs_of(sheet, ax)
+    if crs is not None and crs != projection(sheet):
+        import cartopy.crs as ccrs
+
+        return sheet.x, sheet.y, False, {"transform": ccrs.PlateCarree(central_longitude=sheet.central)}
+    if sheet.x.ndim == 1 and is_straight(crs):
+        east = sheet.x + sheet.central if crs is None and sheet.central is not None else sheet.x
+        return east, sheet.y, False, {}
+    return np.nan_to_num(x), np.nan_to_num(y), broken(x, widest(sheet, crs)), {}
+
+
+def _draw_places(sheet: Sheet, ax: Axes, x: Array, y: Array, options: dict[str, Any], *, hatched: bool) -> Collection:
+    """Places as dots, the fewer the larger; gaps as hatched rings."""
+    size = float(np.clip(6000.0 / max(x.size, 1), *DOT_AREAS))
+    rim: dict[str, Any] = {"linewidths": 0.4, "edgecolors": ink(ax)}
+    known = np.isfinite(sheet.values)
+    dots = ax.scatter(x[known], y[known], s=size, c=sheet.values[known], zorder=3.0, **rim, **options)
+    if sheet.outside is not None and sheet.outside.any():
+        ax.scatter(x[sheet.outside], y[sheet.outside], s=size / 2, color=land(ax), zorder=2.5)
+    if hatched and sheet.gaps.any():
+        empty: dict[str, Any] = {"facecolors": "none", "edgecolors": pencil(ax), "linewidths": 0.6, "hatch": HATCH}
+        ax.scatter(x[sheet.gaps], y[sheet.gaps], s=size, zorder=2.8, **empty)
+    return dots
 
 
 def _check_colours(colours: Any, within: tuple[Any, Any]) -> None:
@@ -98,7 +162,7 @@ def _check_colours(colours: Any, within: tuple[Any, Any]) -> None:
             raise DataError(f"{name}={shown(limit)}: expected a finite number in the units of the field, or None.")
 
 
-def add_bar(mesh: QuadMesh, axes: list[Axes], values: list[Array], label: str) -> None:
+def add_bar(mesh: Collection, axes: list[Axes], values: list[Array], label: str) -> None:
     """Add one bar for like panels, pointed where values lie beyond the limits of its colours."""
     seen = np.concatenate([part[np.isfinite(part)] for part in values])
     own = {"fraction": 0.046, "pad": 0.03}
@@ -114,73 +178,28 @@ def hide_inner_labels(axes: list[Axes], columns: int) -> None:
         if i % columns:
             ax.tick_params(labelleft=False)
             ax.set_ylabel("")
+            hide_labels(ax, PARALLEL)
         if i + columns < len(axes):
             ax.tick_params(labelbottom=False)
             ax.set_xlabel("")
+            hide_labels(ax, MERIDIAN)
 
 
-def _shade_outside(sheet: Sheet, ax: Axes, x: Array, options: dict[str, Any]) -> None:
-    from matplotlib.colors import ListedColormap
+def explain(figure: Figure, sheet: Sheet, like: Axes, spare: Axes | None) -> None:
+    """Say what hatching and shading mean in a panel, in a spare panel or below all of them."""
+    from matplotlib.patches import Patch
 
+    marks = []
+    if sheet.gaps.any():
+        marks.append(Patch(facecolor="none", edgecolor=pencil(like), linewidth=0.6, hatch=HATCH, label="not observed"))
     if sheet.outside is not None and sheet.outside.any():
-        land = np.where(sheet.outside, 0.0, np.nan)
-        ax.pcolormesh(x, sheet.y, land, cmap=ListedColormap([LAND_COLOUR]), rasterized=True, **options)
-
-
-def _outline(sheet: Sheet, ax: Axes, x: Array, options: dict[str, Any], *, on_map: bool) -> None:
-    """Coastlines when they are on disk, else the edge of where the field exists."""
-    scale = _coastlines_on_disk(float(np.ptp(x))) if on_map else None
-    if scale is not None:
-        ax.coastlines(resolution=scale, linewidth=0.7, color="0.2")  # type: ignore[attr-defined]
-        return
-    outside = sheet.outside
-    if outside is not None and min(outside.shape) > 1 and outside.any() and not outside.all():
-        edge = outside.astype(float)
-        ax.contour(centres(x), centres(sheet.y), edge, levels=[0.5], colors="0.2", linewidths=0.7, **options)
-
-
-def _coastlines_on_disk(width: float) -> str | None:
-    """Choose a resolution of Natural Earth to draw over `width` degrees; None when there is none on disk.
-
-    `ax.coastlines()` always succeeds; without the shapefile it is saving the figure that tries to download
-    it and fails. So look where cartopy's own downloader would, and let it download nothing.
-    """
-    from cartopy import config
-    from cartopy.io import Downloader
-
-    finest = 0 if width < 20 else 1 if width < 120 else 2
-    scales = ("10m", "50m", "110m")
-    for scale in scales[finest:] + scales[:finest][::-1]:
-        keys = {"config": config, "category": "physical", "name": "coastline", "resolution": scale}
-        finder = Downloader.from_config(("shapefiles", "natural_earth", scale, "physical", "coastline"))
-        for path in (finder.pre_downloaded_path(keys), finder.target_path(keys)):
-            if path is not None and all(path.with_suffix(part).exists() for part in (".shp", ".shx", ".dbf")):
-                return scale
-    return None
-
-
-def _frame_axes(sheet: Sheet, ax: Axes, x: Array, *, on_map: bool) -> None:
-    """Limits, ticks and graticule."""
-    if on_map and ax.projection != projection(sheet):  # type: ignore[attr-defined]
-        lines = ax.gridlines(draw_labels=True, linewidth=0.4, color="0.5", alpha=0.6)  # type: ignore[attr-defined]
-        lines.top_labels = lines.right_labels = False
-        return
-    ax.set_xlim(x.min(), x.max())
-    ax.set_ylim(*((sheet.y.max(), sheet.y.min()) if sheet.top_down else (sheet.y.min(), sheet.y.max())))
-    ax.set_aspect("equal" if sheet.equal else "auto")
-    if sheet.central is None:
-        ax.set(xlabel=sheet.labels[0], ylabel=sheet.labels[1])
-        for name, edges in (("x", sheet.x), ("y", sheet.y)):
-            if edges.dtype.kind == "f":
-                ax.locator_params(axis=name, nbins=6, integer=sheet.top_down)  # type: ignore[arg-type]
-        return
-    offset = sheet.central if on_map else 0.0
-    east, north = ticks(x + offset), ticks(sheet.y)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_visible(True)  # GeoAxes hide theirs
-    ax.xaxis.set_ticks(east - offset, labels=[degrees(t, "EW") for t in east])
-    ax.yaxis.set_ticks(north, labels=[degrees(t, "NS") for t in north])
-    ax.grid(linewidth=0.4, color="0.5", alpha=0.6)
+        marks.append(Patch(facecolor=land(like), label="outside the field"))
+    if spare is not None:
+        spare.set_axis_off()
+    if marks and spare is not None:
+        spare.legend(handles=marks, loc="center", frameon=False)
+    elif marks:
+        figure.legend(handles=marks, loc="outside lower left", ncols=len(marks), frameon=False, fontsize="small")
 
 
 def _extend(values: Array, vmin: float, vmax: float) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-    from xgpfill.plotting._sheet import Array
+    from xgpfill.plotting._edges import Array
 
 MOST_TICKS = 8
 MOST_NAMES = 40

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import KernelError
-from xgpfill.words import bracketed, units_of
+from xgpfill.plotting._ink import ink, pencil
+from xgpfill.words import bracketed, units_of, with_units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,17 +18,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from xgpfill.plotting._sheet import Array
+    from xgpfill.plotting._edges import Array
 
-TOTAL_COLOUR = "black"
-NOISE_COLOUR = "0.5"
+DOMINANT = 8.0
+"""One term whose variance is so many times that of another hides it on a linear axis."""
+LEAST = 1e-4
+"""Of the largest variance: what is less is not looked for."""
 _AXES = {"time_covariance": ("time", "time_lag"), "space_covariance": ("space", "distance")}
 
 
 def covariance(model: Any, *, axes: Sequence[Axes] | None = None) -> Figure:
     """Draw a learned covariance against time lag and against distance: in all, of each term, and the noise.
 
-    A term's lengthscale is a dot on its curve, and stands in the legend. The noise is the step at lag zero.
+    A term's lengthscale is a dot on its curve, and stands in the legend. The noise is the step at lag zero. Where one
+    term would hide another, covariances are drawn on a logarithmic axis, and the noise is a mark at its own height.
 
     Parameters
     ----------
@@ -79,7 +83,7 @@ def _draw_covariance(ax: Axes, table: xr.Dataset, name: str) -> None:
     lags, parts = field[lag].values, field.values
     total = parts.sum(axis=0)
     if len(parts) > 1:
-        ax.plot(lags, total, color=TOTAL_COLOUR, linewidth=2.0, label="field", zorder=4)
+        ax.plot(lags, total, color=ink(ax), linewidth=3.0, label="field", zorder=2.5)
     for i, term in enumerate(field["term"].values):
         lengths = _lengths(table, axis, i)
         unit = units_of(field[lag])
@@ -88,15 +92,43 @@ def _draw_covariance(ax: Axes, table: xr.Dataset, name: str) -> None:
         seen = [length for length in lengths if lags[0] <= length <= lags[-1]]
         ax.plot(seen, np.interp(seen, lags, parts[i]), "o", color=line.get_color(), markersize=5, zorder=5)
     noise = float(table["noise"]) if "noise" in table else math.nan
+    hidden = _is_hidden(parts[:, 0])
     if np.isfinite(noise) and lags[0] == 0.0:
-        ax.plot([0.0, 0.0], [total[0], total[0] + noise], color=NOISE_COLOUR, linewidth=2.5, zorder=2, clip_on=False)
-        top = f"noise: {noise:.3g} {units_of(table[name])}".rstrip()
-        ax.plot([0.0], [total[0] + noise], "^", color=NOISE_COLOUR, label=top, zorder=6, clip_on=False)
-    ax.axhline(0.0, color="0.8", linewidth=0.8, zorder=1)
+        _draw_noise(ax, noise, 0.0 if hidden else float(total[0]), units_of(table[name]))
+    if hidden:
+        _use_logarithms(ax, parts, noise)
+    else:
+        ax.axhline(0.0, color=pencil(ax), linewidth=0.6, zorder=1)
     ax.set_xlim(0.0, max(float(lags[-1]), np.finfo(float).tiny * 1e10))
     ax.set_xlabel(bracketed(lag.replace("_", " "), units_of(field[lag])))
     ax.set_ylabel(bracketed("covariance", units_of(field)))
     ax.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False)
+
+
+def _is_hidden(variances: Array) -> bool:
+    """Whether one term is so large that another would lie on the axis."""
+    some = variances[variances > LEAST * variances.max()]
+    return bool(some.size > 1 and some.max() > DOMINANT * some.min())
+
+
+def _draw_noise(ax: Axes, noise: float, below: float, units: str) -> None:
+    """The noise as a step upon what lies below it at lag zero; alone it is a mark."""
+    top = f"noise: {with_units(f'{noise:.3g}', units)}"
+    if below:
+        ax.plot([0.0, 0.0], [below, below + noise], color=pencil(ax), linewidth=2.5, zorder=2, clip_on=False)
+    ax.plot([0.0], [below + noise], "^" if below else "D", color=pencil(ax), label=top, zorder=6, clip_on=not below)
+
+
+def _use_logarithms(ax: Axes, parts: Array, noise: float) -> None:
+    """A logarithmic axis down to a tenth of the smallest variance; about zero it is linear where curves cross it."""
+    variances = np.append(parts[:, 0], noise)
+    seen = variances[np.isfinite(variances) & (variances > LEAST * parts[:, 0].max())]
+    least, most = 0.1 * float(seen.min()), 2.0 * float(parts.sum(axis=0).max())
+    if parts.min() < -least:
+        ax.set_yscale("symlog", linthresh=least)
+        return
+    ax.set_yscale("log")
+    ax.set_ylim(least, most)
 
 
 def _lengths(table: xr.Dataset, axis: str, term: int) -> list[float]:

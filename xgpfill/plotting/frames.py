@@ -11,7 +11,8 @@ import numpy as np
 from xgpfill.errors import DimensionError, listed, shown
 from xgpfill.grid.dims import roles_if_told
 from xgpfill.plotting._drawing import FIELD_COLOURS, add_bar, draw, hide_inner_labels, panels
-from xgpfill.plotting._sheet import Sheet, limits, load_together, on_cells_of, to_sheet
+from xgpfill.plotting._layout import sites_of, to_sheet
+from xgpfill.plotting._sheet import Sheet, limits, load_together, on_cells_of
 from xgpfill.words import label_of, place_in_order
 
 if TYPE_CHECKING:
@@ -37,13 +38,15 @@ def facets(
     vmax: float | None = None,
     label: str | None = None,
     title: str | None = None,
+    hatched: bool = False,
 ) -> Figure:
     """Draw several frames of one field, each under its date, with the same colours and one bar.
 
     Parameters
     ----------
     field : DataArray
-        Three dimensions in any order. When lazy, only the frames that are drawn are computed, together.
+        Three dimensions in any order, or two for a list of places, which are drawn as dots. When lazy, only the frames
+        that are drawn are computed, together.
     dim : name, optional
         The dimension along which frames follow each other; by default time, else the one that is not of space.
     steps : int or sequence of int, optional
@@ -61,6 +64,8 @@ def facets(
         Of the colour bar; by default the name and units in the attributes of `field`.
     title : str, optional
         Default: which frames these are, when they are not all. An empty one writes nothing.
+    hatched : bool
+        Hatch the gaps, where the field exists and has no value.
 
     Returns
     -------
@@ -70,7 +75,7 @@ def facets(
     Raises
     ------
     DimensionError
-        When `field` has not three dimensions, `dim` cannot be told, or a step is not there.
+        When `field` has more or fewer dimensions than that, `dim` cannot be told, or a step is not there.
     AlignmentError
         When `valid` lies on other cells.
 
@@ -94,7 +99,7 @@ def facets(
     lowest, highest = limits(*(sheet.values for sheet in sheets))
     within = (lowest if vmin is None else vmin, highest if vmax is None else vmax)
     for sheet, ax, step in zip(sheets, axes, chosen, strict=False):
-        mesh = draw(sheet, ax, cmap or FIELD_COLOURS, within)
+        mesh = draw(sheet, ax, cmap or FIELD_COLOURS, within, hatched=hatched)
         ax.set_title(place_in_order(field, dim, step), fontsize="medium")
     for unused in axes[len(chosen) :]:
         unused.remove()
@@ -115,6 +120,9 @@ def _frame_dim(field: xr.DataArray, dim: Hashable | None) -> Hashable:
             if field.ndim
             else f"Dimension {dim!r} is not in the field, which has none."
         )
+    sites = sites_of(field)
+    if sites is not None and field.ndim == 2:
+        return next(d for d in field.dims if d != sites.dim) if dim is None else dim
     if field.ndim != 3:
         cure = "Draw it with `field_map(field)`." if field.ndim == 2 else "Choose one, e.g. `field.isel(level=0)`."
         raise DimensionError(

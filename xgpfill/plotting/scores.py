@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import DataError, DimensionError, VariableError, listed
+from xgpfill.plotting._ink import ink, pencil
 from xgpfill.words import bracketed, units_of
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from xgpfill.plotting._sheet import Array
+    from xgpfill.plotting._edges import Array
 
-METRICS = ("mae", "rmse", "mean_variance", "variance_error_correlation")
+METRICS = ("mae", "rmse", "crps", "coverage95", "mean_variance", "variance_error_correlation")
 _NAMES = {
     "mae": "MAE",
     "rmse": "RMSE",
@@ -30,6 +31,8 @@ _NAMES = {
 }
 BAR_COLOUR = "#4f81b3"
 MOST_COLUMNS = 4
+NOMINAL = 0.95
+"""What a 95 % interval should cover."""
 
 
 def bars(scores: Mapping[str, xr.Dataset] | xr.Dataset, *, metrics: Sequence[str] | None = None) -> Figure:
@@ -40,8 +43,8 @@ def bars(scores: Mapping[str, xr.Dataset] | xr.Dataset, *, metrics: Sequence[str
     scores : mapping of run name to Dataset, or Dataset with a dimension `run`
         Scalar scores with their units, as ``reconstruction.score(truth)`` gives them.
     metrics : sequence of str, optional
-        By default ``mae``, ``rmse``, ``mean_variance`` and ``variance_error_correlation``, those that are there.
-        A run without one of them has no bar.
+        By default ``mae``, ``rmse``, ``crps``, ``coverage95``, ``mean_variance`` and ``variance_error_correlation``,
+        those that are there; a line marks the 95 % that intervals should cover. A run without one of them has no bar.
 
     Returns
     -------
@@ -68,16 +71,29 @@ def bars(scores: Mapping[str, xr.Dataset] | xr.Dataset, *, metrics: Sequence[str
     runs = _runs(scores)
     chosen = _chosen_metrics(runs, metrics)
     names = list(runs)
-    columns = min(len(chosen), MOST_COLUMNS)
-    rows = -(-len(chosen) // columns)
+    rows = -(-len(chosen) // MOST_COLUMNS)
+    columns = -(-len(chosen) // rows)
     figure, panels = _new_panels(rows, columns, names)
     for i, (ax, metric) in enumerate(zip(panels, chosen, strict=False)):
         values, units = _values(runs, metric)
         _draw_bars(ax, values, names, named=i % columns == 0)
-        ax.set_xlabel(bracketed(_NAMES.get(metric, metric.replace("_", " ")), units))
+        ax.set_xlabel(bracketed(metric_name(metric), units))
+        if metric == "coverage95":
+            ax.axvline(NOMINAL, color=ink(ax), linewidth=0.8, linestyle="--", zorder=0.5)
     for unused in panels[len(chosen) :]:
         unused.remove()
     return figure
+
+
+def metric_name(metric: str) -> str:
+    """A score as it is printed.
+
+    Examples
+    --------
+    >>> metric_name("crps"), metric_name("mean_variance")
+    ('CRPS', 'mean variance')
+    """
+    return _NAMES.get(metric, metric.replace("_", " "))
 
 
 def _runs(scores: Any) -> dict[str, xr.Dataset]:
@@ -162,6 +178,6 @@ def _draw_bars(ax: Axes, values: Array, names: list[str], *, named: bool) -> Non
     low, high = min(0.0, *finite, 0.0), max(0.0, *finite, 0.0)
     room = 0.34 * ((high - low) or 1.0)  # for the numbers
     ax.set_xlim(low - room * (low < 0), high + room * bool(np.any(~(values < 0))))
-    ax.axvline(0.0, color="0.4", linewidth=0.8)
+    ax.axvline(0.0, color=pencil(ax), linewidth=0.8)
     ax.locator_params(axis="x", nbins=4)
     ax.spines[["top", "right"]].set_visible(False)

@@ -11,6 +11,7 @@ import numpy as np
 
 from xgpfill.checks import require_array
 from xgpfill.errors import DataError, DimensionError, XgpfillError, listed, shown
+from xgpfill.plotting._ink import ink, on_paper, pencil
 from xgpfill.plotting._place import at_place, find_place, place_name
 from xgpfill.plotting._sheet import load_together, on_cells_of
 from xgpfill.plotting._time import TimeAxis, time_dim
@@ -22,14 +23,12 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-    from xgpfill.plotting._sheet import Array
+    from xgpfill.plotting._edges import Array
 
-MEAN_COLOUR = "#1f4e79"
-BAND_COLOURS = ("#d6e4f1", "#8fb7db")
-"""Of the widest and of the narrowest band."""
-TRUTH_COLOUR = "#c1440e"
-OBSERVED_COLOUR = "black"
-DRAW_COLOUR = "0.45"
+MEAN_COLOURS = ("#1f4e79", "#b5d8f7")
+TRUTH_COLOURS = ("#c1440e", "#ff9d5c")
+BAND_COLOURS = (("#d6e4f1", "#17293a"), ("#8fb7db", "#2f5f8c"))
+"""Of the widest and of the narrowest band; all on light and on dark paper."""
 
 
 def series(
@@ -169,17 +168,18 @@ def _draw_all(found: _Fields, axis: TimeAxis, widths: list[float], ax: Axes) -> 
         _draw_bands(ax, at, mean, on_cells_of(found.mean, found.variance, "`variance`"), widths)
     if found.draws is not None:
         _draw_draws(ax, axis, found.draws)
-    ax.plot(at, mean, color=MEAN_COLOUR, linewidth=1.6, label="mean", zorder=4, **_single(at))
+    ax.plot(at, mean, color=on_paper(ax, *MEAN_COLOURS), linewidth=1.6, label="mean", zorder=4, **_single(at))
     if found.truth is not None:
         moments = axis.positions(found.truth)
         options = _single(moments)
-        ax.plot(moments, found.truth.values, color=TRUTH_COLOUR, linewidth=1.2, label="truth", zorder=5, **options)
+        colour = on_paper(ax, *TRUTH_COLOURS)
+        ax.plot(moments, found.truth.values, color=colour, linewidth=1.2, label="truth", zorder=5, **options)
     if found.observed is not None:
         moments, values = axis.positions(found.observed), found.observed.values
         seen = np.isfinite(values.astype(float))
         size = 4.0 if seen.sum() <= 200 else 2.0
         ax.plot(
-            moments[seen], values[seen], "o", color=OBSERVED_COLOUR, markersize=size, label="observed", zorder=6
+            moments[seen], values[seen], "o", color=ink(ax), markersize=size, label="observed", zorder=6
         )  # fmt: skip
     ax.margins(x=0.01)
     axis.write(ax)
@@ -189,17 +189,17 @@ def _draw_bands(ax: Axes, at: Array, mean: Array, variance: xr.DataArray, widths
     """Shade mean ± k·sd for every k, darker where bands lie upon each other."""
     std = np.sqrt(np.maximum(variance.values.astype(float), 0.0))
     kind = variance.attrs.get("variance_kind", "")
-    for colour, width in zip(_shades(len(widths)), widths, strict=True):
+    for colour, width in zip(_shades(len(widths), ax), widths, strict=True):
         label = f"±{width:g} sd{f' ({kind})' if kind else ''}"
         low, high = mean - width * std, mean + width * std
         ax.fill_between(at, low, high, color=colour, linewidth=0, label=label, zorder=2)
 
 
-def _shades(count: int) -> list[Any]:
-    """Opaque colours from light to dark, so that the legend shows what is seen."""
+def _shades(count: int, ax: Axes) -> list[Any]:
+    """Opaque colours from faint to strong, so that the legend shows what is seen."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    between = LinearSegmentedColormap.from_list("bands", BAND_COLOURS)
+    between = LinearSegmentedColormap.from_list("bands", [on_paper(ax, *pair) for pair in BAND_COLOURS])
     return [between(1.0 if count == 1 else i / (count - 1)) for i in range(count)]
 
 
@@ -208,7 +208,7 @@ def _draw_draws(ax: Axes, axis: TimeAxis, draws: xr.DataArray) -> None:
     at = axis.positions(draws)
     for i, draw in enumerate(draws.values):
         label = f"{draws.sizes['sample']} draws" if i == 0 else None
-        ax.plot(at, draw, color=DRAW_COLOUR, linewidth=0.6, alpha=0.8, label=label, zorder=3)
+        ax.plot(at, draw, color=pencil(ax), linewidth=0.6, alpha=0.8, label=label, zorder=3)
 
 
 def _single(at: Array) -> dict[str, Any]:

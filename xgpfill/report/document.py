@@ -8,11 +8,11 @@ import io
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xgpfill.errors import XgpfillError
 from xgpfill.files import as_path, written_whole
+from xgpfill.report.typesetting import Section, pages
 from xgpfill.words import html_table
 
 if TYPE_CHECKING:
@@ -20,20 +20,16 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-Rows = list[tuple[str, ...]]
-Section = tuple[str, Rows]
-"""A heading and the rows of its table."""
-
 PAGE = (11.7, 8.3)  # inches: A4, lying
-LINES, COLUMNS = 47, 145  # of text on a page
 MARGIN = 0.3  # inches
+TEXT_MARGIN = 0.6
 DPI = 110
 PAGES_BETWEEN_COLLECTIONS = 8
 """Figures hold themselves in cycles; they are collected now and then, so that closed ones do not pile up."""
 
 STYLE = (
     "body{font-family:system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em}"
-    "table{border-collapse:collapse;margin:.5em 0}"
+    "table{border-collapse:collapse;margin:.5em 0}th{border-bottom:1px solid #888}"
     "img{max-width:100%;height:auto}h2{border-bottom:1px solid #ccc}figure{margin:0}"
 )
 
@@ -93,13 +89,27 @@ class _Pdf(_Closing):
     def __init__(self, pages: Any) -> None:
         super().__init__()
         self._pages = pages
+        self._waiting: list[tuple[str, Sequence[Section]]] = []
 
     def text(self, title: str, sections: Sequence[Section]) -> None:
-        lines = text_lines(sections)
-        for start in range(0, max(1, len(lines)), LINES):
-            self.figure(title, _typed(title, lines[start : start + LINES]))
+        """Keep tables until a figure follows: texts share pages."""
+        self._waiting.append((title, sections))
 
     def figure(self, title: str, figure: Figure) -> None:  # noqa: ARG002  (the figure bears its title)
+        self.finish()
+        self._page(figure)
+
+    def finish(self) -> None:
+        """Set the tables that wait."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            for page in pages(waiting, PAGE[0] - 2 * TEXT_MARGIN, PAGE[1] - 2 * TEXT_MARGIN):
+                self._page(page)
+
+    def _page(self, figure: Figure) -> None:
+        width, height = figure.get_size_inches()
+        factor = min(1.0, (PAGE[0] - 2 * MARGIN) / width, (PAGE[1] - 2 * MARGIN) / height)
+        figure.set_size_inches(factor * width, factor * height)
         self._pages.savefig(figure, dpi=DPI, bbox_inches=_page_round(*figure.get_size_inches()))
         self._pages._file.release_images()
         self.close(figure)
@@ -111,9 +121,11 @@ def _pdf(path: Path, title: str) -> Iterator[_Pdf]:
 
     from xgpfill.report._pdf import frugal_file
 
-    with PdfPages(path) as pages:
-        pages._file = frugal_file(path, {"Title": title, "Creator": "xgpfill"})
-        yield _Pdf(pages)
+    with PdfPages(path) as file:
+        file._file = frugal_file(path, {"Title": title, "Creator": "xgpfill"})
+        document = _Pdf(file)
+        yield document
+        document.finish()
 
 
 class _Html(_Closing):
@@ -123,8 +135,8 @@ class _Html(_Closing):
 
     def text(self, title: str, sections: Sequence[Section]) -> None:
         self._stream.write(f"<section><h2>{escape(title)}</h2>\n")
-        for heading, rows in sections:
-            self._stream.write(f"<h3>{escape(heading)}</h3>{html_table(rows)}\n")
+        for heading, rows, headings in sections:
+            self._stream.write(f"<h3>{escape(heading)}</h3>{html_table(rows, headings)}\n")
         self._stream.write("</section>\n")
 
     def figure(self, title: str, figure: Figure) -> None:
@@ -147,12 +159,10 @@ def _html(path: Path, title: str) -> Iterator[_Html]:
 
 
 def _page_round(width: float, height: float) -> Any:
-    """The page in whose middle a figure lies, in inches from its corner; larger than A4 only round a larger figure."""
+    """The page in whose middle a figure lies, in inches from its corner."""
     from matplotlib.transforms import Bbox
 
-    factor = max(1.0, (width + 2 * MARGIN) / PAGE[0], (height + 2 * MARGIN) / PAGE[1])
-    across, down = factor * PAGE[0], factor * PAGE[1]
-    return Bbox.from_bounds((width - across) / 2, (height - down) / 2, across, down)
+    return Bbox.from_bounds((width - PAGE[0]) / 2, (height - PAGE[1]) / 2, *PAGE)
 
 
 def titled(figure: Figure, title: str) -> Figure:
@@ -160,32 +170,4 @@ def titled(figure: Figure, title: str) -> Figure:
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + 0.4)
     figure.suptitle(title, fontsize=15)
-    return figure
-
-
-def text_lines(sections: Sequence[Section]) -> list[str]:
-    """Tables in aligned columns, long cells wrapped under their column; a heading starts each."""
-    lines: list[str] = []
-    for heading, rows in sections:
-        lines += [*([""] if lines else []), heading.upper()] if heading else []
-        widths = (
-            [min(28, max(len(row[i]) for row in rows)) for i in range(min(len(r) for r in rows) - 1)] if rows else []
-        )
-        for row in rows:
-            start = "".join(f"{cell:<{w}}  " for cell, w in zip(row[:-1], widths, strict=False))
-            room = max(30, COLUMNS - len(start))
-            first, *rest = wrap(row[-1], room) or [""]
-            lines += [start + first, *(" " * len(start) + more for more in rest)]
-    return lines
-
-
-def _typed(title: str, lines: list[str]) -> Figure:
-    """A page of text."""
-    import matplotlib.pyplot as plt
-
-    figure = plt.figure(figsize=(PAGE[0] - 2 * MARGIN, PAGE[1] - 2 * MARGIN))
-    figure.text(0.02, 0.97, title, fontsize=15, weight="bold", va="top", parse_math=False)
-    figure.text(
-        0.02, 0.91, "\n".join(lines), fontsize=8.5, family="monospace", va="top", linespacing=1.25, parse_math=False
-    )
     return figure

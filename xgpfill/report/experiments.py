@@ -14,9 +14,10 @@ import xarray as xr
 from xgpfill.errors import XgpfillError, listed
 from xgpfill.files import written_whole
 from xgpfill.options import progress_bar, show_progress
-from xgpfill.plotting.scores import METRICS, bars
+from xgpfill.plotting.scores import METRICS, bars, metric_name
 from xgpfill.report.document import opened, titled
 from xgpfill.report.single import prepared, write
+from xgpfill.report.typesetting import Section
 from xgpfill.words import bracketed, units_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from xgpfill.results import Reconstruction
 
 FORMATS = ("pdf", "html")
-RUNS_ON_A_PAGE = 16
+RUNS_ON_A_PAGE = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,16 +223,20 @@ def _write_csv(path: Path, rows: dict[str, dict[str, Any]]) -> None:
 def _write_comparison(path: Path, table: xr.Dataset, title: str) -> None:
     """The table, and bars of a few runs to a page."""
     names = [metric for metric in METRICS if metric in table]
+    count = table.sizes["run"]
     with opened(path, title) as document:
-        document.text(title, [(f"{table.sizes['run']} runs", _table_rows(table, names))])
-        for start in range(0, table.sizes["run"] if names else 0, RUNS_ON_A_PAGE):
-            part = table.isel(run=slice(start, start + RUNS_ON_A_PAGE))
+        document.text(title, [Section(f"{count} runs", _table_rows(table, names), _heads(table, names))])
+        for runs in np.array_split(np.arange(count), -(-count // RUNS_ON_A_PAGE)) if names else []:  # none left alone
+            part = table.isel(run=runs)
             document.figure("Scores of the runs", titled(bars(part, metrics=names), "Scores of the runs"))
 
 
+def _heads(table: xr.Dataset, names: list[str]) -> tuple[str, ...]:
+    return (*(bracketed(metric_name(n), units_of(table[n])) for n in names), "run")
+
+
 def _table_rows(table: xr.Dataset, names: list[str]) -> list[tuple[str, ...]]:
-    heads = [bracketed(n.replace("_", " "), units_of(table[n])) for n in names]
-    rows = [(*heads, "run")]
+    rows: list[tuple[str, ...]] = []
     for run in table["run"].values:
         numbers = (f"{float(table[n].sel(run=run)):.4g}" for n in names)
         rows.append((*numbers, str(run)))

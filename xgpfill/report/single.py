@@ -17,11 +17,13 @@ from xgpfill.errors import AlignmentError, XgpfillError, shown
 from xgpfill.files import checked_place
 from xgpfill.grid.dims import find_roles
 from xgpfill.options import progress_bar, show_progress
-from xgpfill.report.document import Document, Section, checked_suffix, opened, titled
+from xgpfill.plotting._layout import sites_of
+from xgpfill.report.document import Document, checked_suffix, opened, titled
 from xgpfill.report.source import chosen, evaluated, frames_of, leading_dims
 from xgpfill.report.summary import HEADINGS
+from xgpfill.report.typesetting import Section
 from xgpfill.scoring import check_variables, on_grid_of
-from xgpfill.words import label_of, name_of, units_of, with_units
+from xgpfill.words import label_of, name_of, typeset, units_of, with_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -155,7 +157,7 @@ def write_part(document: Document, part: Part, frames: Any, title: str, step: Ca
     observed = part.found._context.observed
     told = describe(observed, dims=dict(part.dims) or None, valid=part.valid)
     document.text(
-        f"The data: {heading(told)}", [(name, list(rows)) for name, rows in sections(told) if name != SUGGESTED]
+        f"The data: {heading(told)}", [Section(name, list(rows)) for name, rows in sections(told) if name != SUGGESTED]
     )
     covariance = xr.Dataset() if part.summary is None else part.summary.covariance()
     if {"time_covariance", "space_covariance"} & set(covariance):
@@ -178,15 +180,17 @@ def summary_sections(part: Part, overall: xr.Dataset | None) -> list[Section]:
         ("variance", f"{kind}: {SPREAD_KINDS[kind]}"),
         ("written", f"{now:%Y-%m-%d %H:%M} UTC, xgpfill {sys.modules['xgpfill'].__version__}"),
     ]
-    made: list[Section] = [("What", what)]
+    made = [Section("What", what)]
     if overall is not None:
-        made.append(("Scores on cells that were not observed", score_rows(overall)))
+        made.append(Section("Scores on cells that were not observed", score_rows(overall)))
     if summary is not None:
-        made.append(("Model", [("fitted", summary.heading), *summary.facts.items()]))
-        made.append(("Covariance", [HEADINGS, *summary.table]))
+        made.append(Section("Model", [("fitted", summary.heading), *summary.facts.items()]))
+        made.append(
+            Section("Covariance", [(name, typeset(std), *axes) for name, std, *axes in summary.table], HEADINGS)
+        )
         if summary.notes:
-            made.append(("Notes", [("!", note) for note in summary.notes]))
-        made.append(("Hyperparameters", hyperparameter_rows(summary.hyperparameters)))
+            made.append(Section("Notes", [("!", note) for note in summary.notes]))
+        made.append(Section("Hyperparameters", hyperparameter_rows(summary.hyperparameters)))
     return made
 
 
@@ -243,7 +247,7 @@ def frame_figure(frame: Frame, part: Part, title: str) -> Figure:
     """Truth or observations, mean, standard deviation and error of a frame; a curve where there is one axis."""
     fields = frame.fields
     mean, truth = fields["mean"], fields.get("truth")
-    if mean.ndim < 2:
+    if mean.ndim < 2 and sites_of(mean) is None:
         return _curve({k: da.expand_dims("point") if da.ndim == 0 else da for k, da in fields.items()}, title)
     error = None if truth is None else (mean - truth).assign_attrs(units=units_of(mean))
     first = fields["observed"] if truth is None else truth
@@ -252,7 +256,8 @@ def frame_figure(frame: Frame, part: Part, title: str) -> Figure:
     if isinstance(valid, xr.DataArray):
         place = {d: mean.coords[d] for d in valid.dims if d in mean.coords and d not in mean.dims}
         own = valid.sel(place).broadcast_like(mean).transpose(*mean.dims)
-    return plotting.comparison(first, mean, fields["std"], error=error, valid=own, title=title)
+    known = {} if truth is None else {"observed": fields["observed"]}
+    return plotting.comparison(first, mean, fields["std"], error=error, valid=own, title=title, **known)
 
 
 def _curve(fields: dict[str, xr.DataArray], title: str) -> Figure:

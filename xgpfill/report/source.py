@@ -13,6 +13,7 @@ import xarray as xr
 
 from xgpfill.errors import DimensionError
 from xgpfill.files import uniform_chunks
+from xgpfill.plotting._layout import sites_of
 from xgpfill.words import written
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ def chosen(count: int, frames: Any) -> Sequence[int]:
 
 def leading_dims(mean: xr.DataArray, dims: Mapping[str, Hashable]) -> tuple[Hashable, ...]:
     """The dimensions that tell frames apart: all but the two, or the one, that a page shows."""
+    sites = sites_of(mean)
+    if sites is not None:
+        return tuple(d for d in mean.dims if d != sites.dim)
     space = [name for role, name in dims.items() if role in ("y", "x")]
     shown = space if len(space) == 2 else [*dims.values()]  # a series, or time against a line
     return tuple(d for d in mean.dims if d not in shown)
