@@ -162,9 +162,9 @@ class _Accessor:
         """Condition the last model fitted through this object on other data; see :meth:`FittedModel.condition`."""
         return self._last("condition(da)").condition(data, **kwargs)
 
-    def save(self, path: Any, *, data: bool = True) -> None:
+    def save(self, path: Any, *, data: bool = True, mode: str = "w-") -> None:
         """Save the last model fitted through this object; see :meth:`FittedModel.save`."""
-        self._last("save(path)").save(path, data=data)
+        self._last("save(path)").save(path, data=data, mode=mode)
 
     @property
     def hyperparameters(self) -> Any:

@@ -124,4 +124,5 @@ def _paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:
     observed = xr.Dataset({n: r._context.observed for n, r in parts.items()})
     noise = {n: r._context.noise for n, r in parts.items()}
     models = {n: r._context.model for n, r in parts.items()}
-    return Reconstruction(mean, variance, Context(observed, noise, first._context.variance_kind, models))
+    sources = frozenset().union(*(r._context.sources for r in parts.values()))
+    return Reconstruction(mean, variance, Context(observed, noise, first._context.variance_kind, models, sources))

@@ -60,6 +60,10 @@ class FileFormatError(XgpfillError):
     """A file is not a saved model, or was written by a newer format."""
 
 
+class PlaceTakenError(XgpfillError, FileExistsError):
+    """Something is already where a file was to be written; also a FileExistsError, as xarray raises."""
+
+
 class NumericalError(XgpfillError):
     """A factorisation failed even after regularisation."""
 

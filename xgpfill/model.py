@@ -13,6 +13,7 @@ import xarray as xr
 from xgpfill import hyperparameters as tables
 from xgpfill.checks import checked_flag
 from xgpfill.errors import DataError, NotFittedError, shown
+from xgpfill.files import sources_of
 from xgpfill.options import canonical_sizes, checked_seed, show_progress
 from xgpfill.words import units_of
 
@@ -350,11 +351,11 @@ class FittedModel:
         noisy = checked_flag(include_noise, "include_noise")
         return sample(self, int(n), checked_seed(seed), include_noise=noisy, show=show_progress(progress))
 
-    def save(self, path: str | Path, *, data: bool = True) -> None:
+    def save(self, path: str | Path, *, data: bool = True, mode: str = "w-") -> None:
         """Write the model to ``.nc`` or ``.zarr``; read it with :func:`xgpfill.load`. See :func:`xgpfill.io.save`."""
         from xgpfill.io import save
 
-        save(self, path, data=data)
+        save(self, path, data=data, mode=mode)
 
     # Inside
 
@@ -376,6 +377,11 @@ class FittedModel:
 
             self._solvers[key] = planned(self, tile, halo)
         return self._solvers[key]
+
+    @cached_property
+    def sources(self) -> frozenset[Path]:
+        """Files and stores that lazy data are read from; nothing is written onto them."""
+        return sources_of(self.layout.template, self.errors, self.valid)
 
     @cached_property
     def _solvers(self) -> dict[str, TileSolver]:

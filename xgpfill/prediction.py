@@ -259,7 +259,7 @@ def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance:
     variance.name = suffixed(mean.name, "variance")
     variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field"))
     nothing = xr.full_like(mean, np.nan) if not lattice.is_lazy else mean * np.nan
-    return Reconstruction(mean, variance, Context(nothing, noise, kind))
+    return Reconstruction(mean, variance, Context(nothing, noise, kind, sources=model.sources))
 
 
 def over_points(model: FittedModel, each: Any) -> Any:
