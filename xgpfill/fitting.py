@@ -17,6 +17,7 @@ from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, 
 from xgpfill.errors import DataError, NoiseError, shown
 from xgpfill.grid.companions import in_memory_as, within_valid
 from xgpfill.grid.encode import Dims, encode
+from xgpfill.grid.fills import check_fills
 from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels.check import check_outside
 from xgpfill.kernels.prior import Prior, build_prior, ordered, resolve_brownian
@@ -109,6 +110,8 @@ def fit(
     check_tiles(lattice, options["tile"], options["halo"])
     blocks = draw_blocks(lattice, BlockPlan(), options["seed"])
     observed = all_values(blocks) if lattice.is_lazy else _observed_values(lattice)
+    if lattice.is_lazy:
+        check_fills(observed, lattice.fills)
     scaling = Scaling.of(observed, repr(da.name) if da.name is not None else "the data")
     share = observed_share(lattice, options["seed"])
     count = round(share * float(np.prod(lattice.shape)))

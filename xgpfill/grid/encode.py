@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,9 +10,10 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.checks import require_array
-from xgpfill.errors import AlignmentError, CoordinateError, DataError, NoiseError, XgpfillWarning, listed
+from xgpfill.errors import AlignmentError, CoordinateError, DataError, NoiseError, listed, warn
 from xgpfill.grid.axes import check_axes, is_closed
 from xgpfill.grid.dims import Roles, find_roles
+from xgpfill.grid.fills import check_fills, declared_fills, require_decoded
 from xgpfill.grid.lattice import FloatArray, Lattice, Space
 from xgpfill.grid.metric import Clock, Metric, check_latitudes, clock_of, metric_for, same_unit
 from xgpfill.grid.scaling import LARGEST, SMALLEST
@@ -109,7 +108,7 @@ def encode(
     like : Layout, optional
         Use its roles, metric and clock, so that coordinates are comparable.
     check : bool
-        Whether to look at the values (of data in memory) for infinities and for cells that are never observed.
+        Whether to look at the values (of data in memory) for infinities, fill values and cells that are never observed.
 
     Raises
     ------
@@ -137,8 +136,11 @@ def encode(
         valid=None if valid is None or _is_true(valid) else _aligned(valid, layout, "valid"),
         errors=None if errors is None else _aligned(errors, layout, "noise"),
         extra_shape=tuple(da.sizes[d] for d in roles.extra),
+        fills=declared_fills(da),
     )
     _check_types(lattice)
+    if check:
+        require_decoded(da)
     if check and not lattice.is_lazy:
         _check_values(lattice, layout, valid)
     return lattice, layout
@@ -297,24 +299,17 @@ def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool |
             f"The data hold {int(np.isinf(values).sum())} infinite value(s), the first at {layout.canonical_dims} "
             f"index {where}. Make them gaps: `da.where(np.isfinite(da))`."
         )
+    exists = lattice.valid
+    check_fills(values if exists is None else values[np.broadcast_to(exists, values.shape)], lattice.fills)
     if lattice.errors is not None:
         check_errors(values, lattice.errors)
     if valid is None and lattice.time.size > 1 and values.dtype.kind == "f":
         never = float(np.mean(np.isnan(values).all(axis=-3)))
         if never > 0 and np.isfinite(values).sum() > 1:  # else there is more to say than this
-            warnings.warn(
+            warn(
                 f"{never:.1%} of the cells are never observed, and `valid=` is not given: they will be filled. If they "
-                f"are land, type `valid=da.notnull().any({str(layout.roles.time)!r})`; if they are gaps, `valid=True`.",
-                XgpfillWarning,
-                stacklevel=_callers(),
+                f"are land, type `valid=da.notnull().any({str(layout.roles.time)!r})`; if they are gaps, `valid=True`."
             )
-
-
-def _callers() -> int:
-    """How many calls up the first line outside this package is: the one that a warning is about."""
-    frames = inspect.stack(context=0)
-    own = frames[0].filename.removesuffix("grid/encode.py")
-    return next((i for i, frame in enumerate(frames) if not frame.filename.startswith(own)), len(frames) - 1)
 
 
 def _is_true(valid: Any) -> bool:
