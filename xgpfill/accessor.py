@@ -49,7 +49,7 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
             and "iterative" on lattices beyond; see ``xgpfill.select_method``.
         geometry : {{"auto", "sphere", "cylinder", "plane"}}
             What distance means; the sphere for latitude and longitude.
-        valid : bool DataArray or True, optional
+        valid : DataArray of True and False, 1 and 0, or 1 and NaN; or True, optional
             Where the field exists (sea); elsewhere the result is NaN. True: everywhere.
         hyperparameters : Dataset, optional
             Of an earlier model; nothing is learned then.

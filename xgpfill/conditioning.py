@@ -9,7 +9,7 @@ import xarray as xr
 
 from xgpfill.checks import require_array
 from xgpfill.errors import AlignmentError, NoiseError, listed
-from xgpfill.grid.companions import in_memory_as, median_error, same_grid, within_valid
+from xgpfill.grid.companions import as_mask, in_memory_as, median_error, same_grid, within_valid
 from xgpfill.grid.encode import encode
 from xgpfill.learning.blocks import observed_share
 
@@ -30,7 +30,7 @@ def conditioned(
             else "The model was fitted with one noise variance; leave `noise=` out."
         )
     kept = _kept_valid(model, da) if valid is None else valid
-    kept, noise = in_memory_as(da, kept), in_memory_as(da, noise)
+    kept, noise = as_mask(in_memory_as(da, kept)), in_memory_as(da, noise)
     lattice, layout = encode(da, valid=kept, errors=noise, like=model.layout)
     _require_learned_axes(model, lattice)
     lattice = within_valid(lattice)

@@ -15,7 +15,7 @@ from xgpfill.checks import require_array
 from xgpfill.engines.select import Choice, select_settings
 from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
 from xgpfill.errors import DataError, NoiseError, shown
-from xgpfill.grid.companions import in_memory_as, within_valid
+from xgpfill.grid.companions import as_mask, in_memory_as, within_valid
 from xgpfill.grid.encode import Dims, encode
 from xgpfill.grid.fills import check_fills
 from xgpfill.grid.scaling import Scaling
@@ -95,7 +95,7 @@ def fit(
     auto = tuple(axis for axis, k in (("time", time_kernel), ("space", space_kernel)) if _is_auto(k))
     time_kernel, space_kernel = ("matern32" if _is_auto(k) else k for k in (time_kernel, space_kernel))
     directional = is_directional(as_kernel(space_kernel))
-    valid, noise = in_memory_as(da, valid), in_memory_as(da, noise)
+    valid, noise = as_mask(in_memory_as(da, valid)), in_memory_as(da, noise)
     errors = noise if isinstance(noise, xr.DataArray) else None
     if not isinstance(check, str) or check not in ("blocks", "full"):
         raise DataError(

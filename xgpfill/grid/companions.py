@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xgpfill.errors import AlignmentError
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from xgpfill.grid.lattice import Lattice
 
 
@@ -29,6 +33,46 @@ def in_memory_as(da: xr.DataArray, field: Any) -> Any:
     if isinstance(field, xr.DataArray) and field.chunks is not None and da.chunks is None:
         return field.compute()
     return field
+
+
+def as_mask(valid: Any) -> Any:
+    """Where the field exists as True and False, also when it was given as 1 and 0, or as 1 and NaN.
+
+    Anything but a DataArray stays as it is; lazy ones stay lazy, and are checked when they are computed.
+
+    Raises
+    ------
+    AlignmentError
+        When it holds anything else.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> as_mask(xr.DataArray([1.0, np.nan, 0.0])).values
+    array([ True, False, False])
+    """
+    if not isinstance(valid, xr.DataArray) or valid.dtype == bool:
+        return valid
+    if valid.dtype.kind not in "iufO":
+        raise AlignmentError(
+            f"`valid` has dtype {valid.dtype}; expected True where the field exists and False elsewhere, 1 and 0, or "
+            f"1 and NaN, e.g. `valid=mask == 1`."
+        )
+    return xr.apply_ufunc(_true_or_false, valid, dask="parallelized", output_dtypes=[bool], keep_attrs=False)
+
+
+def _true_or_false(values: NDArray[Any]) -> NDArray[np.bool_]:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.full(np.shape(values), np.inf)
+    other = ~(np.isnan(numbers) | (numbers == 0) | (numbers == 1))
+    if other.any():
+        raise AlignmentError(
+            f"`valid` holds {np.asarray(values)[other][0]!s}; expected True where the field exists, False elsewhere, "
+            f"1 and 0, or 1 and NaN. Say which values mean that it exists, e.g. `valid=mask == 1`."
+        )
+    return np.asarray(numbers == 1)
 
 
 def median_error(da: xr.DataArray, errors: xr.DataArray | None, otherwise: float | None) -> float | None:

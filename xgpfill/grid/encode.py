@@ -319,7 +319,7 @@ def _is_true(valid: Any) -> bool:
 def _check_types(lattice: Lattice) -> None:
     """Masks are boolean, errors are real numbers."""
     if lattice.valid is not None and lattice.valid.dtype != bool:
-        raise AlignmentError(f"`valid` has dtype {lattice.valid.dtype}; expected bool, e.g. `valid=mask.astype(bool)`.")
+        raise AlignmentError(f"`valid` has dtype {lattice.valid.dtype}; expected bool, e.g. `valid=mask == 1`.")
     if lattice.errors is not None and lattice.errors.dtype.kind not in "iuf":
         raise NoiseError(
             f"`noise` (standard errors) has dtype {lattice.errors.dtype}; expected real numbers, e.g. "
