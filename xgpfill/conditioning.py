@@ -12,6 +12,8 @@ from xgpfill.errors import AlignmentError, NoiseError, listed
 from xgpfill.grid.companions import as_mask, in_memory_as, median_error, same_grid, within_valid
 from xgpfill.grid.encode import encode
 from xgpfill.learning.blocks import observed_share
+from xgpfill.scoring import same_units
+from xgpfill.words import units_of
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
@@ -29,6 +31,7 @@ def conditioned(
             if noise is None
             else "The model was fitted with one noise variance; leave `noise=` out."
         )
+    _require_units(model, da)
     kept = _kept_valid(model, da) if valid is None else valid
     kept, noise = as_mask(in_memory_as(da, kept)), in_memory_as(da, noise)
     lattice, layout = encode(da, valid=kept, errors=noise, like=model.layout)
@@ -39,6 +42,16 @@ def conditioned(
         share=model.share if lattice.is_lazy else observed_share(lattice, 0),
         valid=kept, typical_error=median_error(da, noise, model.typical_error),
     )  # fmt: skip
+
+
+def _require_units(model: FittedModel, da: xr.DataArray) -> None:
+    """Refuse data in other units, as far as both say theirs: what was learned is in those of the old data."""
+    found, own = units_of(da), units_of(model.layout.template)
+    if found and own and not same_units(found, own):
+        raise AlignmentError(
+            f"The data are in {found!r}, but the model was fitted on {own!r}. Convert them and say so, e.g. "
+            f"`(factor * da).assign_attrs(units={own!r})`; if both mean the same, `da.assign_attrs(units={own!r})`."
+        )
 
 
 def _kept_valid(model: FittedModel, da: xr.DataArray) -> xr.DataArray | bool | None:

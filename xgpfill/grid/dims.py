@@ -10,20 +10,10 @@ import numpy as np
 
 from xgpfill.errors import CoordinateError, DimensionError, listed, shown
 from xgpfill.grid.metric import is_angle, kilometres_per
+from xgpfill.grid.names import KEYS, LAT_NAMES, LON_NAMES, X_NAMES, Y_NAMES, cf_names, located, role_of
 
 if TYPE_CHECKING:
     import xarray as xr
-
-_TIME_NAMES = frozenset({"time", "t", "date", "day", "days", "month", "year", "valid_time", "datetime", "times"})
-_Y_NAMES = frozenset(
-    {"lat", "latitude", "y", "northing", "nav_lat", "rlat", "grid_latitude", "yc", "row", "rows", "lats"}
-)
-_X_NAMES = frozenset(
-    {"lon", "longitude", "x", "easting", "nav_lon", "rlon", "grid_longitude", "xc", "col", "cols", "lons"}
-)
-_LAT_NAMES = frozenset({"lat", "latitude", "nav_lat", "rlat", "grid_latitude", "lats"})
-_LON_NAMES = frozenset({"lon", "longitude", "nav_lon", "rlon", "grid_longitude", "lons"})
-_KEYS = {"time": "time", "t": "time", "y": "y", "lat": "y", "latitude": "y", "x": "x", "lon": "x", "longitude": "x"}
 
 
 @dataclass(frozen=True)
@@ -126,7 +116,7 @@ def _names(da: xr.DataArray, dims: Iterable[Hashable] | Hashable | None) -> tupl
 def _from_mapping(da: xr.DataArray, dims: Mapping[str, Hashable]) -> dict[str, Hashable]:
     by_role: dict[str, Hashable] = {}
     for key, name in dims.items():
-        role = _KEYS.get(str(key).lower())
+        role = KEYS.get(str(key).lower())
         if role is None:
             raise DimensionError(f"Unknown role {key!r} in dims. Roles are 'time', 'y' (or 'lat') and 'x' (or 'lon').")
         if role in by_role:
@@ -138,7 +128,7 @@ def _from_mapping(da: xr.DataArray, dims: Mapping[str, Hashable]) -> dict[str, H
     _names(da, tuple(by_role.values()))
     for role, other in (("y", "x"), ("x", "y")):
         name = by_role.get(role)
-        if name is not None and name in _cf_names(da, other) - _cf_names(da, role):
+        if name is not None and name in cf_names(da, other) - cf_names(da, role):
             raise DimensionError(
                 f"dims= says that {name!r} is {role!r}, but its attributes say {other!r}. Swap them, or correct the "
                 f"attributes: `da[{name!r}].attrs`."
@@ -150,7 +140,7 @@ def _inferred(da: xr.DataArray, names: tuple[Hashable, ...] | None) -> dict[str,
     """Roles by evidence; with `names` every one of them must get a role."""
     by_role: dict[str, Hashable] = {}
     for name in names or da.dims:
-        role = _role_of(da, name)
+        role = role_of(da, name)
         if role in by_role:
             raise DimensionError(
                 f"Dimensions {by_role[role]!r} and {name!r} both look like {role!r}. "
@@ -176,7 +166,7 @@ def _roles_by_place(da: xr.DataArray, by_role: dict[str, Hashable], names: tuple
 
 
 def _ambiguous(da: xr.DataArray, unknown: list[Hashable]) -> DimensionError:
-    told = {_role_of(da, name): str(name) for name in da.dims}
+    told = {role_of(da, name): str(name) for name in da.dims}
     free = [role for role in ("x", "y", "time") if role not in told]
     told |= dict(zip(free, reversed([str(name) for name in unknown]), strict=False))
     said = {role: told[role] for role in ("time", "y", "x") if role in told}
@@ -184,46 +174,6 @@ def _ambiguous(da: xr.DataArray, unknown: list[Hashable]) -> DimensionError:
         f"Cannot tell the role of dimension(s) {listed(unknown)} of {tuple(da.dims)!r} from attributes, coordinates or "
         f"names. Say it, e.g. `dims={said!r}`."
     )
-
-
-def _role_of(da: xr.DataArray, name: Hashable) -> str | None:
-    """The role of one dimension: CF attributes first, then the coordinate's type, then the name."""
-    for role in ("time", "y", "x"):
-        if name in _cf_names(da, role):
-            return role
-    coordinate = da.coords.get(name)
-    if coordinate is not None and _is_dates(coordinate):
-        return "time"
-    for role, known in (("time", _TIME_NAMES), ("y", _Y_NAMES), ("x", _X_NAMES)):
-        if str(name).lower() in known:
-            return role
-    return None
-
-
-def _cf_names(da: xr.DataArray, role: str) -> set[Hashable]:
-    """Coordinates that CF attributes give this role."""
-    import cf_xarray  # noqa: F401  (registers .cf)
-
-    cf = da.coords.to_dataset().cf
-    axis, coordinate = {"time": ("T", "time"), "y": ("Y", "latitude"), "x": ("X", "longitude")}[role]
-    return set(cf.axes.get(axis, ())) | set(cf.coordinates.get(coordinate, ()))
-
-
-def _is_dates(coordinate: xr.DataArray) -> bool:
-    units = str(coordinate.attrs.get("units", ""))
-    if coordinate.dtype.kind in "mM" or " since " in units or "%Y" in units:
-        return True
-    return coordinate.dtype == object and coordinate.size > 0 and hasattr(coordinate.values.flat[0], "calendar")
-
-
-def located(da: xr.DataArray, role: str) -> Hashable | None:
-    """The latitude ('y') or longitude ('x') coordinate, whatever dimensions it has."""
-    import cf_xarray  # noqa: F401  (registers .cf)
-
-    coords = da.coords.to_dataset()
-    found = coords.cf.coordinates.get("latitude" if role == "y" else "longitude", [])
-    names = _LAT_NAMES if role == "y" else _LON_NAMES
-    return next(iter(found or [c for c in da.coords if str(c).lower() in names]), None)
 
 
 def _places(da: xr.DataArray) -> tuple[Hashable, ...]:
@@ -239,8 +189,8 @@ def _places(da: xr.DataArray) -> tuple[Hashable, ...]:
 def _projected_sites(da: xr.DataArray) -> tuple[Hashable, Hashable] | None:
     """The projected y and x of a list of sites: two coordinates along one dimension, none of them its index."""
     found = []
-    for role, known in (("y", _Y_NAMES), ("x", _X_NAMES)):
-        named = [c for c in da.coords if c in _cf_names(da, role) or str(c).lower() in known]
+    for role, known in (("y", Y_NAMES), ("x", X_NAMES)):
+        named = [c for c in da.coords if c in cf_names(da, role) or str(c).lower() in known]
         along = [c for c in named if da.coords[c].ndim == 1 and c not in da.dims]
         found.append(next(iter(along), None))
     y, x = found
@@ -260,7 +210,7 @@ def _with_coordinates(da: xr.DataArray, by_role: dict[str, Hashable], extra: tup
         y, x = _projected_sites(da) or (None, None)
         return Roles(**common, y=y, x=x)
     y, x = (by_role.get(role) if by_role.get(role) in da.coords else None for role in ("y", "x"))
-    degrees = any(_in_degrees(da, c, names) for c, names in ((y, _LAT_NAMES), (x, _LON_NAMES)))
+    degrees = any(_in_degrees(da, c, names) for c, names in ((y, LAT_NAMES), (x, LON_NAMES)))
     if degrees and len(space) == 1:
         y, x = y or _scalar(da, "y"), x or _scalar(da, "x")
     return Roles(**common, y=y, x=x, degrees=degrees)
