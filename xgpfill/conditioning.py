@@ -21,26 +21,27 @@ if TYPE_CHECKING:
 
 
 def conditioned(
-    model: FittedModel, da: xr.DataArray, noise: xr.DataArray | None, valid: xr.DataArray | bool | None
+    model: FittedModel, da: xr.DataArray, noise: float | xr.DataArray | None, valid: xr.DataArray | bool | None
 ) -> FittedModel:
     """See :meth:`xgpfill.model.FittedModel.condition`."""
     require_array(da, "condition")
-    if (noise is None) != (model.errors is None):
+    errors = noise if isinstance(noise, xr.DataArray) else None
+    if isinstance(noise, float) or (errors is None) != (model.errors is None):
         raise NoiseError(
-            "The model was fitted with standard errors; give those of the new data: `condition(da, noise=errors)`."
-            if noise is None
+            "The model was fitted with standard errors; give those of the new data: `condition(da, noise_std=errors)`."
+            if model.errors is not None
             else "The model was fitted with one noise variance; leave `noise=` out."
         )
     _require_units(model, da)
     kept = _kept_valid(model, da) if valid is None else valid
-    kept, noise = as_mask(in_memory_as(da, kept)), in_memory_as(da, noise)
-    lattice, layout = encode(da, valid=kept, errors=noise, like=model.layout)
+    kept, errors = as_mask(in_memory_as(da, kept)), in_memory_as(da, errors)
+    lattice, layout = encode(da, valid=kept, errors=errors, like=model.layout)
     _require_learned_axes(model, lattice)
     lattice = within_valid(lattice)
     return replace(
-        model, lattice=lattice, layout=layout, errors=noise, has_data=True,
+        model, lattice=lattice, layout=layout, errors=errors, has_data=True,
         share=model.share if lattice.is_lazy else observed_share(lattice, 0),
-        valid=kept, typical_error=median_error(da, noise, model.typical_error),
+        valid=kept, typical_error=median_error(da, errors, model.typical_error),
     )  # fmt: skip
 
 

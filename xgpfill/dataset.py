@@ -41,7 +41,7 @@ def fit_dataset(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -
 def _own_arguments(arguments: dict[str, Any], name: Hashable) -> dict[str, Any]:
     """Arguments of one variable: Datasets of `noise` or `valid` hold one field for each name."""
     own = dict(arguments)
-    for key in ("noise", "valid"):
+    for key in ("noise", "noise_std", "noise_variance", "valid"):
         if isinstance(own.get(key), xr.Dataset):
             own[key] = _of_name(own[key], name, key)
     if isinstance(own.get("hyperparameters"), Mapping) and not isinstance(own["hyperparameters"], xr.Dataset):

@@ -156,7 +156,13 @@ class FittedModel:
     # Other observations
 
     def condition(
-        self, da: xr.DataArray, *, noise: xr.DataArray | None = None, valid: xr.DataArray | bool | None = None
+        self,
+        da: xr.DataArray,
+        *,
+        noise: xr.DataArray | None = None,
+        noise_std: xr.DataArray | None = None,
+        noise_variance: xr.DataArray | None = None,
+        valid: xr.DataArray | bool | None = None,
     ) -> FittedModel:
         """The same covariance conditioned on other observations; nothing is learned.
 
@@ -164,8 +170,9 @@ class FittedModel:
         ----------
         da : DataArray
             On the fitted dimensions; other times, places and masks are welcome.
-        noise : DataArray, optional
-            Standard errors, needed when the model was fitted with them.
+        noise_std, noise_variance : DataArray, optional
+            Standard errors or their squares, needed when the model was fitted with such; `noise` is the same as
+            `noise_std` here.
         valid : bool DataArray or True, optional
             Where the field exists; by default as in ``fit``, where it still lies on the same grid.
 
@@ -181,8 +188,9 @@ class FittedModel:
         >>> later = model.condition(ds.sst.isel(time=slice(4, 8)))
         """
         from xgpfill.conditioning import conditioned
+        from xgpfill.grid.companions import read_noise
 
-        return conditioned(self, da, noise, valid)
+        return conditioned(self, da, read_noise(noise, noise_std, noise_variance), valid)
 
     # The field
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xgpfill.errors import AlignmentError
+from xgpfill.errors import AlignmentError, NoiseError, listed, shown, warn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,6 +73,50 @@ def _true_or_false(values: NDArray[Any]) -> NDArray[np.bool_]:
             f"1 and 0, or 1 and NaN. Say which values mean that it exists, e.g. `valid=mask == 1`."
         )
     return np.asarray(numbers == 1)
+
+
+_NOISE = {
+    "noise": "a variance of at least zero in data units², or a DataArray of standard errors on the grid of the data",
+    "noise_std": "a standard deviation of at least zero in data units, or a DataArray of these on the grid of the data",
+    "noise_variance": "a variance of at least zero in data units², or a DataArray of these on the grid of the data",
+}
+
+
+def read_noise(noise: Any, noise_std: Any, noise_variance: Any) -> float | xr.DataArray | None:
+    """The noise in one form, whichever argument said it: a variance, a field of standard errors, or None.
+
+    A number given as `noise` is a variance and a DataArray one of standard errors; the other two say what they are.
+
+    Raises
+    ------
+    NoiseError
+        When several are given, or one is no such thing.
+
+    Examples
+    --------
+    >>> read_noise(None, 0.5, None), read_noise(None, None, 0.25), read_noise(0.25, None, None)
+    (0.25, 0.25, 0.25)
+    """
+    arguments = {"noise": noise, "noise_std": noise_std, "noise_variance": noise_variance}
+    given = {name: value for name, value in arguments.items() if value is not None}
+    if len(given) > 1:
+        raise NoiseError(
+            f"{listed(given)} were given together; expected one of them. Type `noise_std=` for standard deviations, or "
+            f"`noise_variance=` for variances."
+        )
+    for name, value in given.items():
+        if isinstance(value, xr.DataArray):
+            if name == "noise" and value.ndim == 0:
+                warn(
+                    f"noise={shown(value)} is a DataArray and so a standard error, while a plain number would be a "
+                    f"variance. Say which, e.g. `noise_std={value.item()!r}`."
+                )
+            return value if name != "noise_variance" else value.where(value > 0) ** 0.5
+        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        if not number or not 0 <= value < np.inf:
+            raise NoiseError(f"{name}={shown(value)}: expected None (learn it), {_NOISE[name]}.")
+        return float(value) ** 2 if name == "noise_std" else float(value)
+    return None
 
 
 def median_error(da: xr.DataArray, errors: xr.DataArray | None, otherwise: float | None) -> float | None:
