@@ -14,7 +14,7 @@ from xgpfill import hyperparameters as tables
 from xgpfill.checks import checked_flag, require_array
 from xgpfill.engines.select import Choice, select_settings
 from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
-from xgpfill.errors import DataError, NoiseError, shown
+from xgpfill.errors import DataError, NoiseError, shown, warn
 from xgpfill.grid.companions import as_mask, in_memory_as, read_noise, within_valid
 from xgpfill.grid.encode import Dims, encode
 from xgpfill.grid.fills import check_fills
@@ -108,6 +108,8 @@ def fit(
     if check == "full" and da.chunks is not None:
         _scan(da)
     lattice, layout = encode(da, dims=dims, geometry=geometry, directional=directional, valid=valid, errors=errors)
+    if dims is None and (said := layout.fields_in_words()):
+        warn(said)
     lattice = within_valid(lattice)
     sizes = {"tile": tile, "halo": halo}
     options |= {key: plain_sizes(canonical_sizes(size, layout.axis_names)) for key, size in sizes.items()}

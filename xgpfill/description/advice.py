@@ -20,6 +20,8 @@ def problems(layout: Layout, found: Survey, never: float, refused: str, *, told:
     values, said = found.values, [refused] if refused else []
     if values.infinities:
         said.append(f"{values.infinities} infinite value(s). Make them gaps: `da.where(np.isfinite(da))`.")
+    if fields := layout.fields_in_words():
+        said.append(fields)
     if values.fills:
         said.append(
             f"{values.fills} value(s) like {values.fill:.10g}, which stand for none: counted as gaps here, but "

@@ -10,7 +10,8 @@ import numpy as np
 
 from xgpfill.errors import CoordinateError, DimensionError, listed, shown
 from xgpfill.grid.metric import is_angle, kilometres_per
-from xgpfill.grid.names import KEYS, LAT_NAMES, LON_NAMES, X_NAMES, Y_NAMES, cf_names, located, role_of
+from xgpfill.grid.names import KEYS, LAT_NAMES, LON_NAMES, cf_names, role_of
+from xgpfill.grid.places import crs_units, located, places, projected_sites, track_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -85,7 +86,38 @@ def find_roles(da: xr.DataArray, dims: Iterable[Hashable] | Mapping[str, Hashabl
     by_role = _from_mapping(da, dims) if isinstance(dims, Mapping) else _inferred(da, _names(da, dims))
     chosen = set(by_role.values())
     extra = tuple(d for d in da.dims if d not in chosen)
-    return _with_coordinates(da, by_role, extra)
+    roles = _with_coordinates(da, by_role, extra)
+    _require_used(da, roles)
+    return roles
+
+
+def _require_used(da: xr.DataArray, roles: Roles) -> None:
+    """Refuse data of which a coordinate would be dropped: time along a track, labels that are no index.
+
+    Raises
+    ------
+    DimensionError
+    """
+    track = track_of(da, roles.space) if roles.time is None else None
+    if track is not None:
+        y, x = str(roles.y or "lat"), str(roles.x or "lon")
+        day = f"da[{track!r}].dt.floor('D')" if da.coords[track].dtype.kind == "M" else f"da[{track!r}].round()"
+        raise DimensionError(
+            f"Time ({track!r}) lies along {roles.space[0]!r} as the places do: a track, while `fit` takes places × "
+            f"times. Bring it onto a grid, here of one degree and day: `da.assign_coords({track}={day}, "
+            f"{y}=da[{y!r}].round(), {x}=da[{x!r}].round()).groupby([{track!r}, {y!r}, {x!r}]).mean()`."
+        )
+    own = (("time", roles.time, None), ("y", roles.y_dim, roles.y), ("x", roles.x_dim, roles.x))
+    for role, dim, coordinate in own:
+        if dim is None or dim in da.coords or coordinate is not None:
+            continue
+        for name, found in da.coords.items():
+            if found.dims == (dim,) and role_of(da, name) == role and np.unique(found).size == found.size:
+                raise DimensionError(
+                    f"Dimension {dim!r} has no coordinate of its own, and {name!r} along it would be ignored. Make it "
+                    f"the dimension: `da.swap_dims({{{dim!r}: {name!r}}})`; or drop it to count in steps: "
+                    f"`da.drop_vars({name!r})`."
+                )
 
 
 def roles_if_told(da: xr.DataArray, dims: Iterable[Hashable] | None = None) -> Roles | None:
@@ -157,12 +189,12 @@ def _inferred(da: xr.DataArray, names: tuple[Hashable, ...] | None) -> dict[str,
 
 def _roles_by_place(da: xr.DataArray, by_role: dict[str, Hashable], names: tuple[Hashable, ...]) -> dict[str, Hashable]:
     """Roles, of those left, for dimensions along which latitude and longitude place every cell together."""
-    places = _places(da)
+    shared = places(da)
     taken = {by_role[role] for role in ("y", "x") if role in by_role}
-    if len(places) > 2 or by_role.get("time") in places or not taken <= set(places) <= set(names):
+    if len(shared) > 2 or by_role.get("time") in shared or not taken <= set(shared) <= set(names):
         return {}
     free = [role for role in ("y", "x") if role not in by_role]
-    return dict(zip(free, (name for name in places if name not in by_role.values()), strict=False))
+    return dict(zip(free, (name for name in shared if name not in by_role.values()), strict=False))
 
 
 def _ambiguous(da: xr.DataArray, unknown: list[Hashable]) -> DimensionError:
@@ -176,38 +208,17 @@ def _ambiguous(da: xr.DataArray, unknown: list[Hashable]) -> DimensionError:
     )
 
 
-def _places(da: xr.DataArray) -> tuple[Hashable, ...]:
-    """The dimensions that latitude and longitude share: one for a list of sites, two for a curvilinear grid."""
-    latitude, longitude = located(da, "y"), located(da, "x")
-    if latitude is None or longitude is None:
-        sites = _projected_sites(da)
-        return () if sites is None else da.coords[sites[0]].dims
-    dims = da.coords[latitude].dims
-    return dims if set(dims) == set(da.coords[longitude].dims) else ()
-
-
-def _projected_sites(da: xr.DataArray) -> tuple[Hashable, Hashable] | None:
-    """The projected y and x of a list of sites: two coordinates along one dimension, none of them its index."""
-    found = []
-    for role, known in (("y", Y_NAMES), ("x", X_NAMES)):
-        named = [c for c in da.coords if c in cf_names(da, role) or str(c).lower() in known]
-        along = [c for c in named if da.coords[c].ndim == 1 and c not in da.dims]
-        found.append(next(iter(along), None))
-    y, x = found
-    return (y, x) if y is not None and x is not None and da.coords[y].dims == da.coords[x].dims else None
-
-
 def _with_coordinates(da: xr.DataArray, by_role: dict[str, Hashable], extra: tuple[Hashable, ...]) -> Roles:
     """Attach the coordinates that place cells in space."""
     space = tuple(by_role[role] for role in ("y", "x") if role in by_role)
     common: dict[str, Any] = {"time": by_role.get("time"), "space": space, "extra": extra}
     common |= {"y_dim": by_role.get("y"), "x_dim": by_role.get("x")}
-    placed = bool(space) and set(_places(da)) == set(space)
+    placed = bool(space) and set(places(da)) == set(space)
     if placed and not (len(space) == 2 and all(_is_projected(da, d) for d in space)):
         latitude, longitude = located(da, "y"), located(da, "x")
         if latitude is not None and longitude is not None:
             return Roles(**common, y=latitude, x=longitude, degrees=True)
-        y, x = _projected_sites(da) or (None, None)
+        y, x = projected_sites(da) or (None, None)
         return Roles(**common, y=y, x=x)
     y, x = (by_role.get(role) if by_role.get(role) in da.coords else None for role in ("y", "x"))
     degrees = any(_in_degrees(da, c, names) for c, names in ((y, LAT_NAMES), (x, LON_NAMES)))
@@ -230,7 +241,7 @@ def _in_degrees(da: xr.DataArray, name: Hashable | None, names: frozenset[str]) 
     if name is None:
         return False
     attrs = da.coords[name].attrs
-    units = str(attrs.get("units", ""))
+    units = str(attrs.get("units", "")) or crs_units(da)
     return is_angle(units) if units else "itude" in str(attrs.get("standard_name", "")) or str(name).lower() in names
 
 

@@ -16,6 +16,7 @@ from xgpfill.grid.dims import Roles, find_roles
 from xgpfill.grid.fills import check_fills, declared_fills, require_decoded
 from xgpfill.grid.lattice import FloatArray, Lattice, Space
 from xgpfill.grid.metric import Clock, Metric, check_latitudes, clock_of, metric_for, same_unit
+from xgpfill.grid.places import crs_units, fields_in_words, still
 from xgpfill.grid.scaling import LARGEST, SMALLEST
 
 Dims = Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None
@@ -67,6 +68,11 @@ class Layout:
         """The user's names of the canonical axes."""
         own = zip((self.roles.time, self.roles.y_dim, self.roles.x_dim), ("time", "y", "x"), strict=True)
         return {name: axis for name, axis in own if name is not None}
+
+    def fields_in_words(self) -> str:
+        """What to say where places may have been taken for independent fields; empty where that is not likely."""
+        sizes = dict(self.template.sizes)
+        return fields_in_words(sizes, self.roles.extra, has_space=bool(self.roles.space))
 
     def axis_sizes(self) -> tuple[int, int, int]:
         """Number of cells along (time, y, x)."""
@@ -147,7 +153,12 @@ def encode(
 
 
 def _require_real(da: xr.DataArray) -> None:
-    if da.dtype.kind not in "iufb":
+    if da.dtype == bool:
+        raise DataError(
+            "The data are True and False, which have no gaps: a mask? Hide by it the values that it belongs to, e.g. "
+            "`field.where(mask)`; to fit the two as numbers, type `da.astype(float)`."
+        )
+    if da.dtype.kind not in "iuf":
         raise DataError(
             f"The data have dtype {da.dtype}; expected real numbers. Convert them first, e.g. `da.astype(float)`, "
             f"or fit `da.real` and `da.imag` apart."
@@ -166,7 +177,7 @@ def _same_roles(da: xr.DataArray, like: Layout) -> Roles:
             f"{listed(da.dims)}. Rename them, e.g. `da.rename({{'old': {str(missing[0])!r}}})`."
         )
     for name in (roles.y, roles.x):
-        if name is not None and not (name in da.coords and set(da.coords[name].dims) <= set(roles.space)):
+        if name is not None and not (name in da.coords and set(still(da, name).dims) <= set(roles.space)):
             raise AlignmentError(
                 f"The data lack the coordinate {name!r} along {listed(roles.space)} that the model was fitted on; "
                 f"their coordinates are {listed(da.coords)}. Add it, e.g. `da.assign_coords({name}=...)`."
@@ -186,7 +197,7 @@ def _space_values(da: xr.DataArray, roles: Roles) -> tuple[FloatArray, FloatArra
 
     def oriented(name: Hashable | None, dim: Hashable | None) -> FloatArray:
         if name is not None:
-            coordinate = da.coords[name].variable
+            coordinate = still(da, name).variable
         elif dim is not None:
             coordinate = xr.Variable((dim,), np.arange(da.sizes[dim]))
         else:
@@ -212,7 +223,7 @@ def _space_units(da: xr.DataArray, roles: Roles) -> str:
         )
     if roles.degrees:
         return _common_unit([c for c in coordinates if _units(c)]) or "degrees"
-    return _common_unit(coordinates) if coordinates else "cell"
+    return _common_unit(coordinates) or crs_units(da) if coordinates else "cell"
 
 
 def _units(coordinate: xr.DataArray) -> str:
@@ -243,7 +254,7 @@ def _time_values(da: xr.DataArray, name: Hashable) -> tuple[np.ndarray[Any, Any]
 def _space(layout: Layout, places: FloatArray) -> Space:
     da, roles, metric = layout.template, layout.roles, layout.metric
     is_list = len(roles.space) == 1 and all(
-        name is not None and da.coords[name].dims == roles.space for name in (roles.y, roles.x)
+        name is not None and still(da, name).dims == roles.space for name in (roles.y, roles.x)
     )
     wraps = False
     if metric.degrees and metric.geometry != "plane" and not is_list and roles.x is not None and roles.x == roles.x_dim:

@@ -9,15 +9,37 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-TIME_NAMES = frozenset({"time", "t", "date", "day", "days", "month", "year", "valid_time", "datetime", "times"})
-Y_NAMES = frozenset(
-    {"lat", "latitude", "y", "northing", "nav_lat", "rlat", "grid_latitude", "yc", "row", "rows", "lats"}
-)
-X_NAMES = frozenset(
-    {"lon", "longitude", "x", "easting", "nav_lon", "rlon", "grid_longitude", "xc", "col", "cols", "lons"}
-)
-LAT_NAMES = frozenset({"lat", "latitude", "nav_lat", "rlat", "grid_latitude", "lats"})
-LON_NAMES = frozenset({"lon", "longitude", "nav_lon", "rlon", "grid_longitude", "lons"})
+TIME_NAMES = frozenset(
+    {
+        "time", "t", "date", "day", "days", "month", "year", "valid_time", "datetime", "times", "dayofyear", "doy",
+        "hour", "week", "quarter", "time_counter", "ocean_time", "xtime",
+    }
+)  # fmt: skip
+LAT_NAMES = frozenset(
+    {
+        "lat", "latitude", "nav_lat", "rlat", "grid_latitude", "lats",
+        "lat_rho", "lat_u", "lat_v", "lat_psi",  # ROMS
+        "tlat", "ulat", "xlat", "xlat_m", "xlat_u", "xlat_v",  # CESM, WRF
+        "geolat", "geolat_c", "geolat_u", "geolat_v", "gphit", "gphiu", "gphiv", "gphif",  # MOM, NEMO
+        "clat", "latcell",  # ICON, MPAS
+    }
+)  # fmt: skip
+"""Names of latitudes; those of models in the order of their :data:`LON_NAMES`."""
+LON_NAMES = frozenset(
+    {
+        "lon", "longitude", "nav_lon", "rlon", "grid_longitude", "lons",
+        "lon_rho", "lon_u", "lon_v", "lon_psi",
+        "tlong", "ulong", "tlon", "ulon", "xlong", "xlong_m", "xlong_u", "xlong_v",
+        "geolon", "geolon_c", "geolon_u", "geolon_v", "glamt", "glamu", "glamv", "glamf",
+        "clon", "loncell",
+    }
+)  # fmt: skip
+Y_NAMES = LAT_NAMES | {
+    "y", "northing", "yc", "row", "rows", "j", "nj", "nlat", "eta_rho", "eta_u", "eta_v", "eta_psi", "south_north",
+}  # fmt: skip
+X_NAMES = LON_NAMES | {
+    "x", "easting", "xc", "col", "cols", "i", "ni", "nlon", "xi_rho", "xi_u", "xi_v", "xi_psi", "west_east",
+}  # fmt: skip
 KEYS = {"time": "time", "t": "time", "y": "y", "lat": "y", "latitude": "y", "x": "x", "lon": "x", "longitude": "x"}
 
 
@@ -53,13 +75,3 @@ def is_dates(coordinate: xr.DataArray) -> bool:
     if coordinate.dtype.kind in "mM" or " since " in units or "%Y" in units:
         return True
     return coordinate.dtype == object and coordinate.size > 0 and hasattr(coordinate.values.flat[0], "calendar")
-
-
-def located(da: xr.DataArray, role: str) -> Hashable | None:
-    """The latitude ('y') or longitude ('x') coordinate, whatever dimensions it has."""
-    import cf_xarray  # noqa: F401  (registers .cf)
-
-    coords = da.coords.to_dataset()
-    found = coords.cf.coordinates.get("latitude" if role == "y" else "longitude", [])
-    names = LAT_NAMES if role == "y" else LON_NAMES
-    return next(iter(found or [c for c in da.coords if str(c).lower() in names]), None)
