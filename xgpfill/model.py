@@ -190,7 +190,7 @@ class FittedModel:
         from xgpfill.conditioning import conditioned
         from xgpfill.grid.companions import read_noise
 
-        return conditioned(self, da, read_noise(noise, noise_std, noise_variance), valid)
+        return conditioned(self, da, read_noise(noise, noise_std, noise_variance, or_number=False), valid)
 
     # The field
 

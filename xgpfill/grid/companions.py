@@ -82,10 +82,13 @@ _NOISE = {
 }
 
 
-def read_noise(noise: Any, noise_std: Any, noise_variance: Any) -> float | xr.DataArray | None:
+def read_noise(
+    noise: Any, noise_std: Any, noise_variance: Any, *, or_number: bool = True
+) -> float | xr.DataArray | None:
     """The noise in one form, whichever argument said it: a variance, a field of standard errors, or None.
 
     A number given as `noise` is a variance and a DataArray one of standard errors; the other two say what they are.
+    Where a number would do as well (`or_number`), a DataArray of one number as `noise` is warned of.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def read_noise(noise: Any, noise_std: Any, noise_variance: Any) -> float | xr.Da
         )
     for name, value in given.items():
         if isinstance(value, xr.DataArray):
-            if name == "noise" and value.ndim == 0:
+            if name == "noise" and value.ndim == 0 and or_number:
                 warn(
                     f"noise={shown(value)} is a DataArray and so a standard error, while a plain number would be a "
                     f"variance. Say which, e.g. `noise_std={value.item()!r}`."
