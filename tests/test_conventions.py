@@ -66,6 +66,14 @@ def test_a_convention_that_is_refused_names_the_call_that_makes_it_plain(name: s
     assert gap_rmse(found, whole, cured) == pytest.approx(best, rel=0.05)
 
 
+def test_cells_whose_places_are_told_anew_at_each_time_are_predicted_at_some_times() -> None:
+    own = conventions.as_wrf(conventions.hidden(conventions.plain())).swap_dims(Time="XTIME")
+    model = model_of(own, "degrees")
+    found = model.predict({"XTIME": own.XTIME.values[1:3]}).mean
+    assert found.dims == ("XTIME", "south_north", "west_east")
+    np.testing.assert_allclose(found, model.reconstruct().mean[1:3], rtol=1e-6)
+
+
 def test_a_profile_is_warned_of_and_filled_by_the_call_that_is_named() -> None:
     truth = conventions.in_depth()
     seen = conventions.hidden(truth)

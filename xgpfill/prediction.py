@@ -15,6 +15,7 @@ from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooMany
 from xgpfill.grid.dates import typed_dates
 from xgpfill.grid.dims import require_numeric
 from xgpfill.grid.names import role_of_name
+from xgpfill.grid.places import still
 from xgpfill.grid.points import Points
 from xgpfill.options import progress_bar
 from xgpfill.results import Context, Reconstruction
@@ -203,8 +204,7 @@ def _broadcast(own: dict[Hashable, xr.DataArray]) -> tuple[xr.DataArray, ...]:
 def _own_coordinate(layout: Layout, name: Hashable) -> xr.DataArray:
     template = layout.template
     if name in template.coords:
-        own: xr.DataArray = template.coords[name]
-        return own
+        return still(template, name)
     return xr.DataArray(np.arange(template.sizes[name], dtype=float), dims=(name,), name=name)
 
 

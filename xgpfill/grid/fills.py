@@ -111,7 +111,7 @@ def check_fills(values: Any, fills: tuple[float, ...], where: str = "") -> None:
             f"gaps: `{cure_of_fill(value)}`."
         )
     known = np.asarray(values)[np.isfinite(values)]
-    suspect = None if known.dtype.kind in "bu" else suspected_fill(known)
+    suspect = None if known.dtype.kind in "ub" else suspected_fill(known)
     if suspect is None:
         return
     rest = known[~is_fill(known, (suspect,))]
