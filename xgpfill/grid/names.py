@@ -35,10 +35,10 @@ LON_NAMES = frozenset(
     }
 )  # fmt: skip
 Y_NAMES = LAT_NAMES | {
-    "y", "northing", "yc", "row", "rows", "j", "nj", "nlat", "eta_rho", "eta_u", "eta_v", "eta_psi", "south_north",
+    "y", "northing", "yc", "row", "rows", "nj", "nlat", "eta_rho", "eta_u", "eta_v", "eta_psi", "south_north",
 }  # fmt: skip
 X_NAMES = LON_NAMES | {
-    "x", "easting", "xc", "col", "cols", "i", "ni", "nlon", "xi_rho", "xi_u", "xi_v", "xi_psi", "west_east",
+    "x", "easting", "xc", "col", "cols", "ni", "nlon", "xi_rho", "xi_u", "xi_v", "xi_psi", "west_east",
 }  # fmt: skip
 KEYS = {"time": "time", "t": "time", "y": "y", "lat": "y", "latitude": "y", "x": "x", "lon": "x", "longitude": "x"}
 
