@@ -53,6 +53,19 @@ REFUSED: list[tuple[dict[str, Any], type[XgpfillError], str]] = [
         r"noise=-0\.1: expected None \(learn it\), a variance of at least zero in",
     ),
     ({"noise": np.inf}, NoiseError, r"noise=inf: expected None"),
+    (
+        {"noise_std": -0.1},
+        NoiseError,
+        r"noise_std=-0\.1: expected None \(learn it\), a standard deviation of at least zero",
+    ),
+    (
+        {"noise_variance": "a"},
+        NoiseError,
+        r"noise_variance='a': expected None \(learn it\), a variance of at least zero",
+    ),
+    ({"noise": 0.1, "noise_std": 0.3}, NoiseError, r"'noise', 'noise_std' were given together.*Type `noise_std=`"),
+    ({"noise_fixed": True}, NoiseError, r"noise_fixed=True holds the noise, and none was given.*`noise_std=0\.3`"),
+    ({"noise_std": 0.1, "noise_fixed": 1}, DataError, r"noise_fixed=1: expected True or False"),
     ({"noise": np.nan}, NoiseError, r"noise=nan: expected None"),
     ({"noise": True}, NoiseError, r"noise=True: expected None"),
     ({"noise": "low"}, NoiseError, r"noise='low': expected None .* or a DataArray of standard errors"),
@@ -120,7 +133,7 @@ def test_every_error_is_a_value_error_of_ours(error: type[Exception]) -> None:
         ),
         (lambda v: v.assign_coords(lat=v.lat + 0.1), AlignmentError, r"`valid` does not lie on the grid"),
         (lambda v: v.rename(lat="y"), AlignmentError, r"`valid` has dimension\(s\) 'y' that the data lack"),
-        (lambda v: v.astype(int), AlignmentError, r"`valid` has dtype int.*expected bool.*astype\(bool\)"),
+        (lambda v: 2 * v.astype(int), AlignmentError, r"`valid` holds 2; expected True where.*`valid=mask == 1`"),
         (lambda v: v & False, DataError, r"no observation at all"),
     ],
 )
@@ -400,6 +413,53 @@ def test_the_factor_multiplies_every_variance_and_no_mean(rough_in_space, monkey
     (mean, variance), (wider_mean, wider) = before.reconstruct(), after.reconstruct()
     np.testing.assert_allclose(wider_mean, mean, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(wider, ratio * variance, rtol=1e-5)
+
+
+def test_a_period_that_is_given_is_kept() -> None:
+    days = np.arange(0.0, 1461.0, 60.9)
+    values = np.sin(2 * np.pi * days / 380.0) + np.random.default_rng(0).normal(scale=0.1, size=days.size)
+    series = xr.DataArray(values, {"time": days}, "time")
+    model = series.gpfill.fit(time_kernel=xgpfill.Periodic(365.25), noise_std=0.1, scales=1, method="exact")
+    assert float(model.hyperparameters.time_period[0]) == 365.25
+
+
+def given_noise(ds: xr.Dataset, **noise: Any) -> tuple[float, xr.DataArray | None]:
+    """The noise, and the errors, of a model of the smallest part of the data."""
+    part = ds.sst.isel(time=[0], lat=slice(3), lon=slice(3, 7)).astype(float)
+    model = part.gpfill.fit(valid=True, method="exact", **noise)
+    return float(model.hyperparameters.noise), model.errors
+
+
+@pytest.mark.parametrize(
+    "noise", [{"noise_std": 0.5}, {"noise_variance": 0.25}, {"noise": 0.25}, {"noise_std": np.float32(0.5)}]
+)
+def test_a_number_is_a_standard_deviation_or_a_variance_as_its_name_says_and_held(ds: xr.Dataset, noise) -> None:
+    assert given_noise(ds, **noise) == (pytest.approx(0.25), None)
+    assert given_noise(ds, **noise, noise_fixed=True) == (pytest.approx(0.25), None)
+    assert given_noise(ds, **noise, noise_fixed=False)[0] != pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("name", "power"), [("noise_std", 1), ("noise_variance", 2), ("noise", 1)])
+def test_a_field_of_errors_is_of_deviations_or_variances_as_its_name_says(
+    ds: xr.Dataset, name: str, power: int
+) -> None:
+    error = xr.DataArray(0.1) if name == "noise_std" else xr.full_like(ds.sst.isel(time=[0]), 0.1, float)
+    part = ds.sst.isel(time=[0]).astype(float)
+    arguments = {"valid": True, "method": "exact", name: error**power}
+    model = part.gpfill.fit(**arguments)
+    held = part.gpfill.fit(**arguments, noise_fixed=True)
+    xr.testing.assert_allclose(model.errors.reset_coords(drop=True), error.reset_coords(drop=True))
+    assert float(model.hyperparameters.noise) != 1.0
+    assert float(held.hyperparameters.noise) == 1.0
+    again = model.condition(part, **{name: error**power})
+    xr.testing.assert_identical(again.reconstruct().mean, model.reconstruct().mean)
+
+
+def test_a_dataarray_of_one_number_that_does_not_say_what_it_is_is_warned_of(ds: xr.Dataset) -> None:
+    with pytest.warns(
+        XgpfillWarning, match=r"is a DataArray and so a standard error.*Say which, e\.g\. `noise_std=0\.3`"
+    ):
+        given_noise(ds, noise=xr.DataArray(0.3))
 
 
 def test_a_noise_that_is_given_is_neither_lowered_nor_calibrated(rough_in_space) -> None:

@@ -251,7 +251,7 @@ def test_condition_with_standard_errors_needs_those_of_the_new_data(ds: xr.Datas
     found = model.condition(new, noise=2 * errors.isel(time=slice(4)), valid=True).reconstruct().mean
     expected = oracle(model, new, new, 2 * errors.isel(time=slice(4))).mean
     np.testing.assert_allclose(found.values.ravel(), expected, rtol=1e-8)
-    with pytest.raises(NoiseError, match=r"fitted with standard errors.*condition\(da, noise=errors\)"):
+    with pytest.raises(NoiseError, match=r"fitted with standard errors.*condition\(da, noise_std=errors\)"):
         model.condition(new)
 
 
@@ -382,7 +382,8 @@ def test_the_html_holds_the_same_table(model: FittedModel) -> None:
 
 
 def test_html_of_a_field_with_a_dangerous_name_is_escaped(ds: xr.Dataset, model: FittedModel) -> None:
-    named = model.condition(ds.sst.rename("<script>").assign_attrs(units="<b>"))
+    known = {"valid": ds.valid, "method": "exact", "hyperparameters": model.hyperparameters}
+    named = ds.sst.rename("<script>").assign_attrs(units="<b>").gpfill.fit(**known)
     assert "<script>" not in named._repr_html_()
     assert "<b>&" not in named._repr_html_()
 

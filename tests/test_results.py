@@ -349,7 +349,7 @@ def test_what_was_opened_from_a_packed_file_is_written_without_packing(ds, model
 def test_a_write_that_fails_leaves_the_old_file_whole(found, tmp_path: Path, monkeypatch, kind: str) -> None:
     path = tmp_path / f"out.{kind}"
     for _ in range(2):
-        getattr(found, f"to_{kind}")(str(path))
+        getattr(found, f"to_{kind}")(str(path), mode="w")
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     files = {p.relative_to(tmp_path): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
 
@@ -362,7 +362,7 @@ def test_a_write_that_fails_leaves_the_old_file_whole(found, tmp_path: Path, mon
 
     monkeypatch.setattr(xr.Dataset, f"to_{kind}", broken)
     with pytest.raises(OSError, match="the disk is full"):
-        getattr(found, f"to_{kind}")(path)
+        getattr(found, f"to_{kind}")(path, mode="w")
     assert {p.relative_to(tmp_path): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == files
 
 

@@ -33,7 +33,8 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
         time_kernel, space_kernel : str, Kernel or None
             "matern12", "matern32", "matern52", "rbf", "rational_quadratic", "periodic", "spectral", "brownian" (time),
             "constant", or an object such as ``xgpfill.Matern(1.5, lengthscale=30.0)``; they compose with ``+`` and
-            ``*``. Lengthscales are in days and km. None: no correlation along that axis. A GPyTorch kernel or a
+            ``*``. Lengthscales are in days and km; a given one is where learning starts, unless the kernel has
+            ``fixed=True``, while a given period is kept. None: no correlation along that axis. A GPyTorch kernel or a
             function of two arrays of coordinates is accepted too; see ``xgpfill.FromFunction``. "auto": the Matérn
             smoothness that predicts hidden observations best.
         combine : {{"anova", "product", "sum"}}, optional
@@ -41,15 +42,20 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
             or None on one side, implies "product".
         scales : int
             Number of space-time products under anova.
+        noise_std, noise_variance : float or DataArray, optional
+            The noise as a standard deviation (data units) or as a variance (data units²), one number for all or one
+            for each observation on the grid of the data. None learns one variance.
+        noise_fixed : bool, optional
+            Whether it stays as given: by default a number does, and of a DataArray a common factor is learned. With
+            False learning starts from the number, with True the factor is one.
         noise : float or DataArray, optional
-            Noise variance in data units², or the standard error of each observation (its scale is learned). None
-            learns one variance.
+            The same in short, of either kind: a number is a variance, a DataArray holds standard errors.
         method : {{"auto", "exact", "iterative", "variational"}} or settings
             The engine, e.g. ``xgpfill.Iterative(num_samples=32)``. "auto" takes "exact" for up to 1,000 observations
             and "iterative" on lattices beyond; see ``xgpfill.select_method``.
         geometry : {{"auto", "sphere", "cylinder", "plane"}}
             What distance means; the sphere for latitude and longitude.
-        valid : bool DataArray or True, optional
+        valid : DataArray of True and False, 1 and 0, or 1 and NaN; or True, optional
             Where the field exists (sea); elsewhere the result is NaN. True: everywhere.
         hyperparameters : Dataset, optional
             Of an earlier model; nothing is learned then.
@@ -162,9 +168,9 @@ class _Accessor:
         """Condition the last model fitted through this object on other data; see :meth:`FittedModel.condition`."""
         return self._last("condition(da)").condition(data, **kwargs)
 
-    def save(self, path: Any, *, data: bool = True) -> None:
+    def save(self, path: Any, *, data: bool = True, mode: str = "w-") -> None:
         """Save the last model fitted through this object; see :meth:`FittedModel.save`."""
-        self._last("save(path)").save(path, data=data)
+        self._last("save(path)").save(path, data=data, mode=mode)
 
     @property
     def hyperparameters(self) -> Any:
@@ -190,6 +196,9 @@ class DataArrayAccessor(_Accessor):
         combine: str | None = None,
         scales: int = 2,
         noise: float | xr.DataArray | None = None,
+        noise_std: float | xr.DataArray | None = None,
+        noise_variance: float | xr.DataArray | None = None,
+        noise_fixed: bool | None = None,
         method: str | Settings = "auto",
         geometry: str = "auto",
         valid: xr.DataArray | bool | None = None,
@@ -207,8 +216,9 @@ class DataArrayAccessor(_Accessor):
 
         self._model = fit(
             self._data, dims=dims, time_kernel=time_kernel, space_kernel=space_kernel, combine=combine, scales=scales,
-            noise=noise, method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters, tile=tile,
-            halo=halo, check=check, device=device, dtype=dtype, seed=seed, progress=progress,
+            noise=noise, noise_std=noise_std, noise_variance=noise_variance, noise_fixed=noise_fixed, method=method,
+            geometry=geometry, valid=valid, hyperparameters=hyperparameters, tile=tile, halo=halo, check=check,
+            device=device, dtype=dtype, seed=seed, progress=progress,
         )  # fmt: skip
         return self._model  # type: ignore[no-any-return]
 
@@ -263,6 +273,9 @@ class DatasetAccessor(_Accessor):
         combine: str | None = None,
         scales: int = 2,
         noise: float | xr.DataArray | None = None,
+        noise_std: float | xr.DataArray | None = None,
+        noise_variance: float | xr.DataArray | None = None,
+        noise_fixed: bool | None = None,
         method: str | Settings = "auto",
         geometry: str = "auto",
         valid: xr.DataArray | bool | None = None,
@@ -280,8 +293,9 @@ class DatasetAccessor(_Accessor):
 
         self._model = fit_dataset(
             self._data, variable, dims=dims, time_kernel=time_kernel, space_kernel=space_kernel, combine=combine,
-            scales=scales, noise=noise, method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters,
-            tile=tile, halo=halo, check=check, device=device, dtype=dtype, seed=seed, progress=progress,
+            scales=scales, noise=noise, noise_std=noise_std, noise_variance=noise_variance, noise_fixed=noise_fixed,
+            method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters, tile=tile, halo=halo,
+            check=check, device=device, dtype=dtype, seed=seed, progress=progress,
         )  # fmt: skip
         return self._model  # type: ignore[no-any-return]
 

@@ -9,9 +9,11 @@ import xarray as xr
 
 from xgpfill.checks import require_array
 from xgpfill.errors import AlignmentError, NoiseError, listed
-from xgpfill.grid.companions import in_memory_as, median_error, same_grid, within_valid
+from xgpfill.grid.companions import as_mask, in_memory_as, median_error, same_grid, within_valid
 from xgpfill.grid.encode import encode
 from xgpfill.learning.blocks import observed_share
+from xgpfill.scoring import same_units
+from xgpfill.words import units_of
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
@@ -19,26 +21,38 @@ if TYPE_CHECKING:
 
 
 def conditioned(
-    model: FittedModel, da: xr.DataArray, noise: xr.DataArray | None, valid: xr.DataArray | bool | None
+    model: FittedModel, da: xr.DataArray, noise: float | xr.DataArray | None, valid: xr.DataArray | bool | None
 ) -> FittedModel:
     """See :meth:`xgpfill.model.FittedModel.condition`."""
     require_array(da, "condition")
-    if (noise is None) != (model.errors is None):
+    errors = noise if isinstance(noise, xr.DataArray) else None
+    if isinstance(noise, float) or (errors is None) != (model.errors is None):
         raise NoiseError(
-            "The model was fitted with standard errors; give those of the new data: `condition(da, noise=errors)`."
-            if noise is None
+            "The model was fitted with standard errors; give those of the new data: `condition(da, noise_std=errors)`."
+            if model.errors is not None
             else "The model was fitted with one noise variance; leave `noise=` out."
         )
+    _require_units(model, da)
     kept = _kept_valid(model, da) if valid is None else valid
-    kept, noise = in_memory_as(da, kept), in_memory_as(da, noise)
-    lattice, layout = encode(da, valid=kept, errors=noise, like=model.layout)
+    kept, errors = as_mask(in_memory_as(da, kept)), in_memory_as(da, errors)
+    lattice, layout = encode(da, valid=kept, errors=errors, like=model.layout)
     _require_learned_axes(model, lattice)
     lattice = within_valid(lattice)
     return replace(
-        model, lattice=lattice, layout=layout, errors=noise, has_data=True,
+        model, lattice=lattice, layout=layout, errors=errors, has_data=True,
         share=model.share if lattice.is_lazy else observed_share(lattice, 0),
-        valid=kept, typical_error=median_error(da, noise, model.typical_error),
+        valid=kept, typical_error=median_error(da, errors, model.typical_error),
     )  # fmt: skip
+
+
+def _require_units(model: FittedModel, da: xr.DataArray) -> None:
+    """Refuse data in other units, as far as both say theirs: what was learned is in those of the old data."""
+    found, own = units_of(da), units_of(model.layout.template)
+    if found and own and not same_units(found, own):
+        raise AlignmentError(
+            f"The data are in {found!r}, but the model was fitted on {own!r}. Convert them and say so, e.g. "
+            f"`(factor * da).assign_attrs(units={own!r})`; if both mean the same, `da.assign_attrs(units={own!r})`."
+        )
 
 
 def _kept_valid(model: FittedModel, da: xr.DataArray) -> xr.DataArray | bool | None:

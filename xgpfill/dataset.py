@@ -41,7 +41,7 @@ def fit_dataset(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -
 def _own_arguments(arguments: dict[str, Any], name: Hashable) -> dict[str, Any]:
     """Arguments of one variable: Datasets of `noise` or `valid` hold one field for each name."""
     own = dict(arguments)
-    for key in ("noise", "valid"):
+    for key in ("noise", "noise_std", "noise_variance", "valid"):
         if isinstance(own.get(key), xr.Dataset):
             own[key] = _of_name(own[key], name, key)
     if isinstance(own.get("hyperparameters"), Mapping) and not isinstance(own["hyperparameters"], xr.Dataset):
@@ -124,4 +124,5 @@ def _paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:
     observed = xr.Dataset({n: r._context.observed for n, r in parts.items()})
     noise = {n: r._context.noise for n, r in parts.items()}
     models = {n: r._context.model for n, r in parts.items()}
-    return Reconstruction(mean, variance, Context(observed, noise, first._context.variance_kind, models))
+    sources = frozenset().union(*(r._context.sources for r in parts.values()))
+    return Reconstruction(mean, variance, Context(observed, noise, first._context.variance_kind, models, sources))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,12 +62,24 @@ class FileFormatError(XgpfillError):
     """A file is not a saved model, or was written by a newer format."""
 
 
+class PlaceTakenError(XgpfillError, FileExistsError):
+    """Something is already where a file was to be written; also a FileExistsError, as xarray raises."""
+
+
 class NumericalError(XgpfillError):
     """A factorisation failed even after regularisation."""
 
 
 class XgpfillWarning(UserWarning):
     """Base of every warning that xgpfill gives on purpose."""
+
+
+def warn(message: str) -> None:
+    """Warn of the line outside this package that called it, however deep the call went."""
+    frames = inspect.stack(context=0)
+    own = frames[0].filename.removesuffix("errors.py")
+    level = next((i for i, frame in enumerate(frames) if not frame.filename.startswith(own)), len(frames) - 1)
+    warnings.warn(message, XgpfillWarning, stacklevel=level + 1)
 
 
 def listed(names: object) -> str:

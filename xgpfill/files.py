@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and never over what is there unless that was asked for."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xgpfill.errors import XgpfillError, shown
+from xgpfill.errors import PlaceTakenError, XgpfillError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import xarray as xr
+
+MODES = ("w-", "w")
+"""Write where nothing is, as xarray means it; or replace what is there."""
 
 
 @contextmanager
@@ -81,34 +84,121 @@ def checked_place(path: str | Path) -> Path:
     return path
 
 
+def require_free(path: str | Path, mode: Any, sources: Iterable[Path]) -> None:
+    """Refuse a place that is taken, unless `mode` is "w", and one that lazy data come from, whatever the mode.
+
+    Parameters
+    ----------
+    path : path
+        A place that can be written to.
+    mode : {"w-", "w"}
+    sources : paths
+        Files and stores that lazy data are still to be read from, as :func:`sources_of` finds them.
+
+    Raises
+    ------
+    XgpfillError
+        For another mode, or where the data come from.
+    PlaceTakenError
+        When something is there; a FileExistsError too.
+    """
+    if mode not in MODES:
+        raise XgpfillError(
+            f"mode={shown(mode)}: a file is written whole, so choose 'w-' (only where nothing is yet) or 'w' (replace "
+            f"what is there)."
+        )
+    path = as_path(path)
+    other = str(path.with_name(f"{path.stem}_filled{path.suffix}"))
+    whole = path.resolve()
+    for source in sources:
+        if whole == source or whole in source.parents or source in whole.parents:
+            raise XgpfillError(
+                f"The lazy data come from {str(source)!r}, so nothing is written there, whatever the mode: it would be "
+                f"lost. Give another path, e.g. {other!r}."
+            )
+    if mode == "w-" and path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise PlaceTakenError(
+            f"{str(path)!r} is there already, and mode='w-' (the default) replaces nothing. Give another path, e.g. "
+            f"{other!r}, or type `mode='w'` to replace it."
+        )
+
+
+def sources_of(*fields: Any) -> frozenset[Path]:
+    """Files and stores that lazy fields are read from: those that their graphs hold, and those they remember.
+
+    Parameters
+    ----------
+    *fields
+        DataArrays and Datasets; whatever else there is is in memory.
+    """
+    found: set[Path] = set()
+    for field in fields:
+        variables = getattr(field, "variables", None) or getattr(field, "coords", {})
+        own = [getattr(field, "variable", None), *(getattr(v, "variable", v) for v in variables.values())]
+        for variable in own:
+            if getattr(variable, "chunks", None) is None:
+                continue
+            names = [variable.encoding.get("source"), *map(_file_of, _leaves(variable.data))]
+            found |= {Path(name).resolve() for name in names if isinstance(name, (str, os.PathLike))}
+    return frozenset(found)
+
+
+def _leaves(array: Any) -> Iterator[Any]:
+    """What the graph of a dask array reads from: values that stand in it alone, or as arguments of blocks."""
+    for layer in array.dask.layers.values():
+        blocks = getattr(layer, "indices", None)
+        if blocks is not None:
+            yield from (value for value, labels in blocks if labels is None)
+        else:
+            yield from (getattr(task, "value", task) for task in layer.values())
+
+
+def _file_of(leaf: Any) -> Any:
+    """The file or store behind an array of xarray or Zarr; None for anything else."""
+    while hasattr(leaf, "array"):  # xarray wraps them several times
+        leaf = leaf.array
+    store = getattr(getattr(leaf, "_array", leaf), "store", None)
+    if store is not None:
+        return getattr(store, "root", None) or getattr(store, "path", None)
+    manager = getattr(getattr(leaf, "datastore", None), "_manager", None) or getattr(leaf, "manager", None)
+    arguments = getattr(manager, "_args", ())
+    return arguments[0] if arguments else None
+
+
 def uniform_chunks(ds: xr.Dataset) -> xr.Dataset:
     """Chunks of one length along each dimension, as Zarr wants them, where lazy data have others: months, say."""
     lazy = {name: v for name, v in ds.variables.items() if v.chunks is not None}
     return ds.assign({name: v.chunk({d: max(c) for d, c in v.chunksizes.items()}) for name, v in lazy.items()})
 
 
-def write_netcdf(ds: xr.Dataset, path: str | Path, kwargs: dict[str, Any]) -> None:
-    """Write to netCDF, whole or not at all; `kwargs` as those of xarray."""
-    _require_whole("to_netcdf", kwargs)
+def write_netcdf(ds: xr.Dataset, path: str | Path, kwargs: dict[str, Any], sources: Iterable[Path] = ()) -> None:
+    """Write to netCDF, whole or not at all, and never onto the `sources` of the data.
+
+    `kwargs` are those of xarray, but that nothing is replaced by default.
+    """
+    kwargs = _free_to_write(path, "to_netcdf", kwargs, sources)
     with written_whole(path) as temporary:
         ds.to_netcdf(temporary, **kwargs)
 
 
-def write_zarr(ds: xr.Dataset, path: str | Path, kwargs: dict[str, Any]) -> None:
-    """Write to a Zarr store, whole or not at all; `kwargs` as those of xarray."""
-    _require_whole("to_zarr", kwargs)
+def write_zarr(ds: xr.Dataset, path: str | Path, kwargs: dict[str, Any], sources: Iterable[Path] = ()) -> None:
+    """Write to a Zarr store in the same way."""
+    kwargs = _free_to_write(path, "to_zarr", kwargs, sources)
     with written_whole(path) as temporary, warnings.catch_warnings():
         # that Zarr 3 has not specified what xarray writes by default
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
         uniform_chunks(ds).to_zarr(temporary, **kwargs)
 
 
-def _require_whole(writer: str, kwargs: dict[str, Any]) -> None:
-    """Refuse what writes later or into a part of a file: the file is replaced as soon as the call ends."""
-    whole = {"compute": True, "mode": "w", "append_dim": None, "region": None, "group": None}
-    for name, value in kwargs.items():
-        if name in whole and value != whole[name]:
-            raise XgpfillError(
-                f"`{writer}` writes a file whole and at once, which {name}={value!r} is not. Type "
-                f"`reconstruction.to_dataset().{writer}(path, {name}={value!r})`."
-            )
+def _free_to_write(path: str | Path, writer: str, kwargs: dict[str, Any], sources: Iterable[Path]) -> dict[str, Any]:
+    """The arguments but for the mode. Refuse what writes later or into a part of a file: it is written at once."""
+    whole = {"compute": True, "append_dim": None, "region": None, "group": None}
+    partial = {"mode": kwargs["mode"]} if kwargs.get("mode") in ("a", "a-", "r+") else {}
+    partial |= {name: value for name, value in kwargs.items() if name in whole and value != whole[name]}
+    for name, value in partial.items():
+        raise XgpfillError(
+            f"`{writer}` writes a file whole and at once, which {name}={value!r} is not. Type "
+            f"`reconstruction.to_dataset().{writer}(path, {name}={value!r})`."
+        )
+    require_free(checked_place(path), kwargs.get("mode", "w-"), sources)
+    return {name: value for name, value in kwargs.items() if name != "mode"}

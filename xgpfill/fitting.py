@@ -11,12 +11,13 @@ import numpy as np
 import xarray as xr
 
 from xgpfill import hyperparameters as tables
-from xgpfill.checks import require_array
+from xgpfill.checks import checked_flag, require_array
 from xgpfill.engines.select import Choice, select_settings
 from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
-from xgpfill.errors import DataError, NoiseError, shown
-from xgpfill.grid.companions import in_memory_as, within_valid
+from xgpfill.errors import DataError, NoiseError, shown, warn
+from xgpfill.grid.companions import as_mask, in_memory_as, read_noise, within_valid
 from xgpfill.grid.encode import Dims, encode
+from xgpfill.grid.fills import check_fills
 from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels.check import check_outside
 from xgpfill.kernels.prior import Prior, build_prior, ordered, resolve_brownian
@@ -69,6 +70,9 @@ def fit(
     combine: str | None = None,
     scales: int = 2,
     noise: float | xr.DataArray | None = None,
+    noise_std: float | xr.DataArray | None = None,
+    noise_variance: float | xr.DataArray | None = None,
+    noise_fixed: bool | None = None,
     method: str | Settings = "auto",
     geometry: str = "auto",
     valid: xr.DataArray | bool | None = None,
@@ -94,7 +98,8 @@ def fit(
     auto = tuple(axis for axis, k in (("time", time_kernel), ("space", space_kernel)) if _is_auto(k))
     time_kernel, space_kernel = ("matern32" if _is_auto(k) else k for k in (time_kernel, space_kernel))
     directional = is_directional(as_kernel(space_kernel))
-    valid, noise = in_memory_as(da, valid), in_memory_as(da, noise)
+    noise = read_noise(noise, noise_std, noise_variance)
+    valid, noise = as_mask(in_memory_as(da, valid)), in_memory_as(da, noise)
     errors = noise if isinstance(noise, xr.DataArray) else None
     if not isinstance(check, str) or check not in ("blocks", "full"):
         raise DataError(
@@ -103,12 +108,16 @@ def fit(
     if check == "full" and da.chunks is not None:
         _scan(da)
     lattice, layout = encode(da, dims=dims, geometry=geometry, directional=directional, valid=valid, errors=errors)
+    if dims is None and (said := layout.fields_in_words()):
+        warn(said)
     lattice = within_valid(lattice)
     sizes = {"tile": tile, "halo": halo}
     options |= {key: plain_sizes(canonical_sizes(size, layout.axis_names)) for key, size in sizes.items()}
     check_tiles(lattice, options["tile"], options["halo"])
     blocks = draw_blocks(lattice, BlockPlan(), options["seed"])
     observed = all_values(blocks) if lattice.is_lazy else _observed_values(lattice)
+    if lattice.is_lazy:
+        check_fills(observed, lattice.fills)
     scaling = Scaling.of(observed, repr(da.name) if da.name is not None else "the data")
     share = observed_share(lattice, options["seed"])
     count = round(share * float(np.prod(lattice.shape)))
@@ -121,7 +130,7 @@ def fit(
         require_affordable(choice.settings, count)
     check_outside(prior, lattice, options["seed"])
     prior = resolve_brownian(prior, lattice.time.min() - lattice.time_step, lattice.time_extent + lattice.time_step)
-    prior = _with_noise(prior, noise, scaling)
+    prior = _with_noise(prior, noise, noise_fixed, scaling)
     record = Record(choice=str(choice))
     if hyperparameters is not None:
         prior = _given(prior, hyperparameters, has_errors=errors is not None)
@@ -224,20 +233,22 @@ def _scaled_known(prior: Prior, factor: float, *, noise: bool) -> Prior:
     return replace(prior, noise=known)
 
 
-def _with_noise(prior: Prior, noise: float | xr.DataArray | None, scaling: Scaling) -> Prior:
-    """The prior with the noise that was given; a number is a variance in data units²."""
-    if noise is None or isinstance(noise, xr.DataArray):
+def _with_noise(prior: Prior, noise: float | xr.DataArray | None, held: bool | None, scaling: Scaling) -> Prior:
+    """The prior with the noise that was given: a variance in data units², which is held unless `held` says no.
+
+    Of a field of standard errors the factor on their squares is learned, unless `held` says to leave them as they are.
+    """
+    fixed = None if held is None else checked_flag(held, "noise_fixed")
+    if noise is None:
+        if fixed:
+            raise NoiseError(
+                "noise_fixed=True holds the noise, and none was given. Give it, e.g. `noise_std=0.3`, or leave "
+                "`noise_fixed=` out."
+            )
         return prior
-    if (
-        isinstance(noise, bool)
-        or not isinstance(noise, (int, float, np.integer, np.floating))
-        or not 0 <= noise < np.inf
-    ):
-        raise NoiseError(
-            f"noise={shown(noise)}: expected None (learn it), a variance of at least zero in data units², or a "
-            f"DataArray of standard errors on the grid of the data."
-        )
-    return replace(prior, noise=max(float(noise), SMALLEST_NOISE * scaling.scale**2), fixed_noise=True)
+    if isinstance(noise, xr.DataArray):
+        return replace(prior, noise=1.0, fixed_noise=True) if fixed else prior
+    return replace(prior, noise=max(noise, SMALLEST_NOISE * scaling.scale**2), fixed_noise=fixed is not False)
 
 
 def _given(prior: Prior, hyperparameters: xr.Dataset, *, has_errors: bool) -> Prior:

@@ -13,7 +13,7 @@ import xarray as xr
 from xgpfill.checks import checked_flag
 from xgpfill.engines.settings import METHODS
 from xgpfill.errors import DataError, FileFormatError, XgpfillError, listed
-from xgpfill.files import as_path, uniform_chunks, written_whole
+from xgpfill.files import as_path, checked_place, require_free, uniform_chunks, written_whole
 from xgpfill.grid.dims import Roles
 from xgpfill.grid.metric import Clock, Metric
 from xgpfill.grid.scaling import Scaling
@@ -65,18 +65,27 @@ def from_plain(value: Any) -> Any:
     return _PLAIN[kind](**{k: from_plain(v) for k, v in value.items() if k != "type"})
 
 
-def save(model: FittedModel, path: str | Path, *, data: bool = True) -> None:
-    """Write a model to ``*.nc`` (netCDF) or ``*.zarr``.
+def save(model: FittedModel, path: str | Path, *, data: bool = True, mode: str = "w-") -> None:
+    """Write a model to ``*.nc`` (netCDF) or ``*.zarr``, whole or not at all.
 
     Parameters
     ----------
     model : FittedModel
     path : path
-        Replaced when it exists; written whole or not at all.
     data : bool
         Whether the observations are saved too; without them a loaded model can only ``condition``.
+    mode : {"w-", "w"}
+        "w-" writes only where nothing is yet, "w" replaces what is there; never what the lazy data come from.
+
+    Raises
+    ------
+    XgpfillError
+        When the path is no place to write to, or the lazy data come from it.
+    PlaceTakenError
+        When something is there and may not be replaced; a FileExistsError too.
     """
     kind = _kind(as_path(path))
+    require_free(checked_place(path), mode, model.sources)
     data = checked_flag(data, "data") and model.has_data
     parts = {"prior": model.prior, "scaling": model.scaling, "settings": model.settings, "options": model.options}
     parts |= {"roles": model.layout.roles, "metric": model.layout.metric, "clock": model.layout.clock}

@@ -13,6 +13,7 @@ import xarray as xr
 from xgpfill import hyperparameters as tables
 from xgpfill.checks import checked_flag
 from xgpfill.errors import DataError, NotFittedError, shown
+from xgpfill.files import sources_of
 from xgpfill.options import canonical_sizes, checked_seed, show_progress
 from xgpfill.words import units_of
 
@@ -155,7 +156,13 @@ class FittedModel:
     # Other observations
 
     def condition(
-        self, da: xr.DataArray, *, noise: xr.DataArray | None = None, valid: xr.DataArray | bool | None = None
+        self,
+        da: xr.DataArray,
+        *,
+        noise: xr.DataArray | None = None,
+        noise_std: xr.DataArray | None = None,
+        noise_variance: xr.DataArray | None = None,
+        valid: xr.DataArray | bool | None = None,
     ) -> FittedModel:
         """The same covariance conditioned on other observations; nothing is learned.
 
@@ -163,8 +170,9 @@ class FittedModel:
         ----------
         da : DataArray
             On the fitted dimensions; other times, places and masks are welcome.
-        noise : DataArray, optional
-            Standard errors, needed when the model was fitted with them.
+        noise_std, noise_variance : DataArray, optional
+            Standard errors or their squares, needed when the model was fitted with such; `noise` is the same as
+            `noise_std` here.
         valid : bool DataArray or True, optional
             Where the field exists; by default as in ``fit``, where it still lies on the same grid.
 
@@ -180,8 +188,9 @@ class FittedModel:
         >>> later = model.condition(ds.sst.isel(time=slice(4, 8)))
         """
         from xgpfill.conditioning import conditioned
+        from xgpfill.grid.companions import read_noise
 
-        return conditioned(self, da, noise, valid)
+        return conditioned(self, da, read_noise(noise, noise_std, noise_variance, or_number=False), valid)
 
     # The field
 
@@ -350,11 +359,11 @@ class FittedModel:
         noisy = checked_flag(include_noise, "include_noise")
         return sample(self, int(n), checked_seed(seed), include_noise=noisy, show=show_progress(progress))
 
-    def save(self, path: str | Path, *, data: bool = True) -> None:
+    def save(self, path: str | Path, *, data: bool = True, mode: str = "w-") -> None:
         """Write the model to ``.nc`` or ``.zarr``; read it with :func:`xgpfill.load`. See :func:`xgpfill.io.save`."""
         from xgpfill.io import save
 
-        save(self, path, data=data)
+        save(self, path, data=data, mode=mode)
 
     # Inside
 
@@ -376,6 +385,11 @@ class FittedModel:
 
             self._solvers[key] = planned(self, tile, halo)
         return self._solvers[key]
+
+    @cached_property
+    def sources(self) -> frozenset[Path]:
+        """Files and stores that lazy data are read from; nothing is written onto them."""
+        return sources_of(self.layout.template, self.errors, self.valid)
 
     @cached_property
     def _solvers(self) -> dict[str, TileSolver]:

@@ -14,6 +14,8 @@ from xgpfill.decoding import dtype_of, sample_array, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooManyPointsError, listed, shown
 from xgpfill.grid.dates import typed_dates
 from xgpfill.grid.dims import require_numeric
+from xgpfill.grid.names import role_of_name
+from xgpfill.grid.places import still
 from xgpfill.grid.points import Points
 from xgpfill.options import progress_bar
 from xgpfill.results import Context, Reconstruction
@@ -83,6 +85,7 @@ def read_target(model: FittedModel, target: Any) -> Target:
             f"The target has none of the coordinates {listed(given)}. Give e.g. "
             f"`model.predict({{{', '.join(f'{str(n)!r}: [...]' for n in given)}}})`."
         )
+    _require_known(target, given, layout)
     own = {name: c if c is not None else _own_coordinate(layout, name) for name, c in given.items()}
     _check_space_pair(given, own, roles)
     for name in own.keys() - {roles.time}:
@@ -133,6 +136,34 @@ def _coordinate(target: Any, name: Hashable, layout: Layout) -> xr.DataArray | N
     return xr.DataArray(array, dims=dims, coords={name: (dims, array)}, name=name)
 
 
+def _require_known(target: Any, given: dict[Hashable, Any], layout: Layout) -> None:
+    """Refuse a coordinate by another name than that of the data, and one that was not fitted: they would be ignored."""
+    roles = layout.roles
+    names = {"time": roles.time, "y": roles.y or roles.y_dim, "x": roles.x or roles.x_dim}
+    if isinstance(target, (xr.Dataset, xr.DataArray)):  # with whatever else there is beside the coordinates
+        lacking = {role for role, name in names.items() if name is not None and given[name] is None}
+        others = [name for name in target.coords if name not in layout.template.dims and role_of_name(name) in lacking]
+    else:
+        others = [name for name in target if name not in given]
+    if not others:
+        return
+    name, said = others[0], f"The target has {others[0]!r}, "
+    if name in roles.extra:
+        raise AlignmentError(
+            f"{said}a dimension of independent fields, which `predict` gives all of. Leave it out and select "
+            f"afterwards, e.g. `model.predict(target).mean.sel({name}=...)`."
+        )
+    own = names.get(role_of_name(name) or "")
+    if own is None or given[own] is not None:
+        raise AlignmentError(
+            f"{said}which the model was not fitted on; its coordinates are {listed(given)}. Leave it out, or fit on it."
+        )
+    raise AlignmentError(
+        f"{said}but the data call it {own!r}. Use their name, e.g. `model.predict({{{str(own)!r}: ...}})`, or rename: "
+        f"`target.rename({{{name!r}: {own!r}}})`."
+    )
+
+
 def _with_dates(coordinate: xr.DataArray, layout: Layout) -> xr.DataArray:
     """A coordinate with dates where it is text, or has text beside it: along a track all share one index."""
     time = layout.roles.time
@@ -173,8 +204,7 @@ def _broadcast(own: dict[Hashable, xr.DataArray]) -> tuple[xr.DataArray, ...]:
 def _own_coordinate(layout: Layout, name: Hashable) -> xr.DataArray:
     template = layout.template
     if name in template.coords:
-        own: xr.DataArray = template.coords[name]
-        return own
+        return still(template, name)
     return xr.DataArray(np.arange(template.sizes[name], dtype=float), dims=(name,), name=name)
 
 
@@ -259,7 +289,7 @@ def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance:
     variance.name = suffixed(mean.name, "variance")
     variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field"))
     nothing = xr.full_like(mean, np.nan) if not lattice.is_lazy else mean * np.nan
-    return Reconstruction(mean, variance, Context(nothing, noise, kind))
+    return Reconstruction(mean, variance, Context(nothing, noise, kind, sources=model.sources))
 
 
 def over_points(model: FittedModel, each: Any) -> Any:

@@ -55,7 +55,7 @@ def reconstruct(
         spread = _decoded(model, latent + extra, kind="variance", note=kind, scale=model.scaling.scale)
         if include_noise and model.errors is not None:
             spread.attrs["comment"] = "noise: where no standard error is known, that of the nearest known cell"
-    return Reconstruction(mean, spread, Context(model.layout.template, noise, kind, model.summary))
+    return Reconstruction(mean, spread, Context(model.layout.template, noise, kind, model.summary, model.sources))
 
 
 def _field(model: FittedModel, solver: TileSolver, show: bool, work: Work) -> Any:

@@ -38,12 +38,15 @@ class Context:
     variance_kind : {"latent", "observed"}
     model : ModelSummary, mapping of name to these, or None
         The model in short, for reports.
+    sources : frozenset of paths
+        Files and stores that lazy data come from, which nothing is written onto.
     """
 
     observed: Field
     noise: Any
     variance_kind: str
     model: Any = None
+    sources: frozenset[Path] = frozenset()
 
 
 class Reconstruction(tuple[Any, Any]):
@@ -335,9 +338,16 @@ class Reconstruction(tuple[Any, Any]):
             )
 
     def to_netcdf(self, path: str | Path, **kwargs: Any) -> None:
-        """Write :meth:`to_dataset` to netCDF, whole or not at all; `kwargs` as those of xarray."""
-        write_netcdf(self.to_dataset(), path, kwargs)
+        """Write :meth:`to_dataset` to netCDF, whole or not at all; `kwargs` as those of xarray.
+
+        By default ``mode="w-"``: nothing that is there is replaced. ``mode="w"`` replaces it, but never what the lazy
+        data come from.
+        """
+        write_netcdf(self.to_dataset(), path, kwargs, self._context.sources)
 
     def to_zarr(self, path: str | Path, **kwargs: Any) -> None:
-        """Write :meth:`to_dataset` to a Zarr store, each tile evaluated once, whole or not at all."""
-        write_zarr(self.to_dataset(), path, kwargs)
+        """Write :meth:`to_dataset` to a Zarr store, each tile evaluated once, whole or not at all.
+
+        `kwargs` and modes are those of :meth:`to_netcdf`.
+        """
+        write_zarr(self.to_dataset(), path, kwargs, self._context.sources)

@@ -164,7 +164,7 @@ def test_descending_axes_keep_their_order() -> None:
     assert_array_equal(layout.restore(lattice.values), da.values)
 
 
-@pytest.mark.parametrize("dtype", ["int64", "bool", "float16", "float32"])
+@pytest.mark.parametrize("dtype", ["int64", "float16", "float32"])
 def test_real_numbers_of_every_type_are_taken_as_they_are(dtype: str) -> None:
     assert encode(cube().astype(dtype))[0].values.dtype == dtype
 
@@ -648,7 +648,7 @@ def test_a_longitude_that_is_said_to_be_y_is_refused() -> None:
         (np.ones((4, 5, 6), bool), r"`valid` is a ndarray; expected a DataArray on the grid of the data"),
         (False, r"`valid` is a bool; expected a DataArray"),
         (cube() > 0, None),
-        (cube().astype(float), r"`valid` has dtype float64; expected bool, e\.g\. `valid=mask\.astype\(bool\)`"),
+        (cube().astype(float), r"`valid` has dtype float64; expected bool, e\.g\. `valid=mask == 1`"),
         ((cube() > 0).rename(lat="z"), r"`valid` has dimension\(s\) 'z' that the data lack; they have 'time', 'lat'"),
         (xr.DataArray(np.ones((5, 7), bool), dims=("lat", "lon")), r"`valid` does not lie on the grid.*lon"),
         ((cube() > 0)[:, ::-1], r"`valid` does not lie on the grid.*'lat'.*`valid\.reindex_like\(da"),

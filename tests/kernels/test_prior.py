@@ -100,13 +100,19 @@ def test_a_fixed_kernel_implies_a_product_unless_combine_is_given():
 
 def test_given_numbers_belong_to_the_slow_product_and_the_family_to_every_term():
     time = Matern(0.5, 30.0) + Periodic(365.25, 1.0)
-    family = Matern(0.5) + Periodic()
+    family = Matern(0.5) + Periodic(365.25)  # a period that is held is that of every term
     assert terms(time=time, space=RBF(400.0)) == [
         STATIC,
         ("common", family, ONE),
         ("slow", time, RBF(400.0)),
         ("fast", family, SMOOTH),
     ]
+
+
+def test_a_period_that_is_to_be_learned_is_that_of_the_slow_product_alone():
+    free = Periodic(365.25, learn_period=True)
+    found = {name: (time.period, time.learn_period) for name, time, _ in terms(time=free) if isinstance(time, Periodic)}
+    assert found == {"common": (None, True), "slow": (365.25, True), "fast": (None, True)}
 
 
 def test_the_family_of_a_mixture_keeps_its_number_of_components():
@@ -176,7 +182,7 @@ def test_items_list_every_hyperparameter_with_its_unit_and_whether_it_is_fixed(p
         ("slow.variance", 2.0, "variance", False),
         ("slow.time.weights", (3.0, 1.0), "1", False),
         ("slow.time.0.lengthscale", 4.0, "axis", False),
-        ("slow.time.1.period", 5.0, "axis", False),
+        ("slow.time.1.period", 5.0, "axis", True),
         ("slow.time.1.lengthscale", 0.8, "1", False),
         ("slow.space.lengthscale", 600.0, "axis", False),
         ("fast.variance", 0.5, "variance", False),

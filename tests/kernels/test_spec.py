@@ -151,6 +151,23 @@ def test_what_is_fixed_must_be_given(make, lacks):
         make()
 
 
+def test_a_period_is_held_when_it_is_given_and_not_to_be_learned():
+    assert [k.holds("period") for k in (Periodic(), Periodic(5.0), Periodic(5.0, learn_period=True))] == [
+        False,
+        True,
+        False,
+    ]
+    assert not Periodic(5.0).holds("lengthscale") and not Periodic(5.0).is_fixed
+    started = replaced(Periodic(), {"period": 3.0, "lengthscale": 1.0})
+    assert not started.holds("period")
+    with pytest.raises(
+        KernelError, match=r"holds its period but has none\. Give it, e\.g\. `Periodic\(period=365\.25\)`"
+    ):
+        Periodic(learn_period=False)
+    with pytest.raises(KernelError, match=r"learn_period='no'\): expected True or False"):
+        Periodic(5.0, learn_period="no")
+
+
 @pytest.mark.parametrize("count", [0, -1, 2.0, "3"])
 def test_a_mixture_has_a_positive_number_of_components(count):
     with pytest.raises(KernelError, match=r"num_components=.*expected a positive integer"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xgpfill.engines.select import select_settings, tile_capacity
+from xgpfill.grid.fills import cure_of_fill
 
 if TYPE_CHECKING:
     from xgpfill.description.survey import Survey
@@ -19,6 +20,13 @@ def problems(layout: Layout, found: Survey, never: float, refused: str, *, told:
     values, said = found.values, [refused] if refused else []
     if values.infinities:
         said.append(f"{values.infinities} infinite value(s). Make them gaps: `da.where(np.isfinite(da))`.")
+    if fields := layout.fields_in_words():
+        said.append(fields)
+    if values.fills:
+        said.append(
+            f"{values.fills} value(s) like {values.fill:.10g}, which stand for none: counted as gaps here, but "
+            f"`fit` does not take them for gaps. Make them so: `{cure_of_fill(values.fill)}`."
+        )
     if values.count == 0:
         said.append("No observation at all: every cell read is NaN.")
     elif values.count == 1:

@@ -12,6 +12,7 @@ from xgpfill.description.axes import described_axes, memory_in_words
 from xgpfill.description.figures import Description, Gaps
 from xgpfill.description.survey import Survey, survey
 from xgpfill.errors import CoordinateError, DataError
+from xgpfill.grid.companions import as_mask
 from xgpfill.grid.dims import find_roles
 from xgpfill.grid.encode import Dims, encode
 from xgpfill.grid.gaps import cell_areas, patches, runs, step_widths
@@ -68,6 +69,7 @@ def describe(
 
 def _encoded(da: xr.DataArray, dims: Dims, valid: Any) -> tuple[Lattice, Layout, str]:
     """Lattice and layout; where coordinates are refused, those of the indices, with the reason."""
+    valid = as_mask(valid)
     where = True if valid is None else valid
     try:
         return *encode(da, dims=dims, valid=where, check=False), ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xgpfill.grid.fills import is_fill, suspected_fill
 from xgpfill.grid.gaps import BLOCK_CELLS, BoolArray
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ class ValueRange:
     infinities : int
     squares : float
         Sum of the squared deviations from the mean.
+    fills : int
+        Values that stand for none; they are counted as gaps.
+    fill : float
+        One of these; NaN when there is none.
     """
 
     count: int = 0
@@ -40,6 +45,8 @@ class ValueRange:
     mean: float = math.nan
     infinities: int = 0
     squares: float = 0.0
+    fills: int = 0
+    fill: float = math.nan
 
     @property
     def std(self) -> float:
@@ -48,9 +55,10 @@ class ValueRange:
 
     def plus(self, other: ValueRange) -> ValueRange:
         """Both together: the pairwise update of Chan, Golub & LeVeque (1983), eq. 2.1."""
-        infinities = self.infinities + other.infinities
+        infinities, fills = self.infinities + other.infinities, self.fills + other.fills
+        fill = self.fill if self.fills else other.fill
         if not (self.count and other.count):
-            return replace(self if self.count else other, infinities=infinities)
+            return replace(self if self.count else other, infinities=infinities, fills=fills, fill=fill)
         count, apart = self.count + other.count, other.mean - self.mean
         return ValueRange(
             count,
@@ -59,6 +67,8 @@ class ValueRange:
             self.mean + apart * other.count / count,
             infinities,
             self.squares + other.squares + apart**2 * self.count * other.count / count,
+            fills,
+            fill,
         )
 
 
@@ -107,7 +117,7 @@ def survey(lattice: Lattice, *, everywhere: bool, max_cells: int) -> Survey:
     wanted = min(times, max(1, max_cells // max(1, members * ny * nx)))
     steps = np.unique(np.linspace(0, times - 1, wanted).round().astype(int))
     chosen = lattice.values if steps.size == times else lattice.values[..., steps, :, :]
-    observed, values = _read(chosen, lattice.is_lazy)
+    observed, values = _read(chosen, lattice.is_lazy, lattice.fills)
     observed = observed.reshape(members, steps.size, ny, nx)
     exists = _where_it_exists(lattice, steps, observed.shape)
     seen = (observed & exists).any(axis=1, keepdims=True)
@@ -126,40 +136,47 @@ def _where_it_exists(lattice: Lattice, steps: Any, shape: tuple[int, ...]) -> Bo
     return np.broadcast_to(np.asarray(valid), whole).reshape(shape)
 
 
-def _read(values: Any, lazy: bool) -> tuple[BoolArray, ValueRange]:
+def _read(values: Any, lazy: bool, fills: tuple[float, ...]) -> tuple[BoolArray, ValueRange]:
     observed, found = np.zeros(values.shape, bool), ValueRange()
-    for where, seen, part in _lazy_blocks(values) if lazy else _blocks(values):
+    for where, seen, part in _lazy_blocks(values, fills) if lazy else _blocks(values, fills):
         observed[where] = seen
         found = found.plus(part)
     return observed, found
 
 
-def _look(block: Any) -> tuple[BoolArray, ValueRange]:
-    """Where a block is observed, and its values."""
+def _look(block: Any, fills: tuple[float, ...]) -> tuple[BoolArray, ValueRange]:
+    """Where a block is observed, and its values; declared and suspected fill values are none."""
     block = np.asarray(block)
     if block.dtype.kind == "f":
         seen, infinities = np.isfinite(block), int(np.isinf(block).sum())
     else:
         seen, infinities = np.ones(block.shape, bool), 0
     values = block[seen].astype(float)
+    suspect = suspected_fill(values) if block.dtype.kind in "if" else None
+    filled = is_fill(values, fills if suspect is None else (*fills, suspect))
+    none = ValueRange(infinities=infinities)
+    if filled.any():
+        none = replace(none, fills=int(filled.sum()), fill=float(values[filled][0]))
+        seen[seen], values = ~filled, values[~filled]
     if not values.size:
-        return seen, ValueRange(infinities=infinities)
+        return seen, none
     with np.errstate(over="ignore"):  # what is too large to be squared has an infinite spread, which is told
         mean = float(values.mean())
         squares = float(np.square(values - mean).sum())
-    return seen, ValueRange(values.size, float(values.min()), float(values.max()), mean, infinities, squares)
+    lowest, highest = float(values.min()), float(values.max())
+    return seen, replace(none, count=values.size, minimum=lowest, maximum=highest, mean=mean, squares=squares)
 
 
-def _blocks(values: Any) -> Iterator[tuple[Any, BoolArray, ValueRange]]:
+def _blocks(values: Any, fills: tuple[float, ...]) -> Iterator[tuple[Any, BoolArray, ValueRange]]:
     """Steps of an array in memory, a few at a time."""
     step = max(1, BLOCK_CELLS // max(1, math.prod(values.shape[-2:])))
     for member in np.ndindex(values.shape[:-3]):
         for start in range(0, values.shape[-3], step):
             where = (*member, slice(start, start + step))
-            yield where, *_look(values[where])
+            yield where, *_look(values[where], fills)
 
 
-def _lazy_blocks(values: Any) -> Iterator[tuple[Any, BoolArray, ValueRange]]:
+def _lazy_blocks(values: Any, fills: tuple[float, ...]) -> Iterator[tuple[Any, BoolArray, ValueRange]]:
     """Chunks of a lazy array, each read once, a few at a time; only masks and sums of it are kept."""
     import dask
     from dask.array.core import slices_from_chunks
@@ -170,6 +187,6 @@ def _lazy_blocks(values: Any) -> Iterator[tuple[Any, BoolArray, ValueRange]]:
     largest = math.prod(max(c) for c in values.chunks) * values.dtype.itemsize
     batch = max(1, BATCH_BYTES // max(1, largest))
     for start in range(0, len(places), batch):
-        found = dask.compute(*(look(chunk) for chunk in chunks[start : start + batch]))
+        found = dask.compute(*(look(chunk, fills) for chunk in chunks[start : start + batch]))
         for where, (seen, part) in zip(places[start : start + batch], found, strict=True):
             yield where, seen, part

@@ -37,6 +37,53 @@ def check_axes(da: xr.DataArray, roles: Roles) -> None:
         if name in roles.fitted:
             turn = 360.0 / degrees_per(units) if roles.degrees and name == roles.x_dim else None
             _check_order(coordinate.values, name, turn)
+    if roles.degrees and roles.y in da.coords and roles.x in da.coords:
+        _check_degrees(da.coords[roles.y], da.coords[roles.x])
+
+
+def _check_degrees(latitude: xr.DataArray, longitude: xr.DataArray) -> None:
+    """Angles must be in the unit they are taken to be in: not far beyond a turn, and no whole globe of 2π."""
+    units = str(longitude.attrs.get("units", ""))
+    turn = 360.0 / degrees_per(units)
+    low, high = float(longitude.min()), float(longitude.max())
+    if max(abs(low), abs(high)) > 2 * turn:
+        name = longitude.name
+        raise CoordinateError(
+            f"Longitudes {name!r} run from {low:.6g} to {high:.6g}, several times round the globe. If they were stored "
+            f"times ten, type `da.assign_coords({name}=da[{name!r}] / 10)`; if they are projected, give them units: "
+            f"`da[{name!r}].attrs['units'] = 'm'`."
+        )
+    if units or latitude.attrs.get("units") or min(latitude.size, longitude.size) < 3:
+        return
+    pole, circle = float(np.abs(latitude).max()), 2 * np.pi
+    if 0.9 * np.pi / 2 <= pole <= 1.001 * np.pi / 2 and 0.9 * circle <= high - low <= 1.001 * circle:
+        raise CoordinateError(
+            f"Latitude reaches {pole:.4g} and longitude goes from {low:.4g} to {high:.4g}, the whole globe in radians, "
+            f"but no units say so. Say it: `da[{latitude.name!r}].attrs['units'] = "
+            f"da[{longitude.name!r}].attrs['units'] = 'radians'`, or 'degrees' if they are that."
+        )
+
+
+_CODED = {8: "%Y%m%d", 6: "%Y%m", 10: "%Y%m%d%H"}
+"""How many digits a date is coded with, and how it is read."""
+
+
+def _require_elapsed(values: np.ndarray[Any, Any], name: Hashable, units: str) -> None:
+    """Refuse dates coded in digits, 20210425: as numbers of days they would be centuries apart at each new month."""
+    whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool(np.all(values == np.round(values))))
+    if not whole or units.strip() not in ("", "1") or not values.size:
+        return
+    for digits, code in _CODED.items():
+        rest = np.asarray(values, np.int64) // 10 ** max(0, digits - 8)
+        day = rest % 100 if digits > 6 else np.ones_like(rest)
+        month = rest // 100 % 100 if digits > 6 else rest % 100
+        year = rest // (10000 if digits > 6 else 100)
+        if np.all((year >= 1000) & (year <= 2999) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)):
+            raise CoordinateError(
+                f"Coordinate {name!r} holds numbers like {int(values.flat[0])}, dates coded as {code!r}, which are no "
+                f"elapsed times. Decode them first: `da.assign_coords({name}=pd.to_datetime(da[{name!r}].values"
+                f".astype(int).astype(str), format={code!r}))`."
+            )
 
 
 def _check_times(values: np.ndarray[Any, Any], name: Hashable, units: str) -> None:
@@ -46,6 +93,7 @@ def _check_times(values: np.ndarray[Any, Any], name: Hashable, units: str) -> No
         )
     if clock_of(values, units).kind == "number":
         require_numeric(values, name)
+        _require_elapsed(values, name, units)
 
 
 def _check_order(values: np.ndarray[Any, Any], dim: Hashable, turn: float | None) -> None:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xgpfill.errors import AlignmentError, NoiseError, listed, shown, warn
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from xgpfill.grid.lattice import Lattice
 
 
@@ -29,6 +33,93 @@ def in_memory_as(da: xr.DataArray, field: Any) -> Any:
     if isinstance(field, xr.DataArray) and field.chunks is not None and da.chunks is None:
         return field.compute()
     return field
+
+
+def as_mask(valid: Any) -> Any:
+    """Where the field exists as True and False, also when it was given as 1 and 0, or as 1 and NaN.
+
+    Anything but a DataArray stays as it is; lazy ones stay lazy, and are checked when they are computed.
+
+    Raises
+    ------
+    AlignmentError
+        When it holds anything else.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> as_mask(xr.DataArray([1.0, np.nan, 0.0])).values
+    array([ True, False, False])
+    """
+    if not isinstance(valid, xr.DataArray) or valid.dtype == bool:
+        return valid
+    if valid.dtype.kind not in "iufO":
+        raise AlignmentError(
+            f"`valid` has dtype {valid.dtype}; expected True where the field exists and False elsewhere, 1 and 0, or "
+            f"1 and NaN, e.g. `valid=mask == 1`."
+        )
+    return xr.apply_ufunc(_true_or_false, valid, dask="parallelized", output_dtypes=[bool], keep_attrs=False)
+
+
+def _true_or_false(values: NDArray[Any]) -> NDArray[np.bool_]:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.full(np.shape(values), np.inf)
+    other = ~(np.isnan(numbers) | (numbers == 0) | (numbers == 1))
+    if other.any():
+        raise AlignmentError(
+            f"`valid` holds {np.asarray(values)[other][0]!s}; expected True where the field exists, False elsewhere, "
+            f"1 and 0, or 1 and NaN. Say which values mean that it exists, e.g. `valid=mask == 1`."
+        )
+    return np.asarray(numbers == 1)
+
+
+_NOISE = {
+    "noise": "a variance of at least zero in data units², or a DataArray of standard errors on the grid of the data",
+    "noise_std": "a standard deviation of at least zero in data units, or a DataArray of these on the grid of the data",
+    "noise_variance": "a variance of at least zero in data units², or a DataArray of these on the grid of the data",
+}
+
+
+def read_noise(
+    noise: Any, noise_std: Any, noise_variance: Any, *, or_number: bool = True
+) -> float | xr.DataArray | None:
+    """The noise in one form, whichever argument said it: a variance, a field of standard errors, or None.
+
+    A number given as `noise` is a variance and a DataArray one of standard errors; the other two say what they are.
+    Where a number would do as well (`or_number`), a DataArray of one number as `noise` is warned of.
+
+    Raises
+    ------
+    NoiseError
+        When several are given, or one is no such thing.
+
+    Examples
+    --------
+    >>> read_noise(None, 0.5, None), read_noise(None, None, 0.25), read_noise(0.25, None, None)
+    (0.25, 0.25, 0.25)
+    """
+    arguments = {"noise": noise, "noise_std": noise_std, "noise_variance": noise_variance}
+    given = {name: value for name, value in arguments.items() if value is not None}
+    if len(given) > 1:
+        raise NoiseError(
+            f"{listed(given)} were given together; expected one of them. Type `noise_std=` for standard deviations, or "
+            f"`noise_variance=` for variances."
+        )
+    for name, value in given.items():
+        if isinstance(value, xr.DataArray):
+            if name == "noise" and value.ndim == 0 and or_number:
+                warn(
+                    f"noise={shown(value)} is a DataArray and so a standard error, while a plain number would be a "
+                    f"variance. Say which, e.g. `noise_std={value.item()!r}`."
+                )
+            return value if name != "noise_variance" else value.where(value > 0) ** 0.5
+        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        if not number or not 0 <= value < np.inf:
+            raise NoiseError(f"{name}={shown(value)}: expected None (learn it), {_NOISE[name]}.")
+        return float(value) ** 2 if name == "noise_std" else float(value)
+    return None
 
 
 def median_error(da: xr.DataArray, errors: xr.DataArray | None, otherwise: float | None) -> float | None:

@@ -10,20 +10,11 @@ import numpy as np
 
 from xgpfill.errors import CoordinateError, DimensionError, listed, shown
 from xgpfill.grid.metric import is_angle, kilometres_per
+from xgpfill.grid.names import KEYS, LAT_NAMES, LON_NAMES, cf_names, role_of
+from xgpfill.grid.places import crs_units, located, places, projected_sites, track_of
 
 if TYPE_CHECKING:
     import xarray as xr
-
-_TIME_NAMES = frozenset({"time", "t", "date", "day", "days", "month", "year", "valid_time", "datetime", "times"})
-_Y_NAMES = frozenset(
-    {"lat", "latitude", "y", "northing", "nav_lat", "rlat", "grid_latitude", "yc", "row", "rows", "lats"}
-)
-_X_NAMES = frozenset(
-    {"lon", "longitude", "x", "easting", "nav_lon", "rlon", "grid_longitude", "xc", "col", "cols", "lons"}
-)
-_LAT_NAMES = frozenset({"lat", "latitude", "nav_lat", "rlat", "grid_latitude", "lats"})
-_LON_NAMES = frozenset({"lon", "longitude", "nav_lon", "rlon", "grid_longitude", "lons"})
-_KEYS = {"time": "time", "t": "time", "y": "y", "lat": "y", "latitude": "y", "x": "x", "lon": "x", "longitude": "x"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +86,38 @@ def find_roles(da: xr.DataArray, dims: Iterable[Hashable] | Mapping[str, Hashabl
     by_role = _from_mapping(da, dims) if isinstance(dims, Mapping) else _inferred(da, _names(da, dims))
     chosen = set(by_role.values())
     extra = tuple(d for d in da.dims if d not in chosen)
-    return _with_coordinates(da, by_role, extra)
+    roles = _with_coordinates(da, by_role, extra)
+    _require_used(da, roles)
+    return roles
+
+
+def _require_used(da: xr.DataArray, roles: Roles) -> None:
+    """Refuse data of which a coordinate would be dropped: time along a track, labels that are no index.
+
+    Raises
+    ------
+    DimensionError
+    """
+    track = track_of(da, roles.space) if roles.time is None else None
+    if track is not None:
+        y, x = str(roles.y or "lat"), str(roles.x or "lon")
+        day = f"da[{track!r}].dt.floor('D')" if da.coords[track].dtype.kind == "M" else f"da[{track!r}].round()"
+        raise DimensionError(
+            f"Time ({track!r}) lies along {roles.space[0]!r} as the places do: a track, while `fit` takes places × "
+            f"times. Bring it onto a grid, here of one degree and day: `da.assign_coords({track}={day}, "
+            f"{y}=da[{y!r}].round(), {x}=da[{x!r}].round()).groupby([{track!r}, {y!r}, {x!r}]).mean()`."
+        )
+    own = (("time", roles.time, None), ("y", roles.y_dim, roles.y), ("x", roles.x_dim, roles.x))
+    for role, dim, coordinate in own:
+        if dim is None or dim in da.coords or coordinate is not None:
+            continue
+        for name, found in da.coords.items():
+            if found.dims == (dim,) and role_of(da, name) == role and np.unique(found).size == found.size:
+                raise DimensionError(
+                    f"Dimension {dim!r} has no coordinate of its own, and {name!r} along it would be ignored. Make it "
+                    f"the dimension: `da.swap_dims({{{dim!r}: {name!r}}})`; or drop it to count in steps: "
+                    f"`da.drop_vars({name!r})`."
+                )
 
 
 def roles_if_told(da: xr.DataArray, dims: Iterable[Hashable] | None = None) -> Roles | None:
@@ -126,7 +148,7 @@ def _names(da: xr.DataArray, dims: Iterable[Hashable] | Hashable | None) -> tupl
 def _from_mapping(da: xr.DataArray, dims: Mapping[str, Hashable]) -> dict[str, Hashable]:
     by_role: dict[str, Hashable] = {}
     for key, name in dims.items():
-        role = _KEYS.get(str(key).lower())
+        role = KEYS.get(str(key).lower())
         if role is None:
             raise DimensionError(f"Unknown role {key!r} in dims. Roles are 'time', 'y' (or 'lat') and 'x' (or 'lon').")
         if role in by_role:
@@ -138,7 +160,7 @@ def _from_mapping(da: xr.DataArray, dims: Mapping[str, Hashable]) -> dict[str, H
     _names(da, tuple(by_role.values()))
     for role, other in (("y", "x"), ("x", "y")):
         name = by_role.get(role)
-        if name is not None and name in _cf_names(da, other) - _cf_names(da, role):
+        if name is not None and name in cf_names(da, other) - cf_names(da, role):
             raise DimensionError(
                 f"dims= says that {name!r} is {role!r}, but its attributes say {other!r}. Swap them, or correct the "
                 f"attributes: `da[{name!r}].attrs`."
@@ -150,7 +172,7 @@ def _inferred(da: xr.DataArray, names: tuple[Hashable, ...] | None) -> dict[str,
     """Roles by evidence; with `names` every one of them must get a role."""
     by_role: dict[str, Hashable] = {}
     for name in names or da.dims:
-        role = _role_of(da, name)
+        role = role_of(da, name)
         if role in by_role:
             raise DimensionError(
                 f"Dimensions {by_role[role]!r} and {name!r} both look like {role!r}. "
@@ -167,16 +189,16 @@ def _inferred(da: xr.DataArray, names: tuple[Hashable, ...] | None) -> dict[str,
 
 def _roles_by_place(da: xr.DataArray, by_role: dict[str, Hashable], names: tuple[Hashable, ...]) -> dict[str, Hashable]:
     """Roles, of those left, for dimensions along which latitude and longitude place every cell together."""
-    places = _places(da)
+    shared = places(da)
     taken = {by_role[role] for role in ("y", "x") if role in by_role}
-    if len(places) > 2 or by_role.get("time") in places or not taken <= set(places) <= set(names):
+    if len(shared) > 2 or by_role.get("time") in shared or not taken <= set(shared) <= set(names):
         return {}
     free = [role for role in ("y", "x") if role not in by_role]
-    return dict(zip(free, (name for name in places if name not in by_role.values()), strict=False))
+    return dict(zip(free, (name for name in shared if name not in by_role.values()), strict=False))
 
 
 def _ambiguous(da: xr.DataArray, unknown: list[Hashable]) -> DimensionError:
-    told = {_role_of(da, name): str(name) for name in da.dims}
+    told = {role_of(da, name): str(name) for name in da.dims}
     free = [role for role in ("x", "y", "time") if role not in told]
     told |= dict(zip(free, reversed([str(name) for name in unknown]), strict=False))
     said = {role: told[role] for role in ("time", "y", "x") if role in told}
@@ -186,81 +208,20 @@ def _ambiguous(da: xr.DataArray, unknown: list[Hashable]) -> DimensionError:
     )
 
 
-def _role_of(da: xr.DataArray, name: Hashable) -> str | None:
-    """The role of one dimension: CF attributes first, then the coordinate's type, then the name."""
-    for role in ("time", "y", "x"):
-        if name in _cf_names(da, role):
-            return role
-    coordinate = da.coords.get(name)
-    if coordinate is not None and _is_dates(coordinate):
-        return "time"
-    for role, known in (("time", _TIME_NAMES), ("y", _Y_NAMES), ("x", _X_NAMES)):
-        if str(name).lower() in known:
-            return role
-    return None
-
-
-def _cf_names(da: xr.DataArray, role: str) -> set[Hashable]:
-    """Coordinates that CF attributes give this role."""
-    import cf_xarray  # noqa: F401  (registers .cf)
-
-    cf = da.coords.to_dataset().cf
-    axis, coordinate = {"time": ("T", "time"), "y": ("Y", "latitude"), "x": ("X", "longitude")}[role]
-    return set(cf.axes.get(axis, ())) | set(cf.coordinates.get(coordinate, ()))
-
-
-def _is_dates(coordinate: xr.DataArray) -> bool:
-    units = str(coordinate.attrs.get("units", ""))
-    if coordinate.dtype.kind in "mM" or " since " in units or "%Y" in units:
-        return True
-    return coordinate.dtype == object and coordinate.size > 0 and hasattr(coordinate.values.flat[0], "calendar")
-
-
-def located(da: xr.DataArray, role: str) -> Hashable | None:
-    """The latitude ('y') or longitude ('x') coordinate, whatever dimensions it has."""
-    import cf_xarray  # noqa: F401  (registers .cf)
-
-    coords = da.coords.to_dataset()
-    found = coords.cf.coordinates.get("latitude" if role == "y" else "longitude", [])
-    names = _LAT_NAMES if role == "y" else _LON_NAMES
-    return next(iter(found or [c for c in da.coords if str(c).lower() in names]), None)
-
-
-def _places(da: xr.DataArray) -> tuple[Hashable, ...]:
-    """The dimensions that latitude and longitude share: one for a list of sites, two for a curvilinear grid."""
-    latitude, longitude = located(da, "y"), located(da, "x")
-    if latitude is None or longitude is None:
-        sites = _projected_sites(da)
-        return () if sites is None else da.coords[sites[0]].dims
-    dims = da.coords[latitude].dims
-    return dims if set(dims) == set(da.coords[longitude].dims) else ()
-
-
-def _projected_sites(da: xr.DataArray) -> tuple[Hashable, Hashable] | None:
-    """The projected y and x of a list of sites: two coordinates along one dimension, none of them its index."""
-    found = []
-    for role, known in (("y", _Y_NAMES), ("x", _X_NAMES)):
-        named = [c for c in da.coords if c in _cf_names(da, role) or str(c).lower() in known]
-        along = [c for c in named if da.coords[c].ndim == 1 and c not in da.dims]
-        found.append(next(iter(along), None))
-    y, x = found
-    return (y, x) if y is not None and x is not None and da.coords[y].dims == da.coords[x].dims else None
-
-
 def _with_coordinates(da: xr.DataArray, by_role: dict[str, Hashable], extra: tuple[Hashable, ...]) -> Roles:
     """Attach the coordinates that place cells in space."""
     space = tuple(by_role[role] for role in ("y", "x") if role in by_role)
     common: dict[str, Any] = {"time": by_role.get("time"), "space": space, "extra": extra}
     common |= {"y_dim": by_role.get("y"), "x_dim": by_role.get("x")}
-    placed = bool(space) and set(_places(da)) == set(space)
+    placed = bool(space) and set(places(da)) == set(space)
     if placed and not (len(space) == 2 and all(_is_projected(da, d) for d in space)):
         latitude, longitude = located(da, "y"), located(da, "x")
         if latitude is not None and longitude is not None:
             return Roles(**common, y=latitude, x=longitude, degrees=True)
-        y, x = _projected_sites(da) or (None, None)
+        y, x = projected_sites(da) or (None, None)
         return Roles(**common, y=y, x=x)
     y, x = (by_role.get(role) if by_role.get(role) in da.coords else None for role in ("y", "x"))
-    degrees = any(_in_degrees(da, c, names) for c, names in ((y, _LAT_NAMES), (x, _LON_NAMES)))
+    degrees = any(_in_degrees(da, c, names) for c, names in ((y, LAT_NAMES), (x, LON_NAMES)))
     if degrees and len(space) == 1:
         y, x = y or _scalar(da, "y"), x or _scalar(da, "x")
     return Roles(**common, y=y, x=x, degrees=degrees)
@@ -280,7 +241,7 @@ def _in_degrees(da: xr.DataArray, name: Hashable | None, names: frozenset[str]) 
     if name is None:
         return False
     attrs = da.coords[name].attrs
-    units = str(attrs.get("units", ""))
+    units = str(attrs.get("units", "")) or crs_units(da)
     return is_angle(units) if units else "itude" in str(attrs.get("standard_name", "")) or str(name).lower() in names
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,11 +10,13 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.checks import require_array
-from xgpfill.errors import AlignmentError, CoordinateError, DataError, NoiseError, XgpfillWarning, listed
+from xgpfill.errors import AlignmentError, CoordinateError, DataError, NoiseError, listed, warn
 from xgpfill.grid.axes import check_axes, is_closed
 from xgpfill.grid.dims import Roles, find_roles
+from xgpfill.grid.fills import check_fills, declared_fills, require_decoded
 from xgpfill.grid.lattice import FloatArray, Lattice, Space
 from xgpfill.grid.metric import Clock, Metric, check_latitudes, clock_of, metric_for, same_unit
+from xgpfill.grid.places import crs_units, fields_in_words, still
 from xgpfill.grid.scaling import LARGEST, SMALLEST
 
 Dims = Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None
@@ -69,6 +69,11 @@ class Layout:
         own = zip((self.roles.time, self.roles.y_dim, self.roles.x_dim), ("time", "y", "x"), strict=True)
         return {name: axis for name, axis in own if name is not None}
 
+    def fields_in_words(self) -> str:
+        """What to say where places may have been taken for independent fields; empty where that is not likely."""
+        sizes = dict(self.template.sizes)
+        return fields_in_words(sizes, self.roles.extra, has_space=bool(self.roles.space))
+
     def axis_sizes(self) -> tuple[int, int, int]:
         """Number of cells along (time, y, x)."""
         sizes = self.template.sizes
@@ -109,7 +114,7 @@ def encode(
     like : Layout, optional
         Use its roles, metric and clock, so that coordinates are comparable.
     check : bool
-        Whether to look at the values (of data in memory) for infinities and for cells that are never observed.
+        Whether to look at the values (of data in memory) for infinities, fill values and cells that are never observed.
 
     Raises
     ------
@@ -137,15 +142,23 @@ def encode(
         valid=None if valid is None or _is_true(valid) else _aligned(valid, layout, "valid"),
         errors=None if errors is None else _aligned(errors, layout, "noise"),
         extra_shape=tuple(da.sizes[d] for d in roles.extra),
+        fills=declared_fills(da),
     )
     _check_types(lattice)
+    if check:
+        require_decoded(da)
     if check and not lattice.is_lazy:
         _check_values(lattice, layout, valid)
     return lattice, layout
 
 
 def _require_real(da: xr.DataArray) -> None:
-    if da.dtype.kind not in "iufb":
+    if da.dtype == bool:
+        raise DataError(
+            "The data are True and False, which have no gaps: a mask? Hide by it the values that it belongs to, e.g. "
+            "`field.where(mask)`; to fit the two as numbers, type `da.astype(float)`."
+        )
+    if da.dtype.kind not in "iuf":
         raise DataError(
             f"The data have dtype {da.dtype}; expected real numbers. Convert them first, e.g. `da.astype(float)`, "
             f"or fit `da.real` and `da.imag` apart."
@@ -164,7 +177,7 @@ def _same_roles(da: xr.DataArray, like: Layout) -> Roles:
             f"{listed(da.dims)}. Rename them, e.g. `da.rename({{'old': {str(missing[0])!r}}})`."
         )
     for name in (roles.y, roles.x):
-        if name is not None and not (name in da.coords and set(da.coords[name].dims) <= set(roles.space)):
+        if name is not None and not (name in da.coords and set(still(da, name).dims) <= set(roles.space)):
             raise AlignmentError(
                 f"The data lack the coordinate {name!r} along {listed(roles.space)} that the model was fitted on; "
                 f"their coordinates are {listed(da.coords)}. Add it, e.g. `da.assign_coords({name}=...)`."
@@ -184,7 +197,7 @@ def _space_values(da: xr.DataArray, roles: Roles) -> tuple[FloatArray, FloatArra
 
     def oriented(name: Hashable | None, dim: Hashable | None) -> FloatArray:
         if name is not None:
-            coordinate = da.coords[name].variable
+            coordinate = still(da, name).variable
         elif dim is not None:
             coordinate = xr.Variable((dim,), np.arange(da.sizes[dim]))
         else:
@@ -210,7 +223,7 @@ def _space_units(da: xr.DataArray, roles: Roles) -> str:
         )
     if roles.degrees:
         return _common_unit([c for c in coordinates if _units(c)]) or "degrees"
-    return _common_unit(coordinates) if coordinates else "cell"
+    return _common_unit(coordinates) or crs_units(da) if coordinates else "cell"
 
 
 def _units(coordinate: xr.DataArray) -> str:
@@ -241,7 +254,7 @@ def _time_values(da: xr.DataArray, name: Hashable) -> tuple[np.ndarray[Any, Any]
 def _space(layout: Layout, places: FloatArray) -> Space:
     da, roles, metric = layout.template, layout.roles, layout.metric
     is_list = len(roles.space) == 1 and all(
-        name is not None and da.coords[name].dims == roles.space for name in (roles.y, roles.x)
+        name is not None and still(da, name).dims == roles.space for name in (roles.y, roles.x)
     )
     wraps = False
     if metric.degrees and metric.geometry != "plane" and not is_list and roles.x is not None and roles.x == roles.x_dim:
@@ -297,24 +310,17 @@ def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool |
             f"The data hold {int(np.isinf(values).sum())} infinite value(s), the first at {layout.canonical_dims} "
             f"index {where}. Make them gaps: `da.where(np.isfinite(da))`."
         )
+    exists = lattice.valid
+    check_fills(values if exists is None else values[np.broadcast_to(exists, values.shape)], lattice.fills)
     if lattice.errors is not None:
         check_errors(values, lattice.errors)
     if valid is None and lattice.time.size > 1 and values.dtype.kind == "f":
         never = float(np.mean(np.isnan(values).all(axis=-3)))
         if never > 0 and np.isfinite(values).sum() > 1:  # else there is more to say than this
-            warnings.warn(
+            warn(
                 f"{never:.1%} of the cells are never observed, and `valid=` is not given: they will be filled. If they "
-                f"are land, type `valid=da.notnull().any({str(layout.roles.time)!r})`; if they are gaps, `valid=True`.",
-                XgpfillWarning,
-                stacklevel=_callers(),
+                f"are land, type `valid=da.notnull().any({str(layout.roles.time)!r})`; if they are gaps, `valid=True`."
             )
-
-
-def _callers() -> int:
-    """How many calls up the first line outside this package is: the one that a warning is about."""
-    frames = inspect.stack(context=0)
-    own = frames[0].filename.removesuffix("grid/encode.py")
-    return next((i for i, frame in enumerate(frames) if not frame.filename.startswith(own)), len(frames) - 1)
 
 
 def _is_true(valid: Any) -> bool:
@@ -324,7 +330,7 @@ def _is_true(valid: Any) -> bool:
 def _check_types(lattice: Lattice) -> None:
     """Masks are boolean, errors are real numbers."""
     if lattice.valid is not None and lattice.valid.dtype != bool:
-        raise AlignmentError(f"`valid` has dtype {lattice.valid.dtype}; expected bool, e.g. `valid=mask.astype(bool)`.")
+        raise AlignmentError(f"`valid` has dtype {lattice.valid.dtype}; expected bool, e.g. `valid=mask == 1`.")
     if lattice.errors is not None and lattice.errors.dtype.kind not in "iuf":
         raise NoiseError(
             f"`noise` (standard errors) has dtype {lattice.errors.dtype}; expected real numbers, e.g. "

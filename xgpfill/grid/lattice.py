@@ -87,6 +87,8 @@ class Lattice:
         Where the field exists; None: everywhere.
     errors : array (extra or 1..., time or 1, y or 1, x or 1), or None
         Standard error of each observation, in data units.
+    fills : tuple of float
+        Numbers that the attributes of the data declare to be no value.
     """
 
     values: Any
@@ -94,6 +96,7 @@ class Lattice:
     space: Space
     valid: Any = None
     errors: Any = None
+    fills: tuple[float, ...] = ()
     extra_shape: tuple[int, ...] = field(default=())
 
     @property

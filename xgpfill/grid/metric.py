@@ -17,6 +17,8 @@ EARTH_RADIUS_KM = 6371.0088
 GEOMETRIES = ("auto", "sphere", "cylinder", "plane")
 _KM_PER_UNIT = {
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e-3),
+    **dict.fromkeys(("ft", "foot", "feet"), 3.048e-4),
+    **dict.fromkeys(("us survey foot", "us_survey_foot"), 12e-4 / 3.937),
     **dict.fromkeys(("km", "kilometer", "kilometers", "kilometre", "kilometres"), 1.0),
 }
 _DEGREES_PER_UNIT = dict.fromkeys(("radian", "radians", "rad"), float(np.rad2deg(1.0)))

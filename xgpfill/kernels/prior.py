@@ -70,9 +70,8 @@ class Prior:
             yield f"{term.name}.variance", term.variance, "variance", False
             for axis in AXES:
                 for path, kernel in walk(getattr(term, axis)):
-                    fixed = bool(getattr(kernel, "fixed", False))
                     for name, unit in kernel.parameter_units().items():
-                        yield f"{term.name}.{axis}.{path}{name}", getattr(kernel, name), unit, fixed
+                        yield f"{term.name}.{axis}.{path}{name}", getattr(kernel, name), unit, kernel.holds(name)
         yield "noise", self.noise, "variance", self.fixed_noise
 
     def with_values(self, values: Mapping[str, Any]) -> Prior:
@@ -174,12 +173,12 @@ def _sum(time: Kernel, space: Kernel, _: int) -> tuple[Term, ...]:
 
 
 def _unnumbered(kernel: Kernel) -> Kernel:
-    """The family of a kernel: same types, no numbers given, nothing fixed."""
+    """The family of a kernel: same types, no numbers given, nothing fixed; a period that is held belongs to it."""
     if isinstance(kernel, Outside):  # its numbers belong to what was given
         return replace(kernel, fixed=False) if isinstance(kernel, FromGPyTorch) else kernel
-    blank: dict[str, Any] = dict.fromkeys(kernel.parameter_units())
-    if hasattr(kernel, "fixed"):
-        blank["fixed"] = False
+    changed: dict[str, Any] = {"fixed": False} if getattr(kernel, "fixed", False) else {}
+    kernel = replace(kernel, **changed)
+    blank: dict[str, Any] = {name: None for name in kernel.parameter_units() if not kernel.holds(name)}
     parts = tuple(_unnumbered(part) for part in kernel.parts)
     if parts:
         blank["parts"] = parts

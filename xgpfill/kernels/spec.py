@@ -34,7 +34,11 @@ def _parameter(unit: str) -> Any:
 
 @dataclass(frozen=True)
 class Kernel:
-    """Base of all kernels. Kernels compose: ``Matern(1.5) + Periodic(365.25)``, ``RBF() * Periodic()``."""
+    """Base of all kernels. Kernels compose: ``Matern(1.5) + Periodic(365.25)``, ``RBF() * Periodic()``.
+
+    A number that is given is where learning starts, None lets the data tell where; ``fixed=True`` holds all numbers of
+    a kernel. A given period is held all the same, unless it is to be learned: a year is a year.
+    """
 
     def __add__(self, other: Kernel | str) -> Sum:
         return Sum(_flat(Sum, self) + _flat(Sum, as_kernel(other)))
@@ -52,6 +56,10 @@ class Kernel:
     def parameter_units(cls) -> dict[str, str]:
         """Names of this kernel's own hyperparameters and their units."""
         return {f.name: f.metadata["unit"] for f in fields(cls) if "unit" in f.metadata}
+
+    def holds(self, name: str) -> bool:  # noqa: ARG002  (what a kernel says of each of its numbers)
+        """Whether learning leaves the hyperparameter of this name at the number that was given."""
+        return bool(getattr(self, "fixed", False))
 
     @property
     def is_fixed(self) -> bool:
@@ -118,7 +126,10 @@ class Matern(Kernel):
 
 @dataclass(frozen=True)
 class RBF(Kernel):
-    """Gaussian (squared exponential) covariance, infinitely smooth. Rasmussen & Williams (2006), eq. 4.9."""
+    """Gaussian (squared exponential) covariance, infinitely smooth. Rasmussen & Williams (2006), eq. 4.9.
+
+    A given `lengthscale` is where learning starts.
+    """
 
     lengthscale: Number | None = _parameter(AXIS_UNIT)
     fixed: bool = False
@@ -128,7 +139,7 @@ class RBF(Kernel):
 class RationalQuadratic(Kernel):
     """A mixture of Gaussian covariances over lengthscales. Rasmussen & Williams (2006), eq. 4.19.
 
-    `alpha` is dimensionless; a large one approaches :class:`RBF`.
+    `alpha` is dimensionless; a large one approaches :class:`RBF`. Given numbers are where learning starts.
     """
 
     lengthscale: Number | None = _parameter(AXIS_UNIT)
@@ -142,11 +153,41 @@ class Periodic(Kernel):
 
     `period` is in the axis' unit; `lengthscale` is dimensionless, relative to the phase: exp(−2 sin²(πd/p)/ℓ²).
     In space it is a product over the two directions, on a plane or cylinder only.
+
+    Parameters
+    ----------
+    period : float, optional
+        Held when given, in all terms; None learns it from the strongest frequency of the data.
+    lengthscale : float, optional
+        Where learning starts.
+    fixed : bool
+        Hold both.
+    learn_period : bool, optional
+        Learn the period from the given one on.
+
+    Examples
+    --------
+    >>> Periodic(365.25).holds("period"), Periodic(365.25, learn_period=True).holds("period")
+    (True, False)
     """
 
     period: Number | None = _parameter(AXIS_UNIT)
     lengthscale: Number | None = _parameter(DIMENSIONLESS)
     fixed: bool = False
+    learn_period: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.learn_period is None:
+            object.__setattr__(self, "learn_period", self.period is None)
+        if not isinstance(self.learn_period, bool):
+            raise KernelError(f"Periodic(learn_period={self.learn_period!r}): expected True or False.")
+        if self.period is None and not self.learn_period:
+            raise KernelError("Periodic holds its period but has none. Give it, e.g. `Periodic(period=365.25)`.")
+        super().__post_init__()
+
+    def holds(self, name: str) -> bool:
+        """Whether learning leaves this hyperparameter alone: a given period, unless it is to be learned."""
+        return self.fixed or (name == "period" and not self.learn_period)
 
 
 @dataclass(frozen=True)
@@ -154,8 +195,8 @@ class Spectral(Kernel):
     """Spectral mixture of `num_components` Gaussians in frequency (Wilson & Adams 2013, eq. 12).
 
     `frequencies` and `bandwidths` are in cycles per unit of the axis; `weights` are relative. Each is a tuple of
-    `num_components` numbers, learned from the spectrum of the data when None. In space it is a product over the
-    two directions, on a plane or cylinder only.
+    `num_components` numbers, learned from the spectrum of the data when None, and from there on when given. In space
+    it is a product over the two directions, on a plane or cylinder only.
     """
 
     num_components: int = 3
@@ -184,7 +225,7 @@ class Brownian(Kernel):
     """Random walk in time: (offset + min(t − start, t′ − start)) / extent, for days t, t′ ≥ start.
 
     `start` is one time step before the first time, so the walk is not pinned there, and `extent` the days from
-    there to the last time; both come from the data. `offset` (days) is learned when None.
+    there to the last time; both come from the data. `offset` (days) is learned, from the given one on if there is one.
     """
 
     offset: Number | None = _parameter(AXIS_UNIT)

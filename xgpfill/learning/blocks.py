@@ -12,6 +12,7 @@ import numpy as np
 
 from xgpfill.errors import DataError
 from xgpfill.grid.encode import check_errors
+from xgpfill.grid.fills import check_fills, is_fill
 from xgpfill.grid.points import IntArray, Observations, Points
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ def read_window(lattice: Lattice, member: tuple[int, ...], window: Window) -> Ob
     Raises
     ------
     DataError
-        When the window holds an infinite value.
+        When the window holds an infinite value, or one that attributes declare to be none.
     """
     values = np.asarray(lattice.window(lattice.values, member, window), dtype=np.float64)
-    require_finite(values, window)
+    require_known(values, window, lattice.fills)
     observed = np.isfinite(values)
     if lattice.valid is not None:
         observed &= np.asarray(lattice.window(lattice.valid, member, window))
@@ -60,8 +61,8 @@ def read_window(lattice: Lattice, member: tuple[int, ...], window: Window) -> Ob
     return Observations(points, values[observed], noise)
 
 
-def require_finite(values: Any, window: Window) -> None:
-    """Refuse infinite values, naming the time steps of the window they were read from.
+def require_known(values: Any, window: Window, fills: tuple[float, ...] = ()) -> None:
+    """Refuse infinite values and declared fill values, naming the time steps of the window they were read from.
 
     Raises
     ------
@@ -72,6 +73,8 @@ def require_finite(values: Any, window: Window) -> None:
             f"The data hold an infinite value within time steps {int(window[0].min())} to {int(window[0].max())}. "
             f"Make them gaps: `da.where(np.isfinite(da))`."
         )
+    if fills and is_fill(values, fills).any():
+        check_fills(values, fills, f" within time steps {int(window[0].min())} to {int(window[0].max())}")
 
 
 def whole(lattice: Lattice) -> Window:

@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.errors import CoordinateError, listed
-from xgpfill.grid.dims import located, require_numeric, roles_if_told
+from xgpfill.grid.dims import require_numeric, roles_if_told
 from xgpfill.grid.metric import check_latitudes, degrees_per, is_angle
+from xgpfill.grid.places import located
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

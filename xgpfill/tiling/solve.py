@@ -15,7 +15,7 @@ from xgpfill.engines.settings import Exact, Settings
 from xgpfill.grid.lattice import FloatArray, Lattice, Window
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.covariance import Covariance
-from xgpfill.learning.blocks import read_window, require_finite
+from xgpfill.learning.blocks import read_window, require_known
 from xgpfill.options import progress_bar
 from xgpfill.tiling.messages import Information, SlowFeatures, ToldLaw
 
@@ -80,7 +80,7 @@ class TileSolver:
     def observations(self, window: Window, values: Any, errors: Any) -> Observations:
         """The observed cells of a window, standardised; `values` may have a leading axis of draws, gaps alike."""
         first = values if values.ndim == 3 else values[0]
-        require_finite(first, window)
+        require_known(first, window, self.frame.fills)
         local: Window = tuple(np.arange(n) for n in first.shape)  # type: ignore[assignment]
         t, y, x = window
         space = replace(self.frame.space, coordinates=self.frame.space.coordinates[np.ix_(y, x)])

@@ -1,0 +1,110 @@
+"""Numbers that stand for no value are never taken for data without a word."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+import xgpfill
+from xgpfill.errors import DataError, XgpfillWarning
+from xgpfill.grid.fills import declared_fills, suspected_fill
+
+GUESSED = [(-999.0, "f8"), (-9999.0, "f4"), (-32768.0, "i4"), (9999.0, "f8")]
+CERTAIN = [(1e20, "f4"), (9.969209968386869e36, "f8"), (-1e34, "f4")]
+FIXED = {"noise": 0.5, "time_kernel": None, "space_kernel": xgpfill.Matern(1.5, 300.0, fixed=True), "method": "exact"}
+
+
+@pytest.fixture
+def da() -> xr.DataArray:
+    values = 290.0 + np.random.default_rng(0).normal(size=(4, 4, 5))
+    values[1, 2, 3] = np.nan
+    coords = {"time": pd.date_range("2001-01-01", periods=4), "lat": np.arange(4.0), "lon": np.arange(5.0)}
+    return xr.DataArray(values, coords, ("time", "lat", "lon"), "sst", {"units": "K"})
+
+
+def filled_with(da: xr.DataArray, value: float, dtype: str = "f8") -> xr.DataArray:
+    return da.fillna(290.0).where(da.lon > 0, value).astype(dtype).assign_attrs(da.attrs)
+
+
+@pytest.mark.parametrize("name", ["_FillValue", "missing_value"])
+@pytest.mark.parametrize("value", [-9999.0, 1e20, -9.9e-5])
+def test_a_declared_fill_value_among_the_data_is_refused(da: xr.DataArray, name: str, value: float) -> None:
+    bad = filled_with(da, value, "f4").assign_attrs({name: np.float32(value)})
+    for data in (bad, bad.chunk(time=2)):
+        with pytest.raises(DataError, match=r"hold \d+ time\(s\).* the number .*`xr\.decode_cf\(ds\)`.*da\.where\("):
+            data.gpfill.fit(method="exact", valid=True)
+
+
+def test_a_declared_fill_value_of_lazy_data_is_refused_when_its_tile_is_computed(da: xr.DataArray) -> None:
+    model = da.gpfill.fit(**FIXED, valid=True)
+    bad = da.where(da.time < da.time[3], -9999.0).assign_attrs(missing_value=-9999.0)
+    with pytest.raises(DataError, match=r"hold 20 time\(s\) within time steps 0 to 3 the number -9999"):
+        model.condition(bad.chunk(time=2)).reconstruct().compute()
+    with pytest.raises(DataError, match=r"hold 20 time\(s\) the number -9999"):
+        model.condition(bad)
+
+
+def test_where_the_field_does_not_exist_there_may_be_anything(da: xr.DataArray) -> None:
+    bad = filled_with(da, -9999.0).assign_attrs(_FillValue=-9999.0)
+    for data in (bad, bad.chunk(time=2)):
+        found = data.gpfill.fit(**FIXED, valid=da.lon > 0).reconstruct().mean
+        assert abs(float(found.mean()) - 290) < 1
+
+
+@pytest.mark.parametrize(("value", "dtype"), GUESSED)
+def test_what_looks_like_a_fill_value_is_warned_of(da: xr.DataArray, value: float, dtype: str) -> None:
+    bad = filled_with(da, value, dtype)
+    for data in (bad, bad.chunk(time=2)):
+        with pytest.warns(
+            XgpfillWarning, match=rf"number {value:.10g}, far from all others.*`da\.where\(da != {value:g}"
+        ):
+            data.gpfill.fit(**FIXED, valid=True)
+
+
+@pytest.mark.parametrize(("value", "dtype"), CERTAIN)
+def test_what_can_only_be_a_fill_value_is_refused(da: xr.DataArray, value: float, dtype: str) -> None:
+    bad = filled_with(da, value, dtype)
+    for data in (bad, bad.chunk(time=2)):
+        with pytest.raises(DataError, match=r"a fill value among ordinary numbers.*`da\.where\(abs\(da\) < 1e\+19\)`"):
+            data.gpfill.fit(method="exact", valid=True)
+
+
+def test_ordinary_numbers_that_equal_a_fill_value_are_no_fill_values(da: xr.DataArray) -> None:
+    depths = xr.DataArray([-9999.0, -9000.0, -400.0, 0.0]).values
+    assert suspected_fill(depths) is None
+    assert suspected_fill(np.array([900.0, 999.0, 850.0])) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for good in (da.assign_attrs(_FillValue=np.nan), da.assign_attrs(_FillValue=-9999.0, missing_value="none")):
+            good.gpfill.fit(**FIXED, valid=True)
+
+
+def test_declared_values_are_read_from_attributes_of_any_kind(da: xr.DataArray) -> None:
+    attrs = {"_FillValue": np.float32(-99.5), "missing_value": [1e20, -99.5, np.nan]}
+    assert declared_fills(da.assign_attrs(attrs)) == (-99.5, 1e20)
+    assert declared_fills(da.assign_attrs(missing_value="n/a")) == ()
+
+
+def test_packed_integers_are_to_be_decoded_first(da: xr.DataArray, tmp_path) -> None:
+    packing = {"dtype": "i2", "scale_factor": 0.01, "add_offset": 290.0, "_FillValue": -32768}
+    da.to_netcdf(tmp_path / "packed.nc", encoding={"sst": packing})
+    with xr.open_dataset(tmp_path / "packed.nc", mask_and_scale=False) as raw:
+        with pytest.raises(DataError, match=r"packed integers \(int16\).*'scale_factor'.*not in 'K'.*decode_cf\(ds\)"):
+            raw.sst.gpfill.fit(method="exact")
+        xr.decode_cf(raw).sst.gpfill.fit(**FIXED, valid=True)
+
+
+@pytest.mark.parametrize("value", [-9999.0, 1e20])
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_description_counts_fill_values_as_gaps_and_says_how_to_make_them_so(da, value, declared: bool) -> None:
+    bad = filled_with(da, value)
+    bad = bad.assign_attrs(_FillValue=value) if declared else bad
+    for data in (bad, bad.chunk(time=2)):
+        found = data.gpfill.describe(valid=True)
+        assert found.gap_share == pytest.approx(0.2)
+        assert found.values.fills == 16
+        assert found.values.minimum > 280
+        assert any("stand for none" in problem and "da.where(" in problem for problem in found.problems)
