@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import xarray as xr
 
 from xgpfill.checks import checked_level
+from xgpfill.datasetlike import DatasetLike
 from xgpfill.decoding import standard_deviation, suffixed
 from xgpfill.errors import VariableError, XgpfillError
 from xgpfill.files import write_netcdf, write_zarr
@@ -15,7 +16,7 @@ from xgpfill.metrics import normal_quantile
 from xgpfill.scoring import check_variables, score_gaussian
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
     from pathlib import Path
 
     from xgpfill.averaging import Dim
@@ -46,11 +47,12 @@ class Context:
     model: Any = None
 
 
-class Reconstruction(tuple[Any, Any]):
+class Reconstruction(DatasetLike):
     """Mean and variance of the field; unpacks as ``mean, variance = model.reconstruct()``.
 
-    Both come from the same tasks, so evaluate them together: :meth:`compute`, :meth:`persist`,
-    :meth:`to_dataset`, :meth:`to_zarr`.
+    Beside that it behaves as the Dataset of :meth:`to_dataset`: ``r["sst_std"]``, ``r.sel(time="2011-02")``, ``r.lat``,
+    ``r.load()``, ``dask.compute(r)``. Selections are reconstructions again. Both fields come from the same tasks, so
+    evaluate them together: :meth:`compute`, :meth:`persist`, :meth:`to_zarr`.
 
     Attributes
     ----------
@@ -101,7 +103,8 @@ class Reconstruction(tuple[Any, Any]):
 
     def __repr__(self) -> str:
         kind = "no" if self.variance is None else self._context.variance_kind
-        return f"Reconstruction(mean, variance) with {kind} variance\n{self.mean!r}"
+        lazy = "; lazy: to solve once, `r = r.compute()` or `r.persist()`" if self._lazy() else ""
+        return f"Reconstruction(mean, variance) with {kind} variance{lazy}\n{self.mean!r}"
 
     def _repr_html_(self) -> str:
         try:
@@ -124,23 +127,13 @@ class Reconstruction(tuple[Any, Any]):
         variance = self.variance[suffixed(name, "variance")]
         return self.mean[name], variance, self._context.noise[name], self._context.observed[name]
 
-    def compute(self, **kwargs: Any) -> Reconstruction:
-        """Evaluate mean and variance together, each tile once, and read the data they come from with them."""
-        import dask
+    def _parts_known(self) -> tuple[Any, ...]:
+        """The fields; with them what was observed, for scores."""
+        return self.mean, self.variance, self._context.noise, self._context.observed
 
-        return self._evaluated(dask.compute, kwargs)
-
-    def persist(self, **kwargs: Any) -> Reconstruction:
-        """Evaluate the same together and keep it on the workers."""
-        import dask
-
-        return self._evaluated(dask.persist, kwargs)
-
-    def _evaluated(self, by: Any, kwargs: dict[str, Any]) -> Reconstruction:
-        """All fields in one call, so that each tile is evaluated once; with them what was observed, for scores."""
-        known = self._context
-        mean, variance, noise, observed = by(self.mean, self.variance, known.noise, known.observed, **kwargs)
-        return Reconstruction(mean, variance, replace(known, noise=noise, observed=observed))
+    def _with_parts(self, parts: Iterable[Any]) -> Self:
+        mean, variance, noise, observed = parts
+        return type(self)(mean, variance, replace(self._context, noise=noise, observed=observed))
 
     def std(self) -> Field:
         """Standard deviation, of the same kind as the variance (``standard_name="… standard_error"``)."""

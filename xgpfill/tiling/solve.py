@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ class TileSolver:
     device, dtype : str
     exists : bool array (y, x), optional
         Where the field exists at any time; None: everywhere.
+    identity : str
+        Tells it from every other one, wherever it travels.
     """
 
     frame: Lattice
@@ -59,6 +62,7 @@ class TileSolver:
     device: str
     dtype: str
     exists: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+    identity: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @cached_property
     def covariance(self) -> Covariance:
