@@ -158,6 +158,10 @@ class _Accessor:
         """Sample from the last model fitted through this object; see :meth:`FittedModel.sample`."""
         return self._last("sample(n)").sample(n, seed=seed, include_noise=include_noise, progress=progress)
 
+    def aggregate(self, weights: xr.DataArray, *, include_noise: bool = False, normalize: bool = True) -> Any:
+        """Average with the last model fitted through this object; see :meth:`FittedModel.aggregate`."""
+        return self._last("aggregate(weights)").aggregate(weights, include_noise=include_noise, normalize=normalize)
+
     def condition(self, data: Any, **kwargs: Any) -> Any:
         """Condition the last model fitted through this object on other data; see :meth:`FittedModel.condition`."""
         return self._last("condition(da)").condition(data, **kwargs)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from xgpfill.decoding import suffixed
 from xgpfill.errors import VariableError, XgpfillError, listed
 from xgpfill.fitting import fit
 from xgpfill.grid.variables import has_variable, named_variable, only_variable
-from xgpfill.results import Context, Reconstruction
+from xgpfill.results import Reconstruction, paired
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,17 +89,21 @@ class FittedDataset:
 
     def reconstruct(self, **kwargs: Any) -> Reconstruction:
         """Mean and variance Datasets; see :meth:`FittedModel.reconstruct`."""
-        return _paired({n: m.reconstruct(**kwargs) for n, m in self.models.items()})
+        return paired({n: m.reconstruct(**kwargs) for n, m in self.models.items()})
 
     def predict(self, target: Any, *, include_noise: bool = False, covariance: bool = False) -> Reconstruction:
         """Mean and variance Datasets elsewhere; see :meth:`FittedModel.predict`."""
         if covariance:
             raise XgpfillError("covariance=True needs one variable: `model['name'].predict(target, covariance=True)`.")
-        return _paired({n: m.predict(target, include_noise=include_noise) for n, m in self.models.items()})
+        return paired({n: m.predict(target, include_noise=include_noise) for n, m in self.models.items()})
 
     def sample(self, n: int = 1, **kwargs: Any) -> xr.Dataset:
         """Coherent draws of each variable; see :meth:`FittedModel.sample`."""
         return xr.Dataset({name: model.sample(n, **kwargs) for name, model in self.models.items()})
+
+    def aggregate(self, weights: xr.DataArray, **kwargs: Any) -> Reconstruction:
+        """Averages of each variable with their true standard deviations; see :meth:`FittedModel.aggregate`."""
+        return paired({n: m.aggregate(weights, **kwargs) for n, m in self.models.items()})
 
     @property
     def filled(self) -> xr.Dataset:
@@ -112,16 +115,3 @@ class FittedDataset:
         raise XgpfillError(
             f"Save each model in its own file, e.g. `model[{next(iter(self.models))!r}].save({str(path)!r})`."
         )
-
-
-def _paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:
-    """Reconstructions of several variables as one of Datasets."""
-    mean = xr.Dataset({n: r.mean for n, r in parts.items()})
-    first = next(iter(parts.values()))
-    variance = (
-        None if first.variance is None else xr.Dataset({suffixed(n, "variance"): r.variance for n, r in parts.items()})
-    )
-    observed = xr.Dataset({n: r._context.observed for n, r in parts.items()})
-    noise = {n: r._context.noise for n, r in parts.items()}
-    models = {n: r._context.model for n, r in parts.items()}
-    return Reconstruction(mean, variance, Context(observed, noise, first._context.variance_kind, models))

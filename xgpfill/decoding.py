@@ -63,6 +63,18 @@ def decode(
     return da
 
 
+def positions_of(template: xr.DataArray) -> xr.Dataset:
+    """Where every cell is along each dimension; what is selected of it says which cells are left."""
+    labels = template.coords.to_dataset()
+    labels = labels.drop_vars([name for name in labels.coords if name not in template.xindexes]).drop_attrs()
+    return labels.assign({position_name(d): (d, np.arange(n)) for d, n in template.sizes.items()})
+
+
+def position_name(dim: Hashable) -> str:
+    """What positions along a dimension are called."""
+    return f"position along {dim}"
+
+
 def suffixed(name: Hashable | None, suffix: str) -> str:
     """`sst_variance` for `sst`, `variance` for a field without a name."""
     return suffix if name is None else f"{name}_{suffix}"

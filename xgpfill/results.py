@@ -10,8 +10,9 @@ import xarray as xr
 from xgpfill.checks import checked_level
 from xgpfill.datasetlike import DatasetLike
 from xgpfill.decoding import standard_deviation, suffixed
-from xgpfill.errors import VariableError, XgpfillError
+from xgpfill.errors import VariableError, XgpfillError, shown
 from xgpfill.files import write_netcdf, write_zarr
+from xgpfill.grouping import Grouped, Groups
 from xgpfill.metrics import normal_quantile
 from xgpfill.scoring import check_variables, score_gaussian
 
@@ -39,12 +40,18 @@ class Context:
     variance_kind : {"latent", "observed"}
     model : ModelSummary, mapping of name to these, or None
         The model in short, for reports.
+    averager : callable, mapping of name to these, or None
+        Averages the field, where its joint law is known.
+    positions : Dataset, mapping of name to these, or None
+        Which cells of the field are left.
     """
 
     observed: Field
     noise: Any
     variance_kind: str
     model: Any = None
+    averager: Any = None
+    positions: Any = None
 
 
 class Reconstruction(DatasetLike):
@@ -129,11 +136,11 @@ class Reconstruction(DatasetLike):
 
     def _parts_known(self) -> tuple[Any, ...]:
         """The fields; with them what was observed, for scores."""
-        return self.mean, self.variance, self._context.noise, self._context.observed
+        return self.mean, self.variance, self._context.noise, self._context.observed, self._context.positions
 
     def _with_parts(self, parts: Iterable[Any]) -> Self:
-        mean, variance, noise, observed = parts
-        return type(self)(mean, variance, replace(self._context, noise=noise, observed=observed))
+        mean, variance, noise, observed, positions = parts
+        return type(self)(mean, variance, replace(self._context, noise=noise, observed=observed, positions=positions))
 
     def std(self) -> Field:
         """Standard deviation, of the same kind as the variance (``standard_name="… standard_error"``)."""
@@ -192,6 +199,67 @@ class Reconstruction(DatasetLike):
             return self._named(one, "lower" if sign < 0 else "upper")
 
         return bound(-1.0), bound(1.0)
+
+    def average(self, dims: Dim = None, weights: xr.DataArray | str | None = None) -> Reconstruction:
+        """Average over dimensions, with the true variance of the average: errors of cells go together.
+
+        It takes one solve for each average. Of a selection it is the average of the cells selected.
+
+        Parameters
+        ----------
+        dims : names, optional
+            Averaged over; all by default.
+        weights : DataArray or "cos_lat", optional
+            Weights of the cells, zero or NaN where they do not count; "cos_lat": the cosine of their latitude. Cells
+            where the field does not exist never count.
+
+        Returns
+        -------
+        Reconstruction
+            Of the same kind of variance; float64.
+
+        Raises
+        ------
+        MethodError
+            When there are more averages than can be solved for, or the cells of one lie in several tiles.
+        XgpfillError
+            When this is no reconstruction, or selection of one, of a model's own grid.
+
+        Examples
+        --------
+        >>> import xgpfill
+        >>> ds = xgpfill.datasets.synthetic_sst(days=8, nlat=8, nlon=8)
+        >>> found = ds.sst.gpfill.fit(valid=ds.valid, method="exact").reconstruct()
+        >>> found.sel(lat=slice(36, 40)).average(("lat", "lon"), weights="cos_lat").std().dims
+        ('time',)
+        """
+        return self._averaged(dims, weights)
+
+    def resample(self, freq: str | None = None, **how: str) -> Grouped:
+        """Form periods of time, ``r.resample(time="MS").mean(("lat", "lon"))``: as :meth:`average`, of each."""
+        call = f"resample({shown(freq) if freq is not None else ', '.join(f'{k}={v!r}' for k, v in how.items())})"
+        return Grouped(self._averaged, lambda field: Groups.resampled(field, freq, how), call)
+
+    def groupby(self, group: Any) -> Grouped:
+        """Form groups along a dimension, ``r.groupby("time.month").mean("lat")``: as :meth:`average`, of each."""
+        return Grouped(self._averaged, lambda field: Groups.by(field, group), f"groupby({shown(group)})")
+
+    def _averaged(self, dims: Any, weights: Any, form: Any = None) -> Reconstruction:
+        known = self._context
+        if known.averager is None:
+            raise XgpfillError(
+                "How the errors of these cells go together is not known here: they are predictions, or averages "
+                "already. Average the reconstruction, over all dimensions at once: `model.reconstruct().average(dims)`."
+            )
+
+        def one(field: xr.DataArray, averager: Any, positions: Any) -> Reconstruction:
+            groups = () if form is None else (form(field),)
+            return averager(field, positions, dims, weights, *groups)  # type: ignore[no-any-return]
+
+        if isinstance(self.mean, xr.Dataset):
+            names = self.mean.data_vars
+            return paired({n: one(self.mean[n], known.averager[n], known.positions[n]) for n in names})
+        return one(self.mean, known.averager, known.positions)
 
     def score(self, truth: Field, dim: Dim = None, weights: xr.DataArray | str | None = None) -> xr.Dataset:
         """Score against the truth on the cells where it is known and was not observed; observed variance.
@@ -334,3 +402,20 @@ class Reconstruction(DatasetLike):
     def to_zarr(self, path: str | Path, **kwargs: Any) -> None:
         """Write :meth:`to_dataset` to a Zarr store, each tile evaluated once, whole or not at all."""
         write_zarr(self.to_dataset(), path, kwargs)
+
+
+def paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:
+    """Reconstructions of several variables as one of Datasets."""
+    mean = xr.Dataset({n: r.mean for n, r in parts.items()})
+    first = next(iter(parts.values()))
+    variance = (
+        None if first.variance is None else xr.Dataset({suffixed(n, "variance"): r.variance for n, r in parts.items()})
+    )
+    observed = xr.Dataset({n: r._context.observed for n, r in parts.items()})
+    noise, models, averagers, positions = (
+        {n: getattr(r._context, what) for n, r in parts.items()} for what in ("noise", "model", "averager", "positions")
+    )
+    known = None if first._context.averager is None else averagers
+    return Reconstruction(
+        mean, variance, Context(observed, noise, first._context.variance_kind, models, known, positions)
+    )
