@@ -13,7 +13,8 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.averaging import checked_dims, checked_weights
-from xgpfill.decoding import position_name, positions_of, suffixed, variance_attrs
+from xgpfill.conventions import mapping_names, settled
+from xgpfill.decoding import mean_attrs, position_name, positions_of, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, DataError, MethodError, listed, shown
 from xgpfill.metrics import cos_lat_weights
 from xgpfill.options import progress_bar, show_progress
@@ -180,6 +181,8 @@ class _Cells:
         names = {d: d for d in field.dims if self.is_kept(d)} | ({} if groups is None else {groups.dim: groups.name})
         gone = [d for d in field.dims if names.get(d) != d or (groups is not None and d == groups.dim)]
         lost = [name for name, c in field.coords.items() if set(gone) & set(c.dims)]
+        if set(gone) & set(self.slots[-2:]):  # no map any more
+            lost += [name for name in mapping_names(field) if name in field.coords and name not in lost]
         sizes = {d: given.sizes[d] for d in own}
         sizes |= {names[d]: n for n, d in zip(rows.shape[2:], self.slots, strict=True) if d in names}
         found = xr.DataArray(rows.reshape(len(rows), *sizes.values()), dims=("row", *sizes))
@@ -193,23 +196,23 @@ def _averaged(cells: _Cells, given: xr.DataArray, *, include_noise: bool, normal
     """Mean and variance of averages, or of sums, as a reconstruction."""
     weights, own = cells.weights(given)
     found = cells.labelled(_rows(cells, weights), given, own)
-    mean, variance, total, noise = (found.isel(row=i, drop=True) for i in range(4))
+    mean, variance, total, noise = (settled(found.isel(row=i, drop=True)) for i in range(4))
     size = total.where(total != 0) if normalize else 1.0
     mean, variance, noise = mean / size, variance / size**2, noise / size**2
     template, kind = cells.model.layout.template, "observed" if include_noise else "latent"
     variance = variance + noise if include_noise else variance
-    mean.name, mean.attrs = template.name, _attrs(template, cells, normalize=normalize)
+    mean.name, mean.attrs = template.name, template.attrs
+    mean.attrs = {**mean_attrs(mean), "cell_methods": _cell_methods(template, cells, normalize=normalize)}
     variance.name = suffixed(mean.name, "variance")
     variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field"))
     return Reconstruction(mean, variance, Context(mean * np.nan, noise.drop_attrs(), kind))
 
 
-def _attrs(template: xr.DataArray, cells: _Cells, *, normalize: bool) -> dict[str, Any]:
-    """Attributes of the data, with what was done to them as CF says it."""
+def _cell_methods(template: xr.DataArray, cells: _Cells, *, normalize: bool) -> str:
+    """What was done to the cells, after what was before, as CF says it."""
     dims = [*cells.dims, *([] if cells.groups is None or cells.groups.dim in cells.dims else [cells.groups.dim])]
     done = f"{' '.join(f'{d}:' for d in dims)} {'mean' if normalize else 'sum'}"
-    before = str(template.attrs.get("cell_methods", ""))
-    return {**template.attrs, "cell_methods": f"{before} {done}".strip()}
+    return f"{template.attrs.get('cell_methods', '')} {done}".strip()
 
 
 def _rows(cells: _Cells, weights: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from xgpfill.conventions import with_companions
 from xgpfill.errors import VariableError, XgpfillError, listed
 from xgpfill.fitting import fit
 from xgpfill.grid.variables import has_variable, named_variable, only_variable
@@ -30,11 +31,10 @@ def fit_dataset(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -
     if isinstance(variable, list) or (isinstance(variable, tuple) and not has_variable(ds, variable)):
         if not variable:
             raise VariableError(f"variable={variable!r} names nothing. The Dataset has {listed(ds.data_vars)}.")
-        chosen = {name: named_variable(ds, name) for name in variable}
+        chosen = {name: with_companions(named_variable(ds, name), ds) for name in variable}
         return FittedDataset({n: fit(da, dims=dims, **_own_arguments(arguments, n)) for n, da in chosen.items()})
-    return fit(
-        named_variable(ds, variable) if variable is not None else only_variable(ds, dims), dims=dims, **arguments
-    )
+    da = named_variable(ds, variable) if variable is not None else only_variable(ds, dims)
+    return fit(with_companions(da, ds), dims=dims, **arguments)
 
 
 def _own_arguments(arguments: dict[str, Any], name: Hashable) -> dict[str, Any]:
@@ -84,7 +84,10 @@ class FittedDataset:
 
     def condition(self, ds: xr.Dataset, **kwargs: Any) -> FittedDataset:
         """The same covariances conditioned on other observations; see :meth:`FittedModel.condition`."""
-        models = {n: m.condition(named_variable(ds, n), **_own_arguments(kwargs, n)) for n, m in self.models.items()}
+        models = {
+            n: m.condition(with_companions(named_variable(ds, n), ds), **_own_arguments(kwargs, n))
+            for n, m in self.models.items()
+        }
         return replace(self, models=models)
 
     def reconstruct(self, **kwargs: Any) -> Reconstruction:

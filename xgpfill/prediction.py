@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xgpfill.decoding import dtype_of, sample_array, suffixed, variance_attrs
+from xgpfill.conventions import mapping_names, placing, settled
+from xgpfill.decoding import dtype_of, mean_attrs, sample_array, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooManyPointsError, listed, shown
 from xgpfill.grid.dates import typed_dates
 from xgpfill.grid.dims import require_numeric
@@ -130,7 +131,8 @@ def _coordinate(target: Any, name: Hashable, layout: Layout) -> xr.DataArray | N
             f"Target coordinate {name!r} has {array.ndim} dimensions; give a DataArray that names them, e.g. "
             f"`xr.DataArray(values, dims=('y', 'x'))`."
         )
-    return xr.DataArray(array, dims=dims, coords={name: (dims, array)}, name=name)
+    attrs = _own_coordinate(layout, name).attrs
+    return xr.DataArray(array, dims=dims, coords={name: (dims, array, attrs)}, name=name, attrs=attrs)
 
 
 def _with_dates(coordinate: xr.DataArray, layout: Layout) -> xr.DataArray:
@@ -258,6 +260,7 @@ def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance:
     variance = _answer(model, where, latent + (noise if include_noise else 0.0), model.scaling.scale)
     variance.name = suffixed(mean.name, "variance")
     variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field"))
+    variance.encoding = dict(mean.encoding)
     nothing = xr.full_like(mean, np.nan) if not lattice.is_lazy else mean * np.nan
     return Reconstruction(mean, variance, Context(nothing, noise, kind))
 
@@ -287,9 +290,11 @@ def _answer(model: FittedModel, where: Target, data: Any, scale: float | None = 
     template, extra = model.layout.template, model.layout.roles.extra
     shaped = data.reshape((*model.lattice.extra_shape, *where.shape))
     coords = {d: template.coords[d] for d in extra if d in template.coords}
+    coords |= {n: c for n, c in template.coords.items() if n in mapping_names(template) and not c.dims}
     shaped, dims = shaped.astype(dtype_of(template, scale)), (*extra, *where.dims)
-    out = xr.DataArray(shaped, dims=dims, coords={**coords, **where.coords}, name=template.name)
-    out.attrs = dict(template.attrs)
+    out = settled(xr.DataArray(shaped, dims=dims, coords={**coords, **where.coords}, name=template.name))
+    out.attrs, out.encoding = template.attrs, placing(template)[1]  # of which what is not here is not mentioned
+    out.attrs, out.encoding = mean_attrs(out), placing(out)[1]
     return out.transpose(*(d for d in template.dims if d in out.dims), ...)
 
 

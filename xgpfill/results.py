@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import xarray as xr
 
-from xgpfill.checks import checked_level
+from xgpfill.checks import checked_flag, checked_level
+from xgpfill.conventions import global_attrs, on_scale, placing, settled
 from xgpfill.datasetlike import DatasetLike
-from xgpfill.decoding import standard_deviation, suffixed
+from xgpfill.decoding import bound_attrs, flags, standard_deviation, suffixed
 from xgpfill.errors import VariableError, XgpfillError, shown
 from xgpfill.files import write_netcdf, write_zarr
 from xgpfill.grouping import Grouped, Groups
 from xgpfill.metrics import normal_quantile
 from xgpfill.scoring import check_variables, score_gaussian
+from xgpfill.words import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -177,8 +179,8 @@ class Reconstruction(DatasetLike):
                 (self.mean, self._context.observed) if name is None else (self.mean[name], self._context.observed[name])
             )
             filled: xr.DataArray = observed.astype(mean.dtype).where(observed.notnull() & mean.notnull(), mean)
-            filled.attrs, filled.name = dict(mean.attrs), mean.name
-            return filled
+            filled.attrs, filled.name, filled.encoding = dict(mean.attrs), mean.name, dict(mean.encoding)
+            return settled(filled)
 
         return self._each(one)
 
@@ -187,18 +189,20 @@ class Reconstruction(DatasetLike):
 
         The noise is included whatever the kind of the variance.
         """
-        half = normal_quantile(checked_level(level))
+        level = checked_level(level)
+        half = normal_quantile(level)
 
-        def bound(sign: float) -> Any:
+        def bound(sign: float, side: str) -> Any:
             def one(name: Hashable | None) -> xr.DataArray:
                 mean = self._parts(name)[0]
                 found = (mean + sign * half * self._observed_std(name)).astype(mean.dtype)
-                found.attrs, found.name = dict(mean.attrs), suffixed(mean.name, "lower" if sign < 0 else "upper")
-                return found
+                found.attrs, found.name = bound_attrs(mean, level, side), suffixed(mean.name, side)
+                found.encoding = placing(mean)[1]
+                return settled(found)
 
-            return self._named(one, "lower" if sign < 0 else "upper")
+            return self._named(one, side)
 
-        return bound(-1.0), bound(1.0)
+        return bound(-1.0, "lower"), bound(1.0, "upper")
 
     def average(self, dims: Dim = None, weights: xr.DataArray | str | None = None) -> Reconstruction:
         """Average over dimensions, with the true variance of the average: errors of cells go together.
@@ -361,8 +365,23 @@ class Reconstruction(DatasetLike):
 
         report(self, path, truth, frames=frames, model=model, title=title, progress=progress)
 
-    def to_dataset(self) -> xr.Dataset:
+    @property
+    def flag(self) -> Field:
+        """Which cells were observed and which are filled, a CF flag variable: 1 observed, 2 filled, 0 no field."""
+
+        def one(name: Hashable | None) -> xr.DataArray:
+            known = (self.mean, self.observed) if name is None else (self.mean[name], self.observed[name])
+            return flags(*known)
+
+        return self._named(one, "flag")
+
+    def to_dataset(self, *, filled: bool = False) -> xr.Dataset:
         """Mean, variance and standard deviation as one CF Dataset, tied by ``ancillary_variables``.
+
+        Parameters
+        ----------
+        filled : bool
+            The observed values where there are some instead of their mean, with a flag variable that says where.
 
         Raises
         ------
@@ -370,21 +389,21 @@ class Reconstruction(DatasetLike):
             When the field has the name of one of its coordinates.
         """
         self._require_own_name()
-        if self.variance is None:
-            return (
-                self.mean if isinstance(self.mean, xr.Dataset) else self.mean.to_dataset(name=self.mean.name or "mean")
-            )
+        fields, flagged = (self.filled, self.flag) if checked_flag(filled, "filled") else (self.mean, None)
         names = list(self.mean.data_vars) if isinstance(self.mean, xr.Dataset) else [None]
-        std = self.std()
+        std = None if self.variance is None else self.std()
         out: dict[Hashable, xr.DataArray] = {}  # all at once, since indexes of several levels come only together
         for name in names:
-            mean, variance, _, _ = self._parts(name)
+            mean = fields if name is None else fields[name]
             key = name if name is not None else (mean.name or "mean")
-            own = std[suffixed(name, "std")] if name is not None else std
-            related = (suffixed(mean.name, "variance"), suffixed(mean.name, "std"))
-            out[key] = mean.assign_attrs(ancillary_variables=" ".join(related))
-            out[related[0]], out[related[1]] = variance, own
-        return xr.Dataset(out, attrs={"Conventions": "CF-1.11"})
+            others = {"variance": self.variance, "std": std, "flag": flagged}
+            related = {suffixed(mean.name, k): v for k, v in others.items() if v is not None}
+            out[key] = mean.assign_attrs(on_scale(mean.attrs))
+            if related:
+                out[key].attrs["ancillary_variables"] = " ".join(related)
+            out |= {k: v if name is None else v[k] for k, v in related.items()}
+        about = [name_of(fields if name is None else fields[name]) for name in names]
+        return xr.Dataset(out, attrs=global_attrs(about))
 
     def _require_own_name(self) -> None:
         """Refuse a field that is called as one of its coordinates; a Dataset cannot hold both."""
