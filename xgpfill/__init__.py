@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from xgpfill import masks as masks
     from xgpfill import metrics as metrics
     from xgpfill import plotting as plotting
-    from xgpfill.dataset import FittedDataset as FittedDataset
     from xgpfill.description import Description as Description
     from xgpfill.engines.select import select_method as select_method
     from xgpfill.engines.settings import Exact as Exact
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from xgpfill.report import Experiment as Experiment
     from xgpfill.report import report_experiments as report_experiments
     from xgpfill.results import Reconstruction as Reconstruction
+    from xgpfill.variables import FittedDataset as FittedDataset
 
 __version__ = "0.1.0"
 
@@ -58,7 +58,7 @@ _HOMES = {
     "Periodic": "kernels.spec",
     "RationalQuadratic": "kernels.spec",
     "Spectral": "kernels.spec",
-    "FittedDataset": "dataset",
+    "FittedDataset": "variables",
     "FittedModel": "model",
     "Experiment": "report",
     "report_experiments": "report",

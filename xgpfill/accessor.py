@@ -11,12 +11,12 @@ from xgpfill.errors import NotFittedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
 
-    from xgpfill.dataset import FittedDataset
     from xgpfill.description import Description
     from xgpfill.engines.settings import Settings
     from xgpfill.kernels.spec import Kernel
     from xgpfill.model import FittedModel
     from xgpfill.results import Reconstruction
+    from xgpfill.variables import FittedDataset
 
     Dims = Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None
     KernelLike = Kernel | Callable[..., Any] | str | None

@@ -57,8 +57,8 @@ def reconstruct(
         if include_noise and model.errors is not None:
             spread.attrs["comment"] = "noise: where no standard error is known, that of the nearest known cell"
     template = model.layout.template
-    averager = Averager(model, include_noise)
-    context = Context(template, noise, kind, model.summary, averager, positions_of(template))
+    known = {"averager": Averager(model, include_noise), "positions": positions_of(template)}
+    context = Context(template, noise, kind, model.summary, **known)
     return Reconstruction(mean, spread, context)
 
 

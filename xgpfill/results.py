@@ -431,10 +431,10 @@ def paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:
         None if first.variance is None else xr.Dataset({suffixed(n, "variance"): r.variance for n, r in parts.items()})
     )
     observed = xr.Dataset({n: r._context.observed for n, r in parts.items()})
-    noise, models, averagers, positions = (
-        {n: getattr(r._context, what) for n, r in parts.items()} for what in ("noise", "model", "averager", "positions")
-    )
-    known = None if first._context.averager is None else averagers
-    return Reconstruction(
-        mean, variance, Context(observed, noise, first._context.variance_kind, models, known, positions)
-    )
+    each: dict[str, Any] = {
+        what: {n: getattr(r._context, what) for n, r in parts.items()}
+        for what in ("noise", "model", "averager", "positions")
+    }
+    if first._context.averager is None:
+        each["averager"] = None
+    return Reconstruction(mean, variance, replace(first._context, observed=observed, **each))
