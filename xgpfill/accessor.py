@@ -150,9 +150,17 @@ class _Accessor:
         last = self._last("reconstruct()")
         return last.reconstruct(include_noise=include_noise, variance=variance, tile=tile, halo=halo, progress=progress)  # type: ignore[no-any-return]
 
-    def predict(self, target: Any, *, include_noise: bool = False, covariance: bool = False) -> Any:
+    def predict(
+        self,
+        target: Any,
+        *,
+        include_noise: bool = False,
+        covariance: bool = False,
+        valid: xr.DataArray | None = None,
+    ) -> Any:
         """Predict with the last model fitted through this object; see :meth:`FittedModel.predict`."""
-        return self._last("predict(target)").predict(target, include_noise=include_noise, covariance=covariance)
+        last = self._last("predict(target)")
+        return last.predict(target, include_noise=include_noise, covariance=covariance, valid=valid)
 
     def sample(self, n: int = 1, *, seed: int = 0, include_noise: bool = False, progress: bool | None = None) -> Any:
         """Sample from the last model fitted through this object; see :meth:`FittedModel.sample`."""

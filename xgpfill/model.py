@@ -286,7 +286,14 @@ class FittedModel:
         self._require_data()
         return trend(self, self._solver(None, None))
 
-    def predict(self, target: Any, *, include_noise: bool = False, covariance: bool = False) -> Any:
+    def predict(
+        self,
+        target: Any,
+        *,
+        include_noise: bool = False,
+        covariance: bool = False,
+        valid: xr.DataArray | None = None,
+    ) -> Any:
         """Posterior at other places and times.
 
         Parameters
@@ -299,6 +306,9 @@ class FittedModel:
             Add the noise variance.
         covariance : bool
             Return the mean and the joint covariance matrix instead, for up to 5,000 targets.
+        valid : bool DataArray, optional
+            Where the field exists among the targets, on some of their dimensions; the answer is NaN elsewhere. That
+            of ``fit`` lies on the grid of the data and says nothing of other places.
 
         Returns
         -------
@@ -316,7 +326,7 @@ class FittedModel:
 
         self._require_data()
         include_noise, covariance = checked_flag(include_noise, "include_noise"), checked_flag(covariance, "covariance")
-        return predict(self, target, include_noise=include_noise, covariance=covariance)
+        return predict(self, target, include_noise=include_noise, covariance=covariance, valid=valid)
 
     def aggregate(
         self, weights: xr.DataArray, *, include_noise: bool = False, normalize: bool = True

@@ -233,11 +233,17 @@ def _nearest_cells(model: FittedModel, days: FloatArray, places: FloatArray) -> 
     return np.stack([t, y, x], axis=1)
 
 
-def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance: bool) -> Any:
+def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance: bool, valid: Any) -> Any:
     """See :meth:`FittedModel.predict`."""
     where = read_target(model, target)
     solver = model._solver(None, None)
+    exists = None if valid is None else _existing(where, valid)
     if covariance:
+        if exists is not None:
+            raise AlignmentError(
+                "covariance=True takes every target that is given, so `valid=` has no place there. Leave it out and "
+                "give targets where the field exists."
+            )
         return _joint(model, where, include_noise=include_noise)
     lattice = model.lattice
     if lattice.is_lazy:
@@ -261,8 +267,37 @@ def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance:
     variance.name = suffixed(mean.name, "variance")
     variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field"))
     variance.encoding = dict(mean.encoding)
+    if exists is not None:
+        mean, variance = (da.where(exists).transpose(*da.dims).assign_attrs(da.attrs) for da in (mean, variance))
     nothing = xr.full_like(mean, np.nan) if not lattice.is_lazy else mean * np.nan
     return Reconstruction(mean, variance, Context(nothing, noise, kind))
+
+
+def _existing(where: Target, valid: Any) -> xr.DataArray:
+    """Where the field exists among the targets, without coordinates of its own.
+
+    Raises
+    ------
+    AlignmentError
+    """
+    if not isinstance(valid, xr.DataArray) or valid.dtype != bool:
+        found = f"has dtype {valid.dtype}" if isinstance(valid, xr.DataArray) else f"is {shown(valid)}"
+        raise AlignmentError(
+            f"`valid` {found}; expected a bool DataArray on dimensions of the targets, {listed(where.dims)}, e.g. "
+            f"`valid=depth > 0`."
+        )
+    foreign = [d for d in valid.dims if d not in where.dims]
+    grid = xr.DataArray(np.empty(where.shape), dims=where.dims, coords=where.coords)
+    try:
+        xr.align(valid, grid, join="exact", copy=False)
+    except ValueError as error:
+        foreign = foreign or [str(error).splitlines()[0]]
+    if foreign:
+        raise AlignmentError(
+            f"`valid` does not lie on the targets ({foreign[0]}): its dimensions are {listed(valid.dims)}, theirs "
+            f"{listed(where.dims)}. Bring it there first, e.g. `valid.reindex_like(target, fill_value=False)`."
+        )
+    return valid.reset_coords(drop=True)
 
 
 def over_points(model: FittedModel, each: Any) -> Any:
@@ -307,7 +342,12 @@ def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[x
             f"({n * n * 8 / 2**30:.1f} GiB). Use fewer targets, or `model.sample(...)`."
         )
     if model.lattice.extra_shape:
-        raise MethodError("covariance=True needs one field; select along the extra dimensions before fitting.")
+        extra = model.layout.roles.extra
+        one = ", ".join(f"{d}=0" for d in extra)
+        raise MethodError(
+            f"covariance=True needs one field, and there is one for each {listed(extra)}. Choose one of them: "
+            f"`model.condition(da.isel({one})).predict(target, covariance=True)`."
+        )
     solver = model._solver(None, None)
     if not n:
         raise AlignmentError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,7 +12,7 @@ from xgpfill.checks import checked_flag, checked_level
 from xgpfill.conventions import global_attrs, on_scale, placing, settled
 from xgpfill.datasetlike import DatasetLike
 from xgpfill.decoding import bound_attrs, flags, standard_deviation, suffixed
-from xgpfill.errors import VariableError, XgpfillError, shown
+from xgpfill.errors import VariableError, XgpfillError, XgpfillWarning, shown
 from xgpfill.files import write_netcdf, write_zarr
 from xgpfill.grouping import Grouped, Groups
 from xgpfill.metrics import normal_quantile
@@ -313,8 +314,17 @@ class Reconstruction(DatasetLike):
         parts = self._parts(name)
         mean, _, _, observed = parts
         scores = score_gaussian(mean, self._observed_std(name), truth, observed=observed, dim=dim, weights=weights)
-        is_lazy = any(isinstance(part, xr.DataArray) and part.chunks is not None for part in parts)
-        return scores if is_lazy else scores.compute()
+        if any(isinstance(part, xr.DataArray) and part.chunks is not None for part in parts):
+            return scores
+        scores = scores.compute()
+        if not int(scores.cells.sum()) and bool(truth.notnull().any()):
+            warnings.warn(
+                "No cell is scored: scores are of cells that were not observed, and `truth` is known at none. Hide "
+                "some before fitting, `da.where(xgpfill.masks.random(da, 0.1)).gpfill.fit()`, then `score(da)`.",
+                XgpfillWarning,
+                stacklevel=3,
+            )
+        return scores
 
     def report(
         self,

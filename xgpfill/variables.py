@@ -76,11 +76,14 @@ class FittedDataset:
         """Mean and variance Datasets; see :meth:`FittedModel.reconstruct`."""
         return paired({n: m.reconstruct(**kwargs) for n, m in self.models.items()})
 
-    def predict(self, target: Any, *, include_noise: bool = False, covariance: bool = False) -> Reconstruction:
+    def predict(
+        self, target: Any, *, include_noise: bool = False, covariance: bool = False, valid: Any = None
+    ) -> Reconstruction:
         """Mean and variance Datasets elsewhere; see :meth:`FittedModel.predict`."""
         if covariance:
             raise XgpfillError("covariance=True needs one variable: `model['name'].predict(target, covariance=True)`.")
-        return paired({n: m.predict(target, include_noise=include_noise) for n, m in self.models.items()})
+        each = {n: own_arguments({"valid": valid}, n) for n in self.models}
+        return paired({n: m.predict(target, include_noise=include_noise, **each[n]) for n, m in self.models.items()})
 
     def sample(self, n: int = 1, **kwargs: Any) -> xr.Dataset:
         """Coherent draws of each variable; see :meth:`FittedModel.sample`."""
