@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from xgpfill.variables import FittedDataset as FittedDataset
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent until the user asks
 
 _MODULES = ("datasets", "errors", "masks", "metrics", "plotting")
 _HOMES = {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from xgpfill.errors import NotFittedError
+from xgpfill.options import interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -193,6 +194,7 @@ class _Accessor:
 class DataArrayAccessor(_Accessor):
     """Fill the gaps of this DataArray: ``da.gpfill.fit(...)``."""
 
+    @interruptible
     def fit(
         self,
         *,
@@ -265,6 +267,7 @@ class DataArrayAccessor(_Accessor):
 class DatasetAccessor(_Accessor):
     """Fill the gaps of variables of this Dataset: ``ds.gpfill.fit(variable="sst", ...)``."""
 
+    @interruptible
     def fit(
         self,
         *,

@@ -224,7 +224,7 @@ def _rows(cells: _Cells, weights: Any) -> Any:
     along: tuple[Any, Any, Any] = tuple(codes[number:])  # type: ignore[assignment]
     parts: dict[tuple[int, ...], Any] = {}
     work = _Work(model)
-    with progress_bar("Averaging", work.show, total=None) as step:
+    with progress_bar("Averaging", work.show, total=None) as step, work.solver.watched(work.show):
         for member in model.lattice.members():
             where = tuple(int(code[m]) for code, m in zip(codes, member, strict=False))
             if min(where, default=0) >= 0:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Self
 import xarray as xr
 
 from xgpfill.errors import VariableError, XgpfillError, listed, shown
+from xgpfill.options import interruptible
 
 Part = Any
 """A DataArray, a Dataset, a number, a mapping of names to these, or None."""
@@ -126,18 +127,21 @@ class DatasetLike(tuple[Any, Any]):
         wanted = chunks if not sizes else {**(chunks if isinstance(chunks, Mapping) else {}), **sizes}
         return self._changed(lambda field: field.chunk(wanted))
 
+    @interruptible
     def compute(self, **kwargs: Any) -> Self:
         """Evaluate mean and variance together, each tile once, and read the data they come from with them."""
         import dask
 
         return self._with_parts(dask.compute(*self._parts_known(), **kwargs))
 
+    @interruptible
     def persist(self, **kwargs: Any) -> Self:
         """Evaluate the same together and keep it on the workers."""
         import dask
 
         return self._with_parts(dask.persist(*self._parts_known(), **kwargs))
 
+    @interruptible
     def load(self, **kwargs: Any) -> Self:
         """Evaluate as :meth:`compute`, into this same object and its two fields; the user's data stay as they are."""
         known = self.compute(**kwargs)

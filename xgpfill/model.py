@@ -13,7 +13,7 @@ import xarray as xr
 from xgpfill import hyperparameters as tables
 from xgpfill.checks import checked_flag
 from xgpfill.errors import DataError, NotFittedError, shown
-from xgpfill.options import canonical_sizes, checked_seed, show_progress
+from xgpfill.options import canonical_sizes, checked_seed, interruptible, show_progress
 from xgpfill.words import units_of
 
 if TYPE_CHECKING:
@@ -185,6 +185,7 @@ class FittedModel:
 
     # The field
 
+    @interruptible
     def reconstruct(
         self,
         *,
@@ -286,6 +287,7 @@ class FittedModel:
         self._require_data()
         return trend(self, self._solver(None, None))
 
+    @interruptible
     def predict(
         self,
         target: Any,
@@ -328,6 +330,7 @@ class FittedModel:
         include_noise, covariance = checked_flag(include_noise, "include_noise"), checked_flag(covariance, "covariance")
         return predict(self, target, include_noise=include_noise, covariance=covariance, valid=valid)
 
+    @interruptible
     def aggregate(
         self, weights: xr.DataArray, *, include_noise: bool = False, normalize: bool = True
     ) -> Reconstruction:
@@ -375,6 +378,7 @@ class FittedModel:
         noisy, divided = checked_flag(include_noise, "include_noise"), checked_flag(normalize, "normalize")
         return aggregate(self, weights, include_noise=noisy, normalize=divided)
 
+    @interruptible
     def sample(
         self, n: int = 1, *, seed: int = 0, include_noise: bool = False, progress: bool | None = None
     ) -> xr.DataArray:

@@ -16,6 +16,7 @@ from xgpfill.errors import VariableError, XgpfillError, XgpfillWarning, shown
 from xgpfill.files import write_netcdf, write_zarr
 from xgpfill.grouping import Grouped, Groups
 from xgpfill.metrics import normal_quantile
+from xgpfill.options import interruptible
 from xgpfill.scoring import check_variables, score_gaussian
 from xgpfill.words import name_of
 
@@ -205,6 +206,7 @@ class Reconstruction(DatasetLike):
 
         return bound(-1.0, "lower"), bound(1.0, "upper")
 
+    @interruptible
     def average(self, dims: Dim = None, weights: xr.DataArray | str | None = None) -> Reconstruction:
         """Average over dimensions, with the true variance of the average: errors of cells go together.
 
