@@ -71,8 +71,11 @@ class DatasetLike(tuple[Any, Any]):
         return list(self.to_dataset().variables)
 
     def __dir__(self) -> list[str]:
-        ds = self.to_dataset()
-        names = {*super().__dir__(), *map(str, ds.variables), *dir(xr.Dataset)} - {"index"} - _NOT_CELL_BY_CELL
+        try:
+            variables = list(map(str, self.to_dataset().variables))
+        except XgpfillError:  # fields that no Dataset can hold
+            variables = []
+        names = {*super().__dir__(), *variables, *dir(xr.Dataset)} - {"index"} - _NOT_CELL_BY_CELL
         return sorted(name for name in names if name.isidentifier())
 
     def __getattr__(self, name: str) -> Any:
@@ -80,7 +83,10 @@ class DatasetLike(tuple[Any, Any]):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         if name in _NOT_CELL_BY_CELL:
             return _refusal(name)
-        ds = self.to_dataset()
+        try:
+            ds = self.to_dataset()
+        except XgpfillError as error:  # fields that no Dataset can hold
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}: {error}") from None
         if not hasattr(ds, name):
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}, nor has the Dataset of "
