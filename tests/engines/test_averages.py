@@ -61,6 +61,15 @@ def test_the_iteration_at_its_defaults_equals_the_oracle(kernel, noise, gaps, tr
     close(IterativeEngine().condition(p.law, p.observations, trend=trend).averages(p.cells, w), law, w)
 
 
+def test_averages_of_data_with_next_to_no_noise_equal_the_oracle():
+    """Their standard deviations are so small that residuals told in single precision would hide the errors."""
+    prior = anova("matern32", noise=1e-7)
+    p = problem(prior, np.arange(10, 34, 2.0), np.arange(0, 36, 2.0), np.arange(6.0))
+    w = weights_of(p.cells)
+    law = oracle_posterior(p.prior, p.observations, p.cells, trend=True, full=True)
+    close(IterativeEngine().condition(p.law, p.observations).averages(p.cells, w), law, w)
+
+
 def test_averages_around_the_globe_and_at_a_pole_equal_the_oracle():
     p = problem(anova(), np.linspace(60, 90, 4), np.arange(0, 360, 30.0), np.arange(3.0))
     w = weights_of(p.cells)

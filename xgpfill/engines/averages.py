@@ -77,6 +77,12 @@ def averaged_on(system: System, cells: Points, weights: Tensor) -> tuple[Tensor,
     return field[system.site, :, system.time], (field[site, :, time] * weights).sum(0)
 
 
+def _times(system: System, v: Tensor) -> Tensor:
+    """A times (n, k) in full precision, by the operator that averages are made with."""
+    found = system.spread(v)[system.site, :, system.time] + system.noise * v
+    return found if system.features is None else found + system.features @ (system.features.T @ v)
+
+
 def solve_closely(system: System, right: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     """X ≈ A⁻¹ right (n, k) and what is left, right − Ax; `variance` (k,) is that without observations, NaN for none.
 
@@ -87,8 +93,8 @@ def solve_closely(system: System, right: Tensor, variance: Tensor) -> tuple[Tens
     """
     x, left = torch.zeros_like(right), right
     for _ in range(ROUNDS):
-        found = system.solution(left, system.tolerance_for(left))
-        x, left = x + found.values, found.remainder
+        x = x + system.solution(left, system.tolerance_for(left)).values
+        left = right - _times(system, x)
         error = (left * system.preconditioner(left)).sum(0).clamp_min(0.0).sqrt()
         posterior = (variance - (x * (right + left)).sum(0)).clamp_min(torch.finfo(x.dtype).eps * variance)
         relative = torch.where(variance.isnan(), 0.0, error / posterior.sqrt())
