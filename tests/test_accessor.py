@@ -207,8 +207,6 @@ def test_valid_and_standard_errors_may_be_datasets_with_a_field_for_each_variabl
 def test_what_several_variables_cannot_do_is_said(both) -> None:
     with pytest.raises(XgpfillError, match=r"covariance=True needs one variable"):
         both.predict({"lat": 40.0}, covariance=True)
-    with pytest.raises(XgpfillError, match=r"Save each model in its own file.*model\['sst'\]\.save\('m\.nc'\)"):
-        both.save("m.nc")
 
 
 def test_a_reconstruction_of_several_variables_scores_and_saves_like_one(both, two, ds, tmp_path) -> None:

@@ -653,6 +653,38 @@ def test_predict_refuses_targets_it_cannot_place(model: FittedModel, target, err
         model.predict(target)
 
 
+@pytest.mark.parametrize("dims", [("lat", "lon"), ("lon", "lat"), ("lat",)])
+@pytest.mark.parametrize("chunks", [None, {"time": 3}], ids=["in memory", "lazy"])
+def test_predict_is_empty_where_the_field_does_not_exist(ds: xr.Dataset, model: FittedModel, dims, chunks) -> None:
+    target = xr.Dataset(coords={"lat": [39.0, 40.0, 41.0], "lon": [3.0, 5.0]})
+    sea = (target.lat > 39.5) & (target.lon > 4.0) if len(dims) == 2 else target.lat > 39.5
+    asked = model if chunks is None else model.condition(ds.sst.chunk(chunks))
+    found, everywhere = asked.predict(target, valid=sea.transpose(*dims)), asked.predict(target)
+    for one, other in zip(found, everywhere, strict=True):
+        assert one.dims == other.dims and one.attrs == other.attrs
+        np.testing.assert_allclose(one, other.where(sea).transpose(*other.dims))
+    xr.testing.assert_equal(found.std().notnull(), found.mean.notnull())
+
+
+@pytest.mark.parametrize(
+    ("valid", "match"),
+    [
+        (True, r"`valid` is True; expected a bool DataArray on dimensions of the targets, 'time', 'lat', 'lon'"),
+        (xr.DataArray([1.0, 0.0], dims="lat"), r"`valid` has dtype float64; expected a bool DataArray"),
+        (xr.DataArray([True], dims="depth"), r"does not lie on the targets \(depth\): its dimensions are 'depth'"),
+        (xr.DataArray([True, False], {"lat": [1.0, 2.0]}, "lat"), r"does not lie on.*`valid\.reindex_like\(target"),
+    ],
+)
+def test_predict_refuses_a_valid_that_does_not_fit(model: FittedModel, valid: Any, match: str) -> None:
+    with pytest.raises(AlignmentError, match=match):
+        model.predict({"lat": [39.0, 40.0], "lon": [3.0]}, valid=valid)
+    one = {"lat": 40.0, "lon": 3.0, "time": "2021-04-16"}
+    with pytest.raises(
+        AlignmentError, match=r"covariance=True takes every target.*give targets where the field exists"
+    ):
+        model.predict(one, covariance=True, valid=xr.DataArray(True))
+
+
 def test_predict_at_stations_needs_both_coordinates() -> None:
     rng = np.random.default_rng(0)
     da = xr.DataArray(

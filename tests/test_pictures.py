@@ -173,3 +173,37 @@ def test_what_cannot_be_drawn_says_what_to_type(found: Reconstruction, ds: xr.Da
     assert several.plot.map(sel={"member": "b"})
     with pytest.raises(DimensionError, match=r"sel=\{'member': 'c'\}.*reconstruction\.mean\['member'\]"):
         several.plot.map(sel={"member": "c"})
+
+
+@pytest.mark.parametrize("time", ["2030-01-01", "2021-04-14T11:00", np.datetime64("2021-04-22T13:00"), "2020", "soon"])
+def test_a_time_beyond_the_steps_is_refused_with_their_range(found: Reconstruction, time: Any) -> None:
+    with pytest.raises(DimensionError, match=r"the steps of 'time' run from 2021-04-15 .* to 2021-04-22"):
+        found.plot.map(time=time)
+
+
+def test_a_time_of_other_calendars_and_of_numbers_beyond_the_steps_is_refused(found: Reconstruction) -> None:
+    mean, variance = found
+    for times, beyond, within in (
+        (xr.date_range("2000-02-26", periods=8, calendar="noleap", use_cftime=True), "2001-01-01", "2000-03-02"),
+        (np.arange(8.0), 8.0, 7.4),
+    ):
+        parts = [part.assign_coords(time=times) for part in (mean, variance, found.observed)]
+        other = Reconstruction(parts[0], parts[1], Context(parts[2], 0.1, "latent"))
+        with pytest.raises(DimensionError, match="the steps of 'time' run from"):
+            other.plot.map(time=beyond)
+        assert other.plot.map(time=within)
+
+
+def test_a_month_in_text_is_its_first_step_and_half_a_step_beyond_the_ends_is_near(found: Reconstruction) -> None:
+    np.testing.assert_array_equal(values(found.plot.map(time="2021-04")), found.mean.isel(time=0))
+    np.testing.assert_array_equal(values(found.plot.map(time="2021-04-22T11:00")), found.mean.isel(time=-1))
+
+
+@pytest.mark.parametrize("call", ["map", "comparison", "facets"])
+def test_several_levels_are_told_with_the_call_that_draws_one(found: Reconstruction, call: str) -> None:
+    levels = [xr.concat([part, part], xr.DataArray([850, 500], dims="level", name="level")) for part in found]
+    both = Reconstruction(levels[0], levels[1], Context(levels[0], 0.1, "latent"))
+    with pytest.raises(DimensionError, match=rf"one field for each 'level'.*plot\.{call}\(sel=\{{'level': 850\}}\)`"):
+        getattr(both.plot, call)()
+    assert getattr(both.plot, call)(sel={"level": 850})
+    assert getattr(both.sel(level=500).plot, call)()

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from xgpfill import masks as masks
     from xgpfill import metrics as metrics
     from xgpfill import plotting as plotting
-    from xgpfill.dataset import FittedDataset as FittedDataset
     from xgpfill.description import Description as Description
     from xgpfill.engines.select import select_method as select_method
     from xgpfill.engines.settings import Exact as Exact
@@ -38,8 +38,11 @@ if TYPE_CHECKING:
     from xgpfill.report import Experiment as Experiment
     from xgpfill.report import report_experiments as report_experiments
     from xgpfill.results import Reconstruction as Reconstruction
+    from xgpfill.variables import FittedDataset as FittedDataset
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent until the user asks
 
 _MODULES = ("datasets", "errors", "masks", "metrics", "plotting")
 _HOMES = {
@@ -58,7 +61,7 @@ _HOMES = {
     "Periodic": "kernels.spec",
     "RationalQuadratic": "kernels.spec",
     "Spectral": "kernels.spec",
-    "FittedDataset": "dataset",
+    "FittedDataset": "variables",
     "FittedModel": "model",
     "Experiment": "report",
     "report_experiments": "report",

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from xgpfill.errors import NotFittedError
+from xgpfill.options import interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
 
-    from xgpfill.dataset import FittedDataset
     from xgpfill.description import Description
     from xgpfill.engines.settings import Settings
     from xgpfill.kernels.spec import Kernel
     from xgpfill.model import FittedModel
     from xgpfill.results import Reconstruction
+    from xgpfill.variables import FittedDataset
 
     Dims = Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None
     KernelLike = Kernel | Callable[..., Any] | str | None
@@ -156,13 +157,25 @@ class _Accessor:
         last = self._last("reconstruct()")
         return last.reconstruct(include_noise=include_noise, variance=variance, tile=tile, halo=halo, progress=progress)  # type: ignore[no-any-return]
 
-    def predict(self, target: Any, *, include_noise: bool = False, covariance: bool = False) -> Any:
+    def predict(
+        self,
+        target: Any,
+        *,
+        include_noise: bool = False,
+        covariance: bool = False,
+        valid: xr.DataArray | None = None,
+    ) -> Any:
         """Predict with the last model fitted through this object; see :meth:`FittedModel.predict`."""
-        return self._last("predict(target)").predict(target, include_noise=include_noise, covariance=covariance)
+        last = self._last("predict(target)")
+        return last.predict(target, include_noise=include_noise, covariance=covariance, valid=valid)
 
     def sample(self, n: int = 1, *, seed: int = 0, include_noise: bool = False, progress: bool | None = None) -> Any:
         """Sample from the last model fitted through this object; see :meth:`FittedModel.sample`."""
         return self._last("sample(n)").sample(n, seed=seed, include_noise=include_noise, progress=progress)
+
+    def aggregate(self, weights: xr.DataArray, *, include_noise: bool = False, normalize: bool = True) -> Any:
+        """Average with the last model fitted through this object; see :meth:`FittedModel.aggregate`."""
+        return self._last("aggregate(weights)").aggregate(weights, include_noise=include_noise, normalize=normalize)
 
     def condition(self, data: Any, **kwargs: Any) -> Any:
         """Condition the last model fitted through this object on other data; see :meth:`FittedModel.condition`."""
@@ -187,6 +200,7 @@ class _Accessor:
 class DataArrayAccessor(_Accessor):
     """Fill the gaps of this DataArray: ``da.gpfill.fit(...)``."""
 
+    @interruptible
     def fit(
         self,
         *,
@@ -263,6 +277,7 @@ class DataArrayAccessor(_Accessor):
 class DatasetAccessor(_Accessor):
     """Fill the gaps of variables of this Dataset: ``ds.gpfill.fit(variable="sst", ...)``."""
 
+    @interruptible
     def fit(
         self,
         *,

@@ -62,7 +62,7 @@ def weighted_mean(
         if weights is None:
             found = values.mean(names, skipna=skipna)
         else:
-            weights = _checked_weights(values, weights)
+            weights = checked_weights(values, weights)
             found = values.where(weights.notnull()).weighted(weights.fillna(0.0)).mean(names, skipna=skipna)
     return with_attrs(found, first, keep_attrs, pure=pure)
 
@@ -86,7 +86,7 @@ def checked_dims(values: Any, dim: Any) -> list[Hashable]:
     return list(dict.fromkeys(names))
 
 
-def _checked_weights(values: Any, weights: Any) -> xr.DataArray:
+def checked_weights(values: Any, weights: Any) -> xr.DataArray:
     """Weights as float64 on cells of the data, none below zero."""
     if not isinstance(weights, xr.DataArray):
         raise DataError(f"`weights` is a {type(weights).__name__}; expected a DataArray, e.g. `cos_lat_weights(da)`.")

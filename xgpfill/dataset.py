@@ -1,21 +1,17 @@
-"""Several variables of a Dataset: which to fit, and their models side by side."""
+"""Fitting variables of a Dataset: which, and with which arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import xarray as xr
-
-from xgpfill.decoding import suffixed
-from xgpfill.errors import VariableError, XgpfillError, listed
+from xgpfill.conventions import with_companions
+from xgpfill.errors import VariableError, listed
 from xgpfill.fitting import fit
 from xgpfill.grid.variables import has_variable, named_variable, only_variable
-from xgpfill.results import Context, Reconstruction
+from xgpfill.variables import FittedDataset, own_arguments
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import xarray as xr
 
     from xgpfill.model import FittedModel
 
@@ -31,98 +27,7 @@ def fit_dataset(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -
     if isinstance(variable, list) or (isinstance(variable, tuple) and not has_variable(ds, variable)):
         if not variable:
             raise VariableError(f"variable={variable!r} names nothing. The Dataset has {listed(ds.data_vars)}.")
-        chosen = {name: named_variable(ds, name) for name in variable}
-        return FittedDataset({n: fit(da, dims=dims, **_own_arguments(arguments, n)) for n, da in chosen.items()})
-    return fit(
-        named_variable(ds, variable) if variable is not None else only_variable(ds, dims), dims=dims, **arguments
-    )
-
-
-def _own_arguments(arguments: dict[str, Any], name: Hashable) -> dict[str, Any]:
-    """Arguments of one variable: Datasets of `noise` or `valid` hold one field for each name."""
-    own = dict(arguments)
-    for key in ("noise", "noise_std", "noise_variance", "valid"):
-        if isinstance(own.get(key), xr.Dataset):
-            own[key] = _of_name(own[key], name, key)
-    if isinstance(own.get("hyperparameters"), Mapping) and not isinstance(own["hyperparameters"], xr.Dataset):
-        own["hyperparameters"] = _of_name(own["hyperparameters"], name, "hyperparameters")
-    return own
-
-
-def _of_name(parts: Mapping[Any, Any], name: Hashable, key: str) -> Any:
-    """What a mapping of variable to argument holds for one of them."""
-    if name not in parts:
-        raise VariableError(f"`{key}` holds nothing for {name!r}, only for {listed(list(parts))}. Give one for each.")
-    return parts[name]
-
-
-@dataclass(frozen=True, eq=False)
-class FittedDataset:
-    """Models of several variables, fitted independently; every call gives a Dataset.
-
-    Attributes
-    ----------
-    models : dict of name to FittedModel
-    """
-
-    models: dict[Hashable, FittedModel]
-
-    def __getitem__(self, name: Hashable) -> FittedModel:
-        if name not in self.models:
-            raise VariableError(f"No model of {name!r}; there are models of {listed(self.models)}.")
-        return self.models[name]
-
-    def __repr__(self) -> str:
-        return "\n\n".join(map(repr, self.models.values()))
-
-    def _repr_html_(self) -> str:
-        return "".join(model._repr_html_() for model in self.models.values())
-
-    @property
-    def hyperparameters(self) -> dict[Hashable, xr.Dataset]:
-        """Hyperparameters of each variable."""
-        return {name: model.hyperparameters for name, model in self.models.items()}
-
-    def condition(self, ds: xr.Dataset, **kwargs: Any) -> FittedDataset:
-        """The same covariances conditioned on other observations; see :meth:`FittedModel.condition`."""
-        models = {n: m.condition(named_variable(ds, n), **_own_arguments(kwargs, n)) for n, m in self.models.items()}
-        return replace(self, models=models)
-
-    def reconstruct(self, **kwargs: Any) -> Reconstruction:
-        """Mean and variance Datasets; see :meth:`FittedModel.reconstruct`."""
-        return _paired({n: m.reconstruct(**kwargs) for n, m in self.models.items()})
-
-    def predict(self, target: Any, *, include_noise: bool = False, covariance: bool = False) -> Reconstruction:
-        """Mean and variance Datasets elsewhere; see :meth:`FittedModel.predict`."""
-        if covariance:
-            raise XgpfillError("covariance=True needs one variable: `model['name'].predict(target, covariance=True)`.")
-        return _paired({n: m.predict(target, include_noise=include_noise) for n, m in self.models.items()})
-
-    def sample(self, n: int = 1, **kwargs: Any) -> xr.Dataset:
-        """Coherent draws of each variable; see :meth:`FittedModel.sample`."""
-        return xr.Dataset({name: model.sample(n, **kwargs) for name, model in self.models.items()})
-
-    @property
-    def filled(self) -> xr.Dataset:
-        """Observed values with the gaps filled by the means."""
-        return self.reconstruct().filled  # type: ignore[no-any-return]
-
-    def save(self, path: str | Path) -> None:
-        """Refuse: each variable's model has its own file."""
-        raise XgpfillError(
-            f"Save each model in its own file, e.g. `model[{next(iter(self.models))!r}].save({str(path)!r})`."
-        )
-
-
-def _paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:
-    """Reconstructions of several variables as one of Datasets."""
-    mean = xr.Dataset({n: r.mean for n, r in parts.items()})
-    first = next(iter(parts.values()))
-    variance = (
-        None if first.variance is None else xr.Dataset({suffixed(n, "variance"): r.variance for n, r in parts.items()})
-    )
-    observed = xr.Dataset({n: r._context.observed for n, r in parts.items()})
-    noise = {n: r._context.noise for n, r in parts.items()}
-    models = {n: r._context.model for n, r in parts.items()}
-    sources = frozenset().union(*(r._context.sources for r in parts.values()))
-    return Reconstruction(mean, variance, Context(observed, noise, first._context.variance_kind, models, sources))
+        chosen = {name: with_companions(named_variable(ds, name), ds) for name in variable}
+        return FittedDataset({n: fit(da, dims=dims, **own_arguments(arguments, n)) for n, da in chosen.items()})
+    da = named_variable(ds, variable) if variable is not None else only_variable(ds, dims)
+    return fit(with_companions(da, ds), dims=dims, **arguments)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xgpfill.conventions import PLACING, difference, own_attrs, placing, settled
 from xgpfill.words import squared
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.encode import Layout
 
 _ENCODING_KEPT = ("zlib", "complevel", "shuffle", "compression")
+_RANGES = ("valid_range", "valid_min", "valid_max", "actual_range")
 ROOM = 1e-6
 """What a variance may be, relative to that of the data, above and below."""
 
@@ -53,14 +55,35 @@ def decode(
     template = layout.template
     restored = layout.restore(data).astype(dtype_of(template, scale))
     da = xr.DataArray(restored, coords=template.coords, dims=template.dims, name=template.name)
-    da.encoding = {k: v for k, v in template.encoding.items() if k in _ENCODING_KEPT}
-    attrs = {
-        k: v for k, v in template.attrs.items() if k not in ("valid_range", "valid_min", "valid_max", "actual_range")
-    }
-    da.attrs = attrs if kind == "mean" else variance_attrs(attrs, note, str(template.name or "field"))
+    da = settled(da)
+    da.encoding = kept_encoding(template)
+    da.attrs = mean_attrs(template)
     if kind != "mean":
+        da.attrs = variance_attrs(da.attrs, note, str(template.name or "field"))
         da.name = suffixed(template.name, "variance")
     return da
+
+
+def mean_attrs(template: xr.DataArray) -> dict[str, Any]:
+    """Attributes of the data, without the range of their values and without mention of what does not come with them."""
+    return {k: v for k, v in own_attrs(template).items() if k not in (*_RANGES, "ancillary_variables")}
+
+
+def kept_encoding(template: xr.DataArray) -> dict[str, Any]:
+    """Compression, and where cells are, but no packing."""
+    return {k: v for k, v in template.encoding.items() if k in _ENCODING_KEPT} | placing(template)[1]
+
+
+def positions_of(template: xr.DataArray) -> xr.Dataset:
+    """Where every cell is along each dimension; what is selected of it says which cells are left."""
+    labels = template.coords.to_dataset()
+    labels = labels.drop_vars([name for name in labels.coords if name not in template.xindexes]).drop_attrs()
+    return labels.assign({position_name(d): (d, np.arange(n)) for d, n in template.sizes.items()})
+
+
+def position_name(dim: Hashable) -> str:
+    """What positions along a dimension are called."""
+    return f"position along {dim}"
 
 
 def suffixed(name: Hashable | None, suffix: str) -> str:
@@ -73,7 +96,18 @@ def variance_attrs(attrs: dict[str, Any], kind: str, name: str) -> dict[str, Any
     found = {"long_name": f"{kind} variance of {attrs.get('long_name', name)}", "variance_kind": kind}
     if attrs.get("units"):
         found["units"] = squared(str(attrs["units"]))
-    return found
+    return found | difference(attrs.get("units", "")) | _placed(attrs)
+
+
+def _placed(attrs: dict[str, Any]) -> dict[str, Any]:
+    return {key: attrs[key] for key in PLACING if key in attrs}
+
+
+def bound_attrs(mean: xr.DataArray, level: float, side: str) -> dict[str, Any]:
+    """Attributes of a bound of the central interval of probability `level`; `side` is "lower" or "upper"."""
+    kept = {k: v for k, v in mean.attrs.items() if k not in ("standard_name", "cell_methods")}
+    name = mean.attrs.get("long_name", mean.name or "field")
+    return {**kept, "long_name": f"{side} bound of the {100 * level:g} % interval of {name}", "interval_level": level}
 
 
 def standard_deviation(mean: xr.DataArray, variance: xr.DataArray) -> xr.DataArray:
@@ -86,7 +120,24 @@ def standard_deviation(mean: xr.DataArray, variance: xr.DataArray) -> xr.DataArr
         std.attrs["standard_name"] = f"{mean.attrs['standard_name']} standard_error"
     if mean.attrs.get("units"):
         std.attrs["units"] = mean.attrs["units"]
+    std.attrs |= difference(mean.attrs.get("units", "")) | _placed(mean.attrs)
+    std.encoding = dict(variance.encoding)
     return std
+
+
+def flags(mean: xr.DataArray, observed: xr.DataArray) -> xr.DataArray:
+    """Which cells were observed and which are filled, as a CF flag variable."""
+    known = mean.notnull()
+    found = xr.where(observed.notnull() & known, 1, xr.where(known, 2, 0)).astype("int8").transpose(*mean.dims)
+    found = settled(found.assign_coords(mean.coords))
+    found.name, found.encoding = suffixed(mean.name, "flag"), placing(mean)[1]
+    found.attrs = {
+        "long_name": f"whether {mean.attrs.get('long_name', mean.name or 'the field')} was observed or filled",
+        "standard_name": "status_flag",
+        "flag_values": np.array([0, 1, 2], "int8"),
+        "flag_meanings": "no_field observed filled",
+    } | _placed(mean.attrs)
+    return found
 
 
 def sample_array(layout: Layout, data: Any) -> xr.DataArray:
@@ -98,8 +149,9 @@ def sample_array(layout: Layout, data: Any) -> xr.DataArray:
     out = xr.DataArray(
         stack.astype(dtype_of(template)), coords=coords, dims=("sample", *template.dims), name=template.name
     )
-    out.attrs = dict(template.attrs)
-    return out.assign_coords(sample=np.arange(data.shape[0]))
+    out = settled(out)
+    out.attrs, out.encoding = mean_attrs(template), placing(template)[1]
+    return out.assign_coords(sample=("sample", np.arange(data.shape[0]), {"long_name": "number of the draw"}))
 
 
 def _dask_stack(fields: list[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time as clock_time
 from dataclasses import replace
 from functools import partial
@@ -57,6 +58,7 @@ FRESH_BLOCKS = BlockPlan(compact=24, scattered=4, size=384)
 MAX_POOL = 2**24
 """Cells of a field in memory that is read whole for that."""
 AUTO = "auto"
+_log = logging.getLogger(__name__)
 ELBO_OBSERVATIONS = 100_000
 """The most observations that training by evidence lower bound sees."""
 
@@ -140,6 +142,7 @@ def fit(
             prior, blocks, lattice, scaling, choice.settings, errors is not None, auto, options, show
         )
         record = replace(record, choice=str(choice), seconds=clock_time.perf_counter() - began)
+    _log.info("fitted %r: %s; %d evaluations in %.1f s", da.name, choice, record.evaluations, record.seconds)
     return FittedModel(
         prior=prior, scaling=scaling, settings=choice.settings, lattice=lattice, layout=layout, options=options,
         record=record, share=share, valid=valid, errors=errors, learned_shape=(lattice.time.size, lattice.space.size),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xgpfill.model import FittedModel
+    from xgpfill.variables import FittedDataset
 
 FORMAT = 1
 """Version of the file format; a file of a newer one is refused."""
@@ -65,12 +66,12 @@ def from_plain(value: Any) -> Any:
     return _PLAIN[kind](**{k: from_plain(v) for k, v in value.items() if k != "type"})
 
 
-def save(model: FittedModel, path: str | Path, *, data: bool = True, mode: str = "w-") -> None:
-    """Write a model to ``*.nc`` (netCDF) or ``*.zarr``, whole or not at all.
+def save(model: FittedModel | FittedDataset, path: str | Path, *, data: bool = True, mode: str = "w-") -> None:
+    """Write a model to ``*.nc`` (netCDF) or ``*.zarr``, whole or not at all; those of several variables as groups.
 
     Parameters
     ----------
-    model : FittedModel
+    model : FittedModel or FittedDataset
     path : path
     data : bool
         Whether the observations are saved too; without them a loaded model can only ``condition``.
@@ -85,8 +86,29 @@ def save(model: FittedModel, path: str | Path, *, data: bool = True, mode: str =
         When something is there and may not be replaced; a FileExistsError too.
     """
     kind = _kind(as_path(path))
+    data, several = checked_flag(data, "data"), getattr(model, "models", None)
     require_free(checked_place(path), mode, model.sources)
-    data = checked_flag(data, "data") and model.has_data
+    nodes = _groups(several, data=data) if several else _nodes(model, data=data)  # type: ignore[arg-type]
+    tree = xr.DataTree.from_dict(nodes)
+    with written_whole(path) as temporary:
+        if kind == "zarr":
+            tree.to_zarr(temporary, zarr_format=3, consolidated=False)
+        else:
+            tree.to_netcdf(temporary)
+
+
+def _groups(models: Mapping[Any, FittedModel], *, data: bool) -> dict[str, xr.Dataset]:
+    """What is written of several models, each in a group of its own."""
+    state = {"format": FORMAT, "models": [to_plain(name) for name in models]}
+    found = {"/": xr.Dataset(attrs={"xgpfill": json.dumps(state), "title": "xgpfill fitted models"})}
+    for number, model in enumerate(models.values()):
+        found |= {f"/{number}{group}".rstrip("/"): ds for group, ds in _nodes(model, data=data).items()}
+    return found
+
+
+def _nodes(model: FittedModel, *, data: bool) -> dict[str, xr.Dataset]:
+    """What is written of one model, by the path of its group."""
+    data = data and model.has_data
     parts = {"prior": model.prior, "scaling": model.scaling, "settings": model.settings, "options": model.options}
     parts |= {"roles": model.layout.roles, "metric": model.layout.metric, "clock": model.layout.clock}
     parts |= {"record": asdict(model.record), "share": model.share, "typical_error": model.typical_error}
@@ -97,17 +119,10 @@ def save(model: FittedModel, path: str | Path, *, data: bool = True, mode: str =
     if not data:
         arrays = {name: None if da is None else da.isel({d: slice(0) for d in da.dims}) for name, da in arrays.items()}
     arrays["valid"] = model.valid if isinstance(model.valid, xr.DataArray) else None
-    tree = xr.DataTree.from_dict(
-        {
-            "/": xr.Dataset(attrs={"xgpfill": json.dumps(state), "title": "xgpfill fitted model"}),
-            **{f"/{name}": _packed(da) for name, da in arrays.items() if da is not None},
-        }
-    )
-    with written_whole(path) as temporary:
-        if kind == "zarr":
-            tree.to_zarr(temporary, zarr_format=3, consolidated=False)
-        else:
-            tree.to_netcdf(temporary)
+    return {
+        "/": xr.Dataset(attrs={"xgpfill": json.dumps(state), "title": "xgpfill fitted model"}),
+        **{f"/{name}": _packed(da) for name, da in arrays.items() if da is not None},
+    }
 
 
 _NAME = "_xgpfill_field"
@@ -187,8 +202,8 @@ class Stored:
     has_data: bool
 
 
-def read(path: str | Path) -> Stored:
-    """Read what :func:`save` wrote.
+def read(path: str | Path) -> Stored | dict[Any, Stored]:
+    """Read what :func:`save` wrote: a model, or those of several variables by name.
 
     Raises
     ------
@@ -207,7 +222,10 @@ def read(path: str | Path) -> Stored:
     if "xgpfill" not in tree.attrs:
         raise FileFormatError(f"{str(path)!r} is not a model saved by xgpfill. Write one with `model.save(path)`.")
     try:
-        return _stored(tree, path)
+        state = _state(tree, path)
+        if "models" not in state:
+            return _stored(tree, path)
+        return {from_plain(name): _stored(tree.children[str(i)], path) for i, name in enumerate(state["models"])}
     except FileFormatError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -217,13 +235,19 @@ def read(path: str | Path) -> Stored:
         ) from error
 
 
-def _stored(tree: xr.DataTree, path: Path) -> Stored:
-    state = json.loads(tree.attrs["xgpfill"])
+def _state(tree: xr.DataTree, path: Path) -> dict[str, Any]:
+    """The plain part of a file, of a format that is known."""
+    state: dict[str, Any] = json.loads(tree.attrs["xgpfill"])
     if state["format"] > FORMAT:
         raise FileFormatError(
             f"{str(path)!r} has format {state['format']}, newer than {FORMAT}, the newest this version reads. Update: "
             f"`pip install -U xgpfill`."
         )
+    return state
+
+
+def _stored(tree: xr.DataTree, path: Path) -> Stored:
+    state = _state(tree, path)
     arrays = {str(name): _unpacked(node.to_dataset()) for name, node in tree.children.items()}
     parts = {name: from_plain(state[name]) for name in _PARTS}
     valid = arrays.get("valid", parts.pop("valid"))

@@ -9,18 +9,19 @@ import numpy as np
 from xgpfill.grid.companions import within_valid
 from xgpfill.grid.encode import Layout, encode
 from xgpfill.grid.lattice import Lattice, Space
-from xgpfill.io import read
+from xgpfill.io import Stored, read
 from xgpfill.kernels.prior import with_outside
 from xgpfill.model import FittedModel, Record
 from xgpfill.options import resolve_device
+from xgpfill.variables import FittedDataset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 
-def load(path: str | Path, *, kernels: Mapping[str, Any] | None = None) -> FittedModel:
-    """Read a saved model.
+def load(path: str | Path, *, kernels: Mapping[str, Any] | None = None) -> FittedModel | FittedDataset:
+    """Read a saved model, or those of several variables.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ def load(path: str | Path, *, kernels: Mapping[str, Any] | None = None) -> Fitte
 
     Returns
     -------
-    FittedModel
+    FittedModel, or FittedDataset where several were saved
         One saved without data can only ``condition``.
 
     Raises
@@ -49,6 +50,13 @@ def load(path: str | Path, *, kernels: Mapping[str, Any] | None = None) -> Fitte
     xgpfill.errors.FileFormatError: There is no file 'no-such-file.nc'. Give the path that `model.save(path)` wrote.
     """
     stored = read(path)
+    if isinstance(stored, Stored):
+        return _loaded(stored, kernels)
+    return FittedDataset({name: _loaded(one, kernels) for name, one in stored.items()})
+
+
+def _loaded(stored: Stored, kernels: Mapping[str, Any] | None) -> FittedModel:
+    """A model from what stands in the file."""
     parts, valid = stored.parts, stored.valid
     layout = Layout(stored.template, parts["roles"], parts["metric"], parts["clock"])
     if stored.has_data:

@@ -14,7 +14,7 @@ from xgpfill import hyperparameters as tables
 from xgpfill.checks import checked_flag
 from xgpfill.errors import DataError, NotFittedError, shown
 from xgpfill.files import sources_of
-from xgpfill.options import canonical_sizes, checked_seed, show_progress
+from xgpfill.options import canonical_sizes, checked_seed, interruptible, show_progress
 from xgpfill.words import units_of
 
 if TYPE_CHECKING:
@@ -194,6 +194,7 @@ class FittedModel:
 
     # The field
 
+    @interruptible
     def reconstruct(
         self,
         *,
@@ -295,7 +296,15 @@ class FittedModel:
         self._require_data()
         return trend(self, self._solver(None, None))
 
-    def predict(self, target: Any, *, include_noise: bool = False, covariance: bool = False) -> Any:
+    @interruptible
+    def predict(
+        self,
+        target: Any,
+        *,
+        include_noise: bool = False,
+        covariance: bool = False,
+        valid: xr.DataArray | None = None,
+    ) -> Any:
         """Posterior at other places and times.
 
         Parameters
@@ -308,6 +317,9 @@ class FittedModel:
             Add the noise variance.
         covariance : bool
             Return the mean and the joint covariance matrix instead, for up to 5,000 targets.
+        valid : bool DataArray, optional
+            Where the field exists among the targets, on some of their dimensions; the answer is NaN elsewhere. That
+            of ``fit`` lies on the grid of the data and says nothing of other places.
 
         Returns
         -------
@@ -325,8 +337,57 @@ class FittedModel:
 
         self._require_data()
         include_noise, covariance = checked_flag(include_noise, "include_noise"), checked_flag(covariance, "covariance")
-        return predict(self, target, include_noise=include_noise, covariance=covariance)
+        return predict(self, target, include_noise=include_noise, covariance=covariance, valid=valid)
 
+    @interruptible
+    def aggregate(
+        self, weights: xr.DataArray, *, include_noise: bool = False, normalize: bool = True
+    ) -> Reconstruction:
+        """Average the field with weights, over the dimensions that they share with the data; with its true variance.
+
+        Errors of cells go together, so the variance of an average is not that of independent cells. It takes one solve
+        for each average. :meth:`Reconstruction.average` and ``.resample`` name dimensions and periods instead.
+
+        Parameters
+        ----------
+        weights : DataArray
+            On dimensions of the data; those of its own, e.g. `region`, tell averages apart. Zero or NaN: the cell does
+            not count, nor does one where the field does not exist.
+        include_noise : bool
+            False: the variance of the average of the field. True: of that of new observations on the same cells.
+        normalize : bool
+            Whether weights are divided by their sum. False gives sums and, with negative weights, differences.
+
+        Returns
+        -------
+        Reconstruction
+            On the dimensions that are left, those of the weights' own first; data units, float64, lazy when the data
+            are lazy.
+
+        Raises
+        ------
+        AlignmentError, DataError
+            When the weights do not lie on the data, or are no weights.
+        MethodError
+            When there are more averages than can be solved for, or the cells of one lie in several tiles.
+
+        Examples
+        --------
+        >>> import xgpfill
+        >>> ds = xgpfill.datasets.synthetic_sst(days=8, nlat=8, nlon=8)
+        >>> model = ds.sst.gpfill.fit(valid=ds.valid, method="exact")
+        >>> north = xgpfill.metrics.cos_lat_weights(ds.sst).where(ds.lat > 40)
+        >>> mean, variance = model.aggregate(north)
+        >>> mean.dims
+        ('time', 'lon')
+        """
+        from xgpfill.aggregating import aggregate
+
+        self._require_data()
+        noisy, divided = checked_flag(include_noise, "include_noise"), checked_flag(normalize, "normalize")
+        return aggregate(self, weights, include_noise=noisy, normalize=divided)
+
+    @interruptible
     def sample(
         self, n: int = 1, *, seed: int = 0, include_noise: bool = False, progress: bool | None = None
     ) -> xr.DataArray:

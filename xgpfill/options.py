@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from xgpfill.checks import checked_flag
 from xgpfill.checks import checked_seed as checked_seed  # noqa: PLC0414  (what needs no torch is there)
 from xgpfill.errors import DeviceError, DimensionError, MethodError, listed, shown
+
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
 
 
 def resolve_device(device: str) -> str:
@@ -81,3 +85,28 @@ def progress_bar(title: str, show: bool, *, total: int | None) -> Iterator[Any]:
 
     with tqdm(total=total, desc=title, leave=False) as bar:
         yield lambda: bar.update(1)
+
+
+@contextmanager
+def status_line(said: str, show: bool) -> Iterator[Any]:
+    """One line of words that says how far something has come; silent unless shown."""
+    if not show:
+        yield lambda _: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(desc=said, bar_format="{desc} [{elapsed}]", leave=False) as bar:
+        yield bar.set_description_str
+
+
+def interruptible(verb: Callable[Given, Answer]) -> Callable[Given, Answer]:
+    """The same function, of which Ctrl-C leaves a line and not the way through the package."""
+
+    @wraps(verb)
+    def called(*args: Given.args, **kwargs: Given.kwargs) -> Answer:
+        try:
+            return verb(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"`{verb.__name__}` was interrupted; nothing was changed") from None
+
+    return called

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from xgpfill.checks import checked_sel, require_array
@@ -91,7 +92,7 @@ class Pictures:
         """
         from xgpfill.plotting import field_map
 
-        frame, mean = self._frames((self._field(what), self._field("mean")), time, sel)
+        frame, mean = self._frames((self._field(what), self._field("mean")), time, sel, "map")
         return field_map(frame, ax=ax, **_looks(what) | {"valid": _existence(mean)} | options)
 
     def comparison(
@@ -117,7 +118,7 @@ class Pictures:
 
         true = [] if truth is None else [_one_of(truth, self.variable)]
         fields = [self._field("mean"), self._field("std"), self._field("observed"), *true]
-        mean, std, observed, *true = self._frames(fields, time, sel)
+        mean, std, observed, *true = self._frames(fields, time, sel, "comparison")
         valid = _existence(mean)
         if not true:
             return comparison(observed, mean, std, valid=valid, title=title)
@@ -134,6 +135,8 @@ class Pictures:
         from xgpfill.plotting import facets
 
         field, mean = (_selected(self._field(name), sel) for name in (what, "mean"))
+        if field.ndim > 3:
+            _require_one_field(field, "facets")
         return facets(field, **_looks(what) | {"valid": mean.notnull()} | options)
 
     def series(
@@ -190,13 +193,14 @@ class Pictures:
 
     @staticmethod
     def _frames(
-        fields: Sequence[xr.DataArray], time: Any, sel: Mapping[Hashable, Any] | None
+        fields: Sequence[xr.DataArray], time: Any, sel: Mapping[Hashable, Any] | None, call: str
     ) -> tuple[xr.DataArray, ...]:
         """One step of every field (which may be a single one already), evaluated together."""
         import dask
 
         frames = []
         for field in (_selected(field, sel) for field in fields):
+            _require_one_field(field, call)
             dim = _time_dim(field)
             step = 0 if dim is None or time is None else _step(field, dim, time)
             frames.append(field if dim is None else field.isel({dim: step}))
@@ -251,8 +255,25 @@ def _time_dim(field: xr.DataArray) -> Hashable | None:
     return roles.time if field.ndim > (2 if sites_of(field) is None else 1) else None
 
 
+def _require_one_field(field: xr.DataArray, call: str) -> None:
+    """Refuse several independent fields, levels or members, where one is drawn.
+
+    Raises
+    ------
+    DimensionError
+    """
+    roles = roles_if_told(field)
+    if roles is None or not roles.extra:
+        return
+    firsts = {str(d): field[d].values[0].item() if d in field.coords else 0 for d in roles.extra}
+    raise DimensionError(
+        f"There is one field for each {listed(roles.extra)}, and a picture is of one. Choose it: "
+        f"`reconstruction.plot.{call}(sel={firsts!r})`."
+    )
+
+
 def _step(field: xr.DataArray, dim: Hashable, time: Any) -> int:
-    """The step nearest to a time; an index where steps have no labels."""
+    """The step nearest to a time, or the first within a month or year; an index where steps have no labels."""
     if dim not in field.indexes:
         if (
             isinstance(time, bool)
@@ -266,11 +287,38 @@ def _step(field: xr.DataArray, dim: Hashable, time: Any) -> int:
         return int(time)
     times = field.indexes[dim]
     steps = xr.DataArray(np.arange(times.size), coords={dim: times}, dims=(dim,))
-    by_text = isinstance(time, str) and times.dtype == object  # cftime knows no date nearest to a text
     try:
-        return int(steps.sel({dim: time}, method=None if by_text else "nearest").values.flat[0])
-    except (KeyError, TypeError, ValueError, IndexError):
+        found = _within(steps, dim, time)
+        return _nearest(steps, dim, time) if found is None else found
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         raise DimensionError(
             f"time={shown(time)}: the steps of {dim!r} run from {times[0]} to {times[-1]}. Give one of their kind, "
             f"e.g. `time={str(times[0])!r}`."
         ) from None
+
+
+def _within(steps: xr.DataArray, dim: Hashable, time: Any) -> int | None:
+    """The first step that a label says, which may be a month or a year in text; None when it says none."""
+    try:
+        found = steps.sel({dim: time}).values.ravel()
+    except (KeyError, TypeError, ValueError):
+        return None
+    return int(found[0]) if found.size else None
+
+
+def _nearest(steps: xr.DataArray, dim: Hashable, time: Any) -> int:
+    """The step nearest to a time, no farther beyond the ends than half a step.
+
+    Raises
+    ------
+    KeyError
+        When it lies beyond them.
+    """
+    times = steps.indexes[dim]
+    step = int(steps.sel({dim: time}, method="nearest").values.flat[0])
+    at = pd.Timestamp(time) if times.dtype.kind == "M" else time
+    ordered = times.sort_values()
+    half = np.median(np.diff(ordered)) / 2 if times.size > 1 else 0 * (ordered[0] - ordered[0])
+    if not ordered[0] - half <= at <= ordered[-1] + half:
+        raise KeyError(time)
+    return step

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xgpfill.decoding import dtype_of, sample_array, suffixed, variance_attrs
+from xgpfill.conventions import mapping_names, placing, settled
+from xgpfill.decoding import dtype_of, mean_attrs, sample_array, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooManyPointsError, listed, shown
 from xgpfill.grid.dates import typed_dates
 from xgpfill.grid.dims import require_numeric
@@ -133,7 +134,8 @@ def _coordinate(target: Any, name: Hashable, layout: Layout) -> xr.DataArray | N
             f"Target coordinate {name!r} has {array.ndim} dimensions; give a DataArray that names them, e.g. "
             f"`xr.DataArray(values, dims=('y', 'x'))`."
         )
-    return xr.DataArray(array, dims=dims, coords={name: (dims, array)}, name=name)
+    attrs = _own_coordinate(layout, name).attrs
+    return xr.DataArray(array, dims=dims, coords={name: (dims, array, attrs)}, name=name, attrs=attrs)
 
 
 def _require_known(target: Any, given: dict[Hashable, Any], layout: Layout) -> None:
@@ -261,11 +263,17 @@ def _nearest_cells(model: FittedModel, days: FloatArray, places: FloatArray) -> 
     return np.stack([t, y, x], axis=1)
 
 
-def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance: bool) -> Any:
+def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance: bool, valid: Any) -> Any:
     """See :meth:`FittedModel.predict`."""
     where = read_target(model, target)
     solver = model._solver(None, None)
+    exists = None if valid is None else _existing(where, valid)
     if covariance:
+        if exists is not None:
+            raise AlignmentError(
+                "covariance=True takes every target that is given, so `valid=` has no place there. Leave it out and "
+                "give targets where the field exists."
+            )
         return _joint(model, where, include_noise=include_noise)
     lattice = model.lattice
     if lattice.is_lazy:
@@ -288,8 +296,38 @@ def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance:
     variance = _answer(model, where, latent + (noise if include_noise else 0.0), model.scaling.scale)
     variance.name = suffixed(mean.name, "variance")
     variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field"))
+    variance.encoding = dict(mean.encoding)
+    if exists is not None:
+        mean, variance = (da.where(exists).transpose(*da.dims).assign_attrs(da.attrs) for da in (mean, variance))
     nothing = xr.full_like(mean, np.nan) if not lattice.is_lazy else mean * np.nan
     return Reconstruction(mean, variance, Context(nothing, noise, kind, sources=model.sources))
+
+
+def _existing(where: Target, valid: Any) -> xr.DataArray:
+    """Where the field exists among the targets, without coordinates of its own.
+
+    Raises
+    ------
+    AlignmentError
+    """
+    if not isinstance(valid, xr.DataArray) or valid.dtype != bool:
+        found = f"has dtype {valid.dtype}" if isinstance(valid, xr.DataArray) else f"is {shown(valid)}"
+        raise AlignmentError(
+            f"`valid` {found}; expected a bool DataArray on dimensions of the targets, {listed(where.dims)}, e.g. "
+            f"`valid=depth > 0`."
+        )
+    foreign = [d for d in valid.dims if d not in where.dims]
+    grid = xr.DataArray(np.empty(where.shape), dims=where.dims, coords=where.coords)
+    try:
+        xr.align(valid, grid, join="exact", copy=False)
+    except ValueError as error:
+        foreign = foreign or [str(error).splitlines()[0]]
+    if foreign:
+        raise AlignmentError(
+            f"`valid` does not lie on the targets ({foreign[0]}): its dimensions are {listed(valid.dims)}, theirs "
+            f"{listed(where.dims)}. Bring it there first, e.g. `valid.reindex_like(target, fill_value=False)`."
+        )
+    return valid.reset_coords(drop=True)
 
 
 def over_points(model: FittedModel, each: Any) -> Any:
@@ -317,9 +355,11 @@ def _answer(model: FittedModel, where: Target, data: Any, scale: float | None = 
     template, extra = model.layout.template, model.layout.roles.extra
     shaped = data.reshape((*model.lattice.extra_shape, *where.shape))
     coords = {d: template.coords[d] for d in extra if d in template.coords}
+    coords |= {n: c for n, c in template.coords.items() if n in mapping_names(template) and not c.dims}
     shaped, dims = shaped.astype(dtype_of(template, scale)), (*extra, *where.dims)
-    out = xr.DataArray(shaped, dims=dims, coords={**coords, **where.coords}, name=template.name)
-    out.attrs = dict(template.attrs)
+    out = settled(xr.DataArray(shaped, dims=dims, coords={**coords, **where.coords}, name=template.name))
+    out.attrs, out.encoding = template.attrs, placing(template)[1]  # of which what is not here is not mentioned
+    out.attrs, out.encoding = mean_attrs(out), placing(out)[1]
     return out.transpose(*(d for d in template.dims if d in out.dims), ...)
 
 
@@ -332,7 +372,12 @@ def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[x
             f"({n * n * 8 / 2**30:.1f} GiB). Use fewer targets, or `model.sample(...)`."
         )
     if model.lattice.extra_shape:
-        raise MethodError("covariance=True needs one field; select along the extra dimensions before fitting.")
+        extra = model.layout.roles.extra
+        one = ", ".join(f"{d}=0" for d in extra)
+        raise MethodError(
+            f"covariance=True needs one field, and there is one for each {listed(extra)}. Choose one of them: "
+            f"`model.condition(da.isel({one})).predict(target, covariance=True)`."
+        )
     solver = model._solver(None, None)
     if not n:
         raise AlignmentError(

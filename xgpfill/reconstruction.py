@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xgpfill.decoding import decode
+from xgpfill.aggregating import Averager
+from xgpfill.decoding import decode, positions_of
 from xgpfill.engines.select import tile_capacity
 from xgpfill.engines.settings import Iterative
 from xgpfill.learning.blocks import nearest_known
@@ -55,7 +56,10 @@ def reconstruct(
         spread = _decoded(model, latent + extra, kind="variance", note=kind, scale=model.scaling.scale)
         if include_noise and model.errors is not None:
             spread.attrs["comment"] = "noise: where no standard error is known, that of the nearest known cell"
-    return Reconstruction(mean, spread, Context(model.layout.template, noise, kind, model.summary, model.sources))
+    template = model.layout.template
+    known = {"averager": Averager(model, include_noise), "positions": positions_of(template)}
+    context = Context(template, noise, kind, model.summary, model.sources, **known)
+    return Reconstruction(mean, spread, context)
 
 
 def _field(model: FittedModel, solver: TileSolver, show: bool, work: Work) -> Any:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import xarray as xr
 
-from xgpfill.checks import checked_level
-from xgpfill.decoding import standard_deviation, suffixed
-from xgpfill.errors import VariableError, XgpfillError
+from xgpfill.checks import checked_flag, checked_level
+from xgpfill.conventions import global_attrs, on_scale, placing, settled
+from xgpfill.datasetlike import DatasetLike
+from xgpfill.decoding import bound_attrs, flags, standard_deviation, suffixed
+from xgpfill.errors import VariableError, XgpfillError, XgpfillWarning, shown
 from xgpfill.files import write_netcdf, write_zarr
+from xgpfill.grouping import Grouped, Groups
 from xgpfill.metrics import normal_quantile
+from xgpfill.options import interruptible
 from xgpfill.scoring import check_variables, score_gaussian
+from xgpfill.words import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
     from pathlib import Path
 
     from xgpfill.averaging import Dim
@@ -40,6 +46,10 @@ class Context:
         The model in short, for reports.
     sources : frozenset of paths
         Files and stores that lazy data come from, which nothing is written onto.
+    averager : callable, mapping of name to these, or None
+        Averages the field, where its joint law is known.
+    positions : Dataset, mapping of name to these, or None
+        Which cells of the field are left.
     """
 
     observed: Field
@@ -47,13 +57,16 @@ class Context:
     variance_kind: str
     model: Any = None
     sources: frozenset[Path] = frozenset()
+    averager: Any = None
+    positions: Any = None
 
 
-class Reconstruction(tuple[Any, Any]):
+class Reconstruction(DatasetLike):
     """Mean and variance of the field; unpacks as ``mean, variance = model.reconstruct()``.
 
-    Both come from the same tasks, so evaluate them together: :meth:`compute`, :meth:`persist`,
-    :meth:`to_dataset`, :meth:`to_zarr`.
+    Beside that it behaves as the Dataset of :meth:`to_dataset`: ``r["sst_std"]``, ``r.sel(time="2011-02")``, ``r.lat``,
+    ``r.load()``, ``dask.compute(r)``. Selections are reconstructions again. Both fields come from the same tasks, so
+    evaluate them together: :meth:`compute`, :meth:`persist`, :meth:`to_zarr`.
 
     Attributes
     ----------
@@ -104,7 +117,8 @@ class Reconstruction(tuple[Any, Any]):
 
     def __repr__(self) -> str:
         kind = "no" if self.variance is None else self._context.variance_kind
-        return f"Reconstruction(mean, variance) with {kind} variance\n{self.mean!r}"
+        lazy = "; lazy: to solve once, `r = r.compute()` or `r.persist()`" if self._lazy() else ""
+        return f"Reconstruction(mean, variance) with {kind} variance{lazy}\n{self.mean!r}"
 
     def _repr_html_(self) -> str:
         try:
@@ -127,23 +141,13 @@ class Reconstruction(tuple[Any, Any]):
         variance = self.variance[suffixed(name, "variance")]
         return self.mean[name], variance, self._context.noise[name], self._context.observed[name]
 
-    def compute(self, **kwargs: Any) -> Reconstruction:
-        """Evaluate mean and variance together, each tile once, and read the data they come from with them."""
-        import dask
+    def _parts_known(self) -> tuple[Any, ...]:
+        """The fields; with them what was observed, for scores."""
+        return self.mean, self.variance, self._context.noise, self._context.observed, self._context.positions
 
-        return self._evaluated(dask.compute, kwargs)
-
-    def persist(self, **kwargs: Any) -> Reconstruction:
-        """Evaluate the same together and keep it on the workers."""
-        import dask
-
-        return self._evaluated(dask.persist, kwargs)
-
-    def _evaluated(self, by: Any, kwargs: dict[str, Any]) -> Reconstruction:
-        """All fields in one call, so that each tile is evaluated once; with them what was observed, for scores."""
-        known = self._context
-        mean, variance, noise, observed = by(self.mean, self.variance, known.noise, known.observed, **kwargs)
-        return Reconstruction(mean, variance, replace(known, noise=noise, observed=observed))
+    def _with_parts(self, parts: Iterable[Any]) -> Self:
+        mean, variance, noise, observed, positions = parts
+        return type(self)(mean, variance, replace(self._context, noise=noise, observed=observed, positions=positions))
 
     def std(self) -> Field:
         """Standard deviation, of the same kind as the variance (``standard_name="… standard_error"``)."""
@@ -180,8 +184,8 @@ class Reconstruction(tuple[Any, Any]):
                 (self.mean, self._context.observed) if name is None else (self.mean[name], self._context.observed[name])
             )
             filled: xr.DataArray = observed.astype(mean.dtype).where(observed.notnull() & mean.notnull(), mean)
-            filled.attrs, filled.name = dict(mean.attrs), mean.name
-            return filled
+            filled.attrs, filled.name, filled.encoding = dict(mean.attrs), mean.name, dict(mean.encoding)
+            return settled(filled)
 
         return self._each(one)
 
@@ -190,18 +194,82 @@ class Reconstruction(tuple[Any, Any]):
 
         The noise is included whatever the kind of the variance.
         """
-        half = normal_quantile(checked_level(level))
+        level = checked_level(level)
+        half = normal_quantile(level)
 
-        def bound(sign: float) -> Any:
+        def bound(sign: float, side: str) -> Any:
             def one(name: Hashable | None) -> xr.DataArray:
                 mean = self._parts(name)[0]
                 found = (mean + sign * half * self._observed_std(name)).astype(mean.dtype)
-                found.attrs, found.name = dict(mean.attrs), suffixed(mean.name, "lower" if sign < 0 else "upper")
-                return found
+                found.attrs, found.name = bound_attrs(mean, level, side), suffixed(mean.name, side)
+                found.encoding = placing(mean)[1]
+                return settled(found)
 
-            return self._named(one, "lower" if sign < 0 else "upper")
+            return self._named(one, side)
 
-        return bound(-1.0), bound(1.0)
+        return bound(-1.0, "lower"), bound(1.0, "upper")
+
+    @interruptible
+    def average(self, dims: Dim = None, weights: xr.DataArray | str | None = None) -> Reconstruction:
+        """Average over dimensions, with the true variance of the average: errors of cells go together.
+
+        It takes one solve for each average. Of a selection it is the average of the cells selected.
+
+        Parameters
+        ----------
+        dims : names, optional
+            Averaged over; all by default.
+        weights : DataArray or "cos_lat", optional
+            Weights of the cells, zero or NaN where they do not count; "cos_lat": the cosine of their latitude. Cells
+            where the field does not exist never count.
+
+        Returns
+        -------
+        Reconstruction
+            Of the same kind of variance; float64.
+
+        Raises
+        ------
+        MethodError
+            When there are more averages than can be solved for, or the cells of one lie in several tiles.
+        XgpfillError
+            When this is no reconstruction, or selection of one, of a model's own grid.
+
+        Examples
+        --------
+        >>> import xgpfill
+        >>> ds = xgpfill.datasets.synthetic_sst(days=8, nlat=8, nlon=8)
+        >>> found = ds.sst.gpfill.fit(valid=ds.valid, method="exact").reconstruct()
+        >>> found.sel(lat=slice(36, 40)).average(("lat", "lon"), weights="cos_lat").std().dims
+        ('time',)
+        """
+        return self._averaged(dims, weights)
+
+    def resample(self, freq: str | None = None, **how: str) -> Grouped:
+        """Form periods of time, ``r.resample(time="MS").mean(("lat", "lon"))``: as :meth:`average`, of each."""
+        call = f"resample({shown(freq) if freq is not None else ', '.join(f'{k}={v!r}' for k, v in how.items())})"
+        return Grouped(self._averaged, lambda field: Groups.resampled(field, freq, how), call)
+
+    def groupby(self, group: Any) -> Grouped:
+        """Form groups along a dimension, ``r.groupby("time.month").mean("lat")``: as :meth:`average`, of each."""
+        return Grouped(self._averaged, lambda field: Groups.by(field, group), f"groupby({shown(group)})")
+
+    def _averaged(self, dims: Any, weights: Any, form: Any = None) -> Reconstruction:
+        known = self._context
+        if known.averager is None:
+            raise XgpfillError(
+                "How the errors of these cells go together is not known here: they are predictions, or averages "
+                "already. Average the reconstruction, over all dimensions at once: `model.reconstruct().average(dims)`."
+            )
+
+        def one(field: xr.DataArray, averager: Any, positions: Any) -> Reconstruction:
+            groups = () if form is None else (form(field),)
+            return averager(field, positions, dims, weights, *groups)  # type: ignore[no-any-return]
+
+        if isinstance(self.mean, xr.Dataset):
+            names = self.mean.data_vars
+            return paired({n: one(self.mean[n], known.averager[n], known.positions[n]) for n in names})
+        return one(self.mean, known.averager, known.positions)
 
     def score(self, truth: Field, dim: Dim = None, weights: xr.DataArray | str | None = None) -> xr.Dataset:
         """Score against the truth on the cells where it is known and was not observed; observed variance.
@@ -251,8 +319,17 @@ class Reconstruction(tuple[Any, Any]):
         parts = self._parts(name)
         mean, _, _, observed = parts
         scores = score_gaussian(mean, self._observed_std(name), truth, observed=observed, dim=dim, weights=weights)
-        is_lazy = any(isinstance(part, xr.DataArray) and part.chunks is not None for part in parts)
-        return scores if is_lazy else scores.compute()
+        if any(isinstance(part, xr.DataArray) and part.chunks is not None for part in parts):
+            return scores
+        scores = scores.compute()
+        if not int(scores.cells.sum()) and bool(truth.notnull().any()):
+            warnings.warn(
+                "No cell is scored: scores are of cells that were not observed, and `truth` is known at none. Hide "
+                "some before fitting, `da.where(xgpfill.masks.random(da, 0.1)).gpfill.fit()`, then `score(da)`.",
+                XgpfillWarning,
+                stacklevel=3,
+            )
+        return scores
 
     def report(
         self,
@@ -303,8 +380,23 @@ class Reconstruction(tuple[Any, Any]):
 
         report(self, path, truth, frames=frames, model=model, title=title, progress=progress)
 
-    def to_dataset(self) -> xr.Dataset:
+    @property
+    def flag(self) -> Field:
+        """Which cells were observed and which are filled, a CF flag variable: 1 observed, 2 filled, 0 no field."""
+
+        def one(name: Hashable | None) -> xr.DataArray:
+            known = (self.mean, self.observed) if name is None else (self.mean[name], self.observed[name])
+            return flags(*known)
+
+        return self._named(one, "flag")
+
+    def to_dataset(self, *, filled: bool = False) -> xr.Dataset:
         """Mean, variance and standard deviation as one CF Dataset, tied by ``ancillary_variables``.
+
+        Parameters
+        ----------
+        filled : bool
+            The observed values where there are some instead of their mean, with a flag variable that says where.
 
         Raises
         ------
@@ -312,21 +404,21 @@ class Reconstruction(tuple[Any, Any]):
             When the field has the name of one of its coordinates.
         """
         self._require_own_name()
-        if self.variance is None:
-            return (
-                self.mean if isinstance(self.mean, xr.Dataset) else self.mean.to_dataset(name=self.mean.name or "mean")
-            )
+        fields, flagged = (self.filled, self.flag) if checked_flag(filled, "filled") else (self.mean, None)
         names = list(self.mean.data_vars) if isinstance(self.mean, xr.Dataset) else [None]
-        std = self.std()
+        std = None if self.variance is None else self.std()
         out: dict[Hashable, xr.DataArray] = {}  # all at once, since indexes of several levels come only together
         for name in names:
-            mean, variance, _, _ = self._parts(name)
+            mean = fields if name is None else fields[name]
             key = name if name is not None else (mean.name or "mean")
-            own = std[suffixed(name, "std")] if name is not None else std
-            related = (suffixed(mean.name, "variance"), suffixed(mean.name, "std"))
-            out[key] = mean.assign_attrs(ancillary_variables=" ".join(related))
-            out[related[0]], out[related[1]] = variance, own
-        return xr.Dataset(out, attrs={"Conventions": "CF-1.11"})
+            others = {"variance": self.variance, "std": std, "flag": flagged}
+            related = {suffixed(mean.name, k): v for k, v in others.items() if v is not None}
+            out[key] = mean.assign_attrs(on_scale(mean.attrs))
+            if related:
+                out[key].attrs["ancillary_variables"] = " ".join(related)
+            out |= {k: v if name is None else v[k] for k, v in related.items()}
+        about = [name_of(fields if name is None else fields[name]) for name in names]
+        return xr.Dataset(out, attrs=global_attrs(about))
 
     def _require_own_name(self) -> None:
         """Refuse a field that is called as one of its coordinates; a Dataset cannot hold both."""
@@ -351,3 +443,21 @@ class Reconstruction(tuple[Any, Any]):
         `kwargs` and modes are those of :meth:`to_netcdf`.
         """
         write_zarr(self.to_dataset(), path, kwargs, self._context.sources)
+
+
+def paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:
+    """Reconstructions of several variables as one of Datasets."""
+    mean = xr.Dataset({n: r.mean for n, r in parts.items()})
+    first = next(iter(parts.values()))
+    variance = (
+        None if first.variance is None else xr.Dataset({suffixed(n, "variance"): r.variance for n, r in parts.items()})
+    )
+    observed = xr.Dataset({n: r._context.observed for n, r in parts.items()})
+    each: dict[str, Any] = {
+        what: {n: getattr(r._context, what) for n, r in parts.items()}
+        for what in ("noise", "model", "averager", "positions")
+    }
+    if first._context.averager is None:
+        each["averager"] = None
+    sources = frozenset().union(*(r._context.sources for r in parts.values()))
+    return Reconstruction(mean, variance, replace(first._context, observed=observed, sources=sources, **each))

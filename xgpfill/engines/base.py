@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from xgpfill.engines.averages import averaged_prior
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -44,6 +46,9 @@ class Posterior(Protocol):
 
     def covariance(self, targets: Points) -> FloatArray:
         """Joint latent covariance of the targets, (m, m)."""
+
+    def averages(self, targets: Points, weights: FloatArray) -> Moments:
+        """Mean (of the first draw of the data) and latent variance of wᵀf for every column of weights (m, k)."""
 
     def gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
         """leftᵀ A⁻¹ right for arrays of observations (n, p) and (n, q)."""
@@ -142,6 +147,23 @@ class WhitenedPosterior:
         found: FloatArray = joint.double().cpu().numpy().astype(np.float64)
         np.fill_diagonal(found, np.maximum(found.diagonal(), 0.0))
         return 0.5 * (found + found.T)
+
+    def averages(self, targets: Points, weights: FloatArray) -> Moments:
+        """Mean (of the first draw of the data) and latent variance of wᵀf for every column of weights (m, k)."""
+        w = self._tensor(weights)
+        columns, known = w.new_zeros(len(self._whitener.support), w.shape[1]), torch.zeros_like(w[0])
+        for block in self._law.blocks(self._whitener.support, targets):
+            some = w[torch.as_tensor(block.index, device=w.device)]
+            columns += block.columns @ some
+            known = known if block.mean is None else known + block.mean[:, 0] @ some
+        a, gained, lost = self._whitener.targets(columns)
+        mean, prior = a.T @ self._coefficients[:, 0] + known, averaged_prior(self._law, targets, w)
+        variance = prior - lost.square().sum(0) + gained.square().sum(0)
+        if self._ones is not None:
+            assert self._beta is not None
+            r = w.sum(0) - self._basis[:, 0] @ a
+            mean, variance = mean + self._beta[0, 0] * w.sum(0), variance + r.square() / self._precision[0, 0]
+        return Moments(*(np.asarray(x.double().cpu().numpy()) for x in (mean, _floored(variance, prior))))
 
     def gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
         """leftᵀ A⁻¹ right."""

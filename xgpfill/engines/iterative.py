@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
+from xgpfill.engines.averages import averaged_on, averaged_prior, solve_closely
 from xgpfill.engines.base import Moments
 from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.marginals import Asked, Marginals, places_on
@@ -145,6 +146,10 @@ class IterativePosterior:
     def covariance(self, targets: Points) -> FloatArray:
         """Joint latent covariance of the targets, (m, m), by as many solves as there are targets."""
         return self._either(lambda: self._covariance(targets), lambda other: other.covariance(targets))
+
+    def averages(self, targets: Points, weights: FloatArray) -> Moments:
+        """Mean (of the first draw of the data) and latent variance of wᵀf for every column of weights, a solve each."""
+        return self._either(lambda: self._averages(targets, weights), lambda other: other.averages(targets, weights))
 
     def gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
         """leftᵀ A⁻¹ right."""
@@ -363,6 +368,46 @@ class IterativePosterior:
         found: FloatArray = joint.double().cpu().numpy().astype(np.float64)
         np.fill_diagonal(found, np.maximum(found.diagonal(), 0.0))
         return 0.5 * (found + found.T)
+
+    def _averages(self, targets: Points, weights: FloatArray) -> Moments:
+        """By solves for 1 and for the covariance of the averages with the data; see :mod:`xgpfill.engines.averages`."""
+        w = self._law.tensor(weights)
+        cross, prior = self._averaged(targets, w)  # c = K(observations, cells) w and wᵀKw
+        ones = torch.ones_like(cross[:, :1])
+        x, left = solve_closely(
+            self.system, torch.cat([ones, cross], 1), torch.cat([prior.new_full((1,), torch.nan), prior])
+        )
+        basis, x, y = x[:, 0], x[:, 1:], self._y[:, 0]
+        variance, total = prior - (x * (cross + left[:, 1:])).sum(0), w.sum(0)
+        mean = x.T @ y + total * float(self._level[0])
+        if self._has_trend:
+            precision = basis.sum()  # P
+            beta = basis @ y / precision
+            r = total - x.sum(0)
+            mean, variance = mean + beta * r, variance + r.square() / precision
+        known = self._known(targets)
+        told = np.broadcast_to(known[:, 0], len(targets)) @ weights
+        return Moments(_plain(mean) + told, np.maximum(_plain(variance), np.finfo(float).eps * _plain(prior)))
+
+    def _averaged(self, targets: Points, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Covariance (n, k) of averages with the observations, and their prior variance (k,)."""
+        inside = places_on(self._observations.points, targets) if targets.is_grid else None
+        if inside is not None:
+            sites, times = inside
+            own = replace(targets, time_index=times[targets.time_index], site_index=sites[targets.site_index])
+            cross, prior = averaged_on(self.system, own, w)
+        else:
+            cross, prior = w.new_zeros(len(self._observations), w.shape[1]), averaged_prior(self._law.local, targets, w)
+            for block in self._law.local.blocks(self._observations.points, targets):
+                cross += block.columns @ w[torch.as_tensor(block.index, device=w.device)]
+        if self.system.features is None:
+            return cross, prior
+        told, start = w.new_zeros(self.system.features.shape[1], w.shape[1]), 0
+        for part in self._parts(targets):
+            features = self._law.features(part)
+            assert features is not None
+            told, start = told + features.T @ w[start : start + len(part)], start + len(part)
+        return cross + self.system.features @ told, prior + told.square().sum(0)
 
     def _gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
         """With repeated measurements, A = E K Eᵀ + D: what they say beyond their averages involves no K."""

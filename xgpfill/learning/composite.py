@@ -94,7 +94,8 @@ class Packing:
             if path in values:
                 theta[place : place + size] = np.log(values[path])
             place += size
-        return np.clip(theta, *np.array(self.bounds).T)
+        low, high = np.array(self.bounds).T
+        return np.asarray(np.clip(theta, low, high))
 
     def prior_at(self, theta: FloatArray) -> Prior:
         """The prior with plain numbers at a vector of logs."""

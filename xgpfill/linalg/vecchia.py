@@ -67,7 +67,8 @@ class VecchiaFactor:
         on_threads(work, n)
         refuse_nan(finite=min(floored, default=0) >= 0)
         self.floored = sum(floored)
-        self.precision: FloatArray = np.bincount(columns.ravel(), np.square(weights).ravel(), minlength=n)
+        squares = np.square(weights).ravel()
+        self.precision: FloatArray = np.asarray(np.bincount(columns.ravel(), squares, minlength=n), dtype=float)
         upper = _Rows(np.arange(n + 1) * width, columns.ravel(), weights.ravel())
         lower = _transposed(columns, weights)
         self._upper, self._lower = (

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xgpfill.errors import DimensionError
-from xgpfill.grid.dims import Roles, located, roles_if_told
+from xgpfill.grid.dims import Roles, roles_if_told
 from xgpfill.grid.metric import degrees_per, kilometres_per
+from xgpfill.grid.places import located
 from xgpfill.plotting._edges import Array, edges
 from xgpfill.plotting._sheet import Sheet, on_cells_of
 from xgpfill.words import bracketed, units_of

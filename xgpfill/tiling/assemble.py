@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.grid.lattice import take
+from xgpfill.tiling.kept import KEPT, fingerprint
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
@@ -32,6 +33,15 @@ def tile_moments(solver: TileSolver, tile: Tile, values: Any, errors: Any, told:
 def tile_means(solver: TileSolver, tile: Tile, values: Any, errors: Any, told: Information | None) -> FloatArray:
     """Posterior mean for every draw of the data, (draws, time, y, x)."""
     return solver.means(tile, values, errors, told)
+
+
+def solved_tile(
+    work: Work, solver: TileSolver, tile: Tile, values: Any, errors: Any, told: Information | None
+) -> FloatArray:
+    """What `work` gives on a tile of lazy data, kept for whoever asks for the same next."""
+    message = () if told is None else (told.precision, told.vector)
+    key = fingerprint(solver.identity, work.__qualname__, tile, values, errors, *message)
+    return KEPT.get(key, lambda: work(solver, tile, values, errors, told))
 
 
 def segment_information(solver: TileSolver, window: Window, values: Any, errors: Any) -> Information:
@@ -146,7 +156,7 @@ def lazy_results(node: Any, solver: TileSolver, values: Any, errors: Any, work: 
     for tile in plan.tiles():
         seen = plan.observed(tile)
         told = dask.delayed(without)(total, [parts[i] for i in plan.segments_within(tile)]) if parts else None
-        results[tile] = dask.delayed(work)(node, tile, cut(values, seen), cut(errors, seen), told)
+        results[tile] = dask.delayed(solved_tile)(work, node, tile, cut(values, seen), cut(errors, seen), told)
     return results
 
 
@@ -214,10 +224,17 @@ def blended_points(solver: TileSolver, values: Any, errors: Any, points: Points,
     return total
 
 
+def solved_points(solver: TileSolver, values: Any, errors: Any, points: Points, cells: IntArray) -> FloatArray:
+    """The same for lazy data, kept for whoever asks for the same next."""
+    places = points.times, points.sites, points.time_index, points.site_index, cells
+    key = fingerprint(solver.identity, values, errors, *places)
+    return KEPT.get(key, lambda: blended_points(solver, values, errors, points, cells))
+
+
 def lazy_points(node: Any, values: Any, errors: Any, points: Points, cells: IntArray) -> Any:
     """The same as one lazy array of a single chunk."""
     import dask
     import dask.array as da
 
-    inputs = dask.delayed(blended_points)(node, values, errors, points, cells)
+    inputs = dask.delayed(solved_points)(node, values, errors, points, cells)
     return da.from_delayed(inputs, shape=(2, len(points)), dtype=np.float64)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +19,7 @@ from xgpfill.grid.lattice import FloatArray, Lattice, Window
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.learning.blocks import read_window, require_known
-from xgpfill.options import progress_bar
+from xgpfill.options import status_line
 from xgpfill.tiling.messages import Information, SlowFeatures, ToldLaw
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from xgpfill.tiling.plan import TilePlan
 
 Tile = tuple[int, int, int]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,8 @@ class TileSolver:
     device, dtype : str
     exists : bool array (y, x), optional
         Where the field exists at any time; None: everywhere.
+    identity : str
+        Tells it from every other one, wherever it travels.
     """
 
     frame: Lattice
@@ -59,6 +65,7 @@ class TileSolver:
     device: str
     dtype: str
     exists: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+    identity: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @cached_property
     def covariance(self) -> Covariance:
@@ -114,8 +121,9 @@ class TileSolver:
 
     def moments(self, tile: Tile, values: Any, errors: Any, told: Information | None) -> FloatArray:
         """Mean and latent standard deviation on the cells a tile evaluates, (2, time, y, x), in data units."""
-        window = self.plan.evaluated(tile)
+        window, began = self.plan.evaluated(tile), perf_counter()
         found = self.posterior(self.plan.observed(tile), values, errors, told).moments(self.points(window))
+        _log.info("solved tile %s, %d cells, in %.1f s", tile, found.mean.size, perf_counter() - began)
         shape = tuple(w.size for w in window)
         mean = self.scaling.physical(found.mean).reshape(shape)
         sd = np.sqrt(found.variance).reshape(shape) * self.scaling.scale
@@ -149,12 +157,13 @@ class TileSolver:
 
     @contextmanager
     def watched(self, show: bool) -> Iterator[None]:
-        """A bar over the steps of an iterative engine while a field is solved for."""
+        """A line that says how far an iterative engine has come while a field is solved for."""
         if not hasattr(self.engine, "watch"):
             yield
             return
-        with progress_bar("Solving", show, total=None) as step:
-            self.engine.watch = lambda *_: step()
+        most = getattr(self.settings, "max_steps", 0)
+        with status_line("Setting up: neighbours of the observations", show) as say:
+            self.engine.watch = lambda step, _: say(f"Solving: {step} of at most {most} steps")
             try:
                 yield
             finally:

@@ -1,0 +1,269 @@
+"""What is written follows CF and is found again by other tools: references, CRS, calendars, chunks, flags."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cf_units
+import cf_xarray  # noqa: F401  (registers .cf)
+import numpy as np
+import pytest
+import rioxarray  # noqa: F401  (registers .rio)
+import xarray as xr
+import xgpfill
+from compliance_checker.base import BaseCheck
+from compliance_checker.runner import CheckSuite
+from xgpfill.conventions import is_temperature, mentioned, placing, settled
+from xgpfill.words import squared
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from xgpfill.model import FittedModel
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:compliance_checker")
+
+
+@pytest.fixture(scope="module")
+def placed(ds: xr.Dataset) -> xr.Dataset:
+    """With a CRS, areas, bounds and a quality flag, as models and satellites come."""
+    out = ds[["sst"]].rio.write_crs("EPSG:4326", grid_mapping_name="crs")
+    bounds = np.stack([ds.lat - 0.5, ds.lat + 0.5], axis=1)
+    out = out.assign(
+        lat_bnds=(("lat", "bnds"), bounds),
+        area=(("lat", "lon"), np.ones((8, 9)), {"units": "m2", "standard_name": "cell_area", "long_name": "area"}),
+        quality=ds.sst.notnull().astype("int8"),
+    )
+    out.lat.attrs["bounds"] = "lat_bnds"
+    out.crs.attrs["long_name"] = "coordinate reference system"
+    out.sst.attrs |= {"cell_measures": "area: area", "ancillary_variables": "quality", "grid_mapping": "crs"}
+    out.sst.encoding.clear()
+    return out
+
+
+@pytest.fixture(scope="module")
+def fitted(placed: xr.Dataset, ds: xr.Dataset, model: FittedModel) -> FittedModel:
+    known = {"hyperparameters": model.hyperparameters, "valid": ds.valid, "method": "exact"}
+    return placed.gpfill.fit(variable="sst", **known)
+
+
+def errors_of(path: Path) -> list[str]:
+    """What the compliance checker holds against a file under CF 1.11."""
+    suite = CheckSuite()
+    suite.load_all_available_checkers()
+    groups = suite.run_all(suite.load_dataset(str(path)), ["cf:1.11"])["cf:1.11"][0]
+    found: list[str] = []
+
+    def collect(group: Any) -> None:
+        passed, total = group.value if isinstance(group.value, tuple) else (int(group.value or 0), 1)
+        for child in group.children or ():
+            collect(child)
+        if not group.children and group.weight == BaseCheck.HIGH and passed < total:
+            found.extend(map(str, group.msgs))
+
+    for group in groups:
+        collect(group)
+    return found
+
+
+def outputs(fitted: FittedModel) -> dict[str, xr.Dataset]:
+    """Every kind of answer, as a Dataset."""
+    found = fitted.reconstruct()
+    lower, upper = found.interval(0.9)
+    return {
+        "reconstruction": found.to_dataset(),
+        "filled": found.to_dataset(filled=True),
+        "bounds": xr.Dataset({da.name: da for da in (lower, upper)}),
+        "averages": found.average(("lat", "lon")).to_dataset(),
+        "predictions": fitted.predict({"lat": [40.0, 41.0], "lon": [3.0]}).to_dataset(),
+        "draws": fitted.sample(2).to_dataset(),
+    }
+
+
+# Compliance
+
+
+@pytest.mark.parametrize("kind", ["reconstruction", "filled", "bounds", "averages", "predictions", "draws"])
+def test_the_compliance_checker_finds_no_error(fitted: FittedModel, tmp_path: Path, kind: str) -> None:
+    out = outputs(fitted)[kind]
+    out.attrs.setdefault("Conventions", "CF-1.11")
+    out.to_netcdf(tmp_path / "out.nc")
+    found = errors_of(tmp_path / "out.nc")
+    assert not found, "\n".join(found)
+
+
+def test_the_checker_would_find_the_errors_of_plain_xarray(ds: xr.Dataset, tmp_path: Path) -> None:
+    ds[["sst"]].assign_attrs(Conventions="CF-1.11").to_netcdf(tmp_path / "in.nc")
+    assert any("_FillValue" in error for error in errors_of(tmp_path / "in.nc"))
+
+
+def test_no_coordinate_has_a_fill_value_and_the_users_are_left_alone(ds, fitted: FittedModel, tmp_path: Path) -> None:
+    before = {name: dict(c.encoding) for name, c in ds.coords.items()}
+    for name, out in outputs(fitted).items():
+        out.to_netcdf(tmp_path / f"{name}.nc")
+        with xr.open_dataset(tmp_path / f"{name}.nc", decode_cf=False) as back:
+            assert not [c for c in back.coords if "_FillValue" in back[c].attrs]
+    assert {name: dict(c.encoding) for name, c in ds.coords.items()} == before
+
+
+def test_coordinates_with_gaps_keep_their_fill_value() -> None:
+    track = xr.DataArray([1.0, 2.0], dims="obs", coords={"depth": ("obs", [np.nan, 1.0]), "lat": ("obs", [1.0, 2.0])})
+    found = settled(track)
+    assert "_FillValue" not in found.depth.encoding and found.lat.encoding["_FillValue"] is None
+    assert "_FillValue" not in track.lat.encoding
+
+
+# References
+
+
+def test_what_says_where_cells_are_comes_along_and_what_is_not_there_is_not_mentioned(placed, fitted) -> None:
+    for name, out in outputs(fitted).items():
+        for variable in (*out.data_vars, *out.coords):
+            for key in ("bounds", "cell_measures", "grid_mapping", "ancillary_variables"):
+                said = out[variable].attrs.get(key, out[variable].encoding.get(key, ""))
+                assert mentioned(said) <= set(map(str, out.variables)), (name, variable, key)
+    found = fitted.reconstruct()
+    for made in (found.mean, found.variance, found.std(), found.filled, found.flag, *found.interval()):
+        assert made.attrs["grid_mapping"] == "crs" and made.attrs["cell_measures"] == "area: area"
+        assert "crs" in made.coords and "area" in made.coords
+    assert placed.lat.attrs["bounds"] == "lat_bnds" and "bounds" not in found.lat.attrs
+
+
+def test_a_crs_in_the_encoding_survives(placed: xr.Dataset, model: FittedModel, ds, tmp_path: Path) -> None:
+    placed.to_netcdf(tmp_path / "in.nc")
+    with xr.open_dataset(tmp_path / "in.nc", decode_coords="all") as opened:
+        assert opened.sst.encoding["grid_mapping"] == "crs"
+        known = {"hyperparameters": model.hyperparameters, "valid": ds.valid, "method": "exact"}
+        found = opened.sst.gpfill.fit(**known).reconstruct().compute()
+    found.to_netcdf(tmp_path / "out.nc")
+    with xr.open_dataset(tmp_path / "out.nc", decode_coords="all") as back:
+        for name in ("sst", "sst_variance", "sst_std"):
+            assert back[name].rio.crs.to_epsg() == 4326
+        assert set(back.cf.get_associated_variable_names("sst")["ancillary_variables"]) == {"sst_variance", "sst_std"}
+    for made in (found.mean, found.filled, found.std(), *found.interval()):
+        assert made.rio.crs.to_epsg() == 4326
+
+
+def test_predictions_and_draws_know_the_crs(fitted: FittedModel) -> None:
+    assert fitted.predict({"lat": [40.0, 41.0], "lon": [3.0]}).variance.rio.crs.to_epsg() == 4326
+    assert fitted.sample(1).rio.crs.to_epsg() == 4326
+
+
+def test_a_crs_that_stays_in_the_dataset_is_not_mentioned(placed: xr.Dataset, model: FittedModel) -> None:
+    bare = model.condition(placed.sst.reset_coords(drop=True)).reconstruct()
+    assert "grid_mapping" not in bare.mean.attrs and "cell_measures" not in bare.variance.attrs
+    assert placing(placed.sst) == ({"grid_mapping": "crs"}, {})
+
+
+# What it says of itself
+
+
+def test_a_file_says_what_it_is_what_was_done_and_after_whom(fitted: FittedModel) -> None:
+    out = fitted.reconstruct().to_dataset()
+    assert out.attrs["title"] == "sea surface temperature: gaps filled by a Gaussian process"
+    assert out.attrs["history"].endswith(f"filled by xgpfill {xgpfill.__version__}")
+    assert "Rasmussen" in out.attrs["references"]
+
+
+def test_spreads_of_temperatures_are_differences_and_fields_lie_on_the_scale(ds, fitted, model: FittedModel) -> None:
+    out = fitted.reconstruct().to_dataset()
+    assert out.sst.attrs["units_metadata"] == "temperature: on_scale"
+    assert out.sst_std.attrs["units_metadata"] == out.sst_variance.attrs["units_metadata"] == "temperature: difference"
+    rain = model.condition(ds.sst.assign_attrs(units="mm", standard_name="rainfall_amount")).reconstruct().to_dataset()
+    anomaly = ds.sst.assign_attrs(standard_name="sea_surface_temperature_anomaly")
+    anomaly = model.condition(anomaly).reconstruct().to_dataset()
+    assert not any("units_metadata" in v.attrs for v in rain.values())
+    assert "units_metadata" not in anomaly.sst.attrs
+
+
+@pytest.mark.parametrize(
+    "units", ["K", "degC", "°C", "m s-1", "m/s", "%", "mg m^-3", "kg m**-3", "W/m^2", "1e-3", "Pa"]
+)
+def test_udunits_reads_squared_units_as_the_square(units: str) -> None:
+    wanted = cf_units.Unit("K") if is_temperature(units) else cf_units.Unit(units)
+    assert cf_units.Unit(squared(units)) == wanted**2
+
+
+def test_bounds_say_their_level_and_are_not_taken_for_the_field(fitted: FittedModel) -> None:
+    lower, upper = fitted.reconstruct().interval(0.9)
+    assert lower.attrs["long_name"] == "lower bound of the 90 % interval of sea surface temperature"
+    assert upper.attrs["interval_level"] == 0.9 and "standard_name" not in upper.attrs
+
+
+@pytest.mark.parametrize("chunks", [None, {"time": 3}], ids=["in memory", "lazy"])
+def test_the_filled_field_is_written_with_a_flag_of_what_was_observed(ds, model: FittedModel, tmp_path, chunks) -> None:
+    found = model.condition(ds.sst if chunks is None else ds.sst.chunk(chunks)).reconstruct()
+    out = found.to_dataset(filled=True)
+    assert out.sst.attrs["ancillary_variables"] == "sst_variance sst_std sst_flag"
+    out.to_netcdf(tmp_path / "out.nc")
+    with xr.open_dataset(tmp_path / "out.nc") as back:
+        flags, sea = back.sst_flag, ds.valid.broadcast_like(ds.sst).transpose(*ds.sst.dims)
+        assert back.sst_flag.cf.is_flag_variable
+        np.testing.assert_array_equal(flags.cf == "observed", ds.sst.notnull() & sea)
+        np.testing.assert_array_equal(flags.cf == "filled", ds.sst.isnull() & sea)
+        np.testing.assert_array_equal(flags.cf == "no_field", ~sea)
+        np.testing.assert_allclose(back.sst, found.filled)
+    assert found.to_dataset(filled=True).sst_flag.chunks == found.mean.chunks
+
+
+def test_several_variables_have_a_flag_each(ds: xr.Dataset, model: FittedModel) -> None:
+    pair = xr.Dataset({"a": ds.sst, "b": ds.sst})
+    known = {"hyperparameters": {"a": model.hyperparameters, "b": model.hyperparameters}, "method": "exact"}
+    out = pair.gpfill.fit(variable=["a", "b"], valid=ds.valid, **known).reconstruct().to_dataset(filled=True)
+    assert list(out) == ["a", "a_variance", "a_std", "a_flag", "b", "b_variance", "b_std", "b_flag"]
+
+
+# Reopened by xarray
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day", "standard"])
+@pytest.mark.parametrize("kind", ["netcdf", "zarr"])
+def test_every_output_is_reopened_with_calendar_dims_and_attributes(ds, model, tmp_path, kind: str, calendar) -> None:
+    times = xr.date_range("2000-02-25", periods=8, calendar=calendar, use_cftime=calendar != "standard")
+    data = ds.sst.assign_coords(time=times).transpose("lon", "time", "lat").chunk(time=3, lon=9)
+    known = {"hyperparameters": model.hyperparameters, "valid": ds.valid, "method": "exact"}
+    found = data.gpfill.fit(**known).reconstruct()
+    path = tmp_path / f"out.{kind}"
+    getattr(found, f"to_{kind}")(path)
+    options = {"engine": "zarr", "consolidated": False} if kind == "zarr" else {}
+    with xr.open_dataset(path, chunks={}, **options) as back:
+        assert back.time.dt.calendar == data.time.dt.calendar
+        np.testing.assert_array_equal(back.time, data.time)
+        for name, da in found.to_dataset().items():
+            assert back[name].dims == data.dims and back[name].attrs == da.attrs
+        if kind == "zarr":
+            assert back.sst.chunksizes == data.chunksizes
+
+
+# Other verbs of xarray
+
+
+def test_answers_merge_and_concatenate(ds: xr.Dataset, model: FittedModel) -> None:
+    early, late = (
+        model.condition(ds.sst.isel(time=part)).reconstruct().to_dataset() for part in (slice(4), slice(4, 8))
+    )
+    both = xr.concat([early, late], "time")
+    assert both.sizes == ds.sst.sizes and list(both) == ["sst", "sst_variance", "sst_std"]
+    assert list(xr.merge([both.rename(sst="filled"), ds[["sst"]]])) == ["filled", "sst_variance", "sst_std", "sst"]
+    assert xr.combine_by_coords([late, early]).sizes == ds.sst.sizes
+
+
+def test_answers_group_roll_and_resample(model: FittedModel) -> None:
+    out = model.reconstruct().to_dataset()
+    assert out.groupby("time.month").mean().sizes["month"] == 1
+    assert out.rolling(time=3).mean().sizes == out.sizes
+    assert out.resample(time="2D").mean().sizes["time"] == 4
+    assert out.weighted(np.cos(np.radians(out.lat))).mean("lat").sizes["lon"] == 9
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part")
+def test_answers_are_written_by_region_and_appended(ds: xr.Dataset, model: FittedModel, tmp_path: Path) -> None:
+    store = tmp_path / "out.zarr"
+    out = model.condition(ds.sst.chunk(time=4)).reconstruct().to_dataset()
+    out.isel(time=slice(4)).to_zarr(store, consolidated=False)
+    out.isel(time=slice(4, 8)).to_zarr(store, append_dim="time", consolidated=False)
+    part = out.isel(time=slice(4, 8)).drop_vars(["lat", "lon"]) + 1.0
+    part.to_zarr(store, region={"time": slice(4, 8)}, consolidated=False)
+    with xr.open_zarr(store, consolidated=False, chunks=None) as back:
+        np.testing.assert_allclose(back.sst[:4], out.sst[:4])
+        np.testing.assert_allclose(back.sst[4:], out.sst[4:] + 1.0)

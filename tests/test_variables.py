@@ -1,0 +1,54 @@
+"""Models of several variables in one file."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import xarray as xr
+import xgpfill
+from xgpfill.errors import FileFormatError
+from xgpfill.io import FORMAT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from xgpfill.model import FittedModel
+
+NAMES = ["sst", ("pair", 1)]
+
+
+@pytest.fixture(scope="module")
+def both(ds: xr.Dataset, model: FittedModel) -> xgpfill.FittedDataset:
+    pair = xr.Dataset({NAMES[0]: ds.sst, NAMES[1]: 2.0 * ds.sst})
+    known = dict.fromkeys(NAMES, model.hyperparameters)
+    return pair.gpfill.fit(variable=NAMES, valid=ds.valid, method="exact", hyperparameters=known)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_models_of_several_variables_make_a_round_trip_through_one_file(both, tmp_path: Path, suffix: str) -> None:
+    both.save(tmp_path / f"models{suffix}")
+    again = xgpfill.load(tmp_path / f"models{suffix}")
+    assert isinstance(again, xgpfill.FittedDataset) and list(again.models) == NAMES
+    xr.testing.assert_identical(again.reconstruct().mean, both.reconstruct().mean)
+    for name in NAMES:
+        xr.testing.assert_identical(again[name].hyperparameters, both[name].hyperparameters)
+
+
+def test_saved_without_data_they_can_condition(ds: xr.Dataset, both, tmp_path: Path) -> None:
+    both.save(tmp_path / "models.nc", data=False)
+    again = xgpfill.load(tmp_path / "models.nc")
+    assert not any(model.has_data for model in again.models.values())
+    data = xr.Dataset({NAMES[0]: ds.sst, NAMES[1]: 2.0 * ds.sst})
+    xr.testing.assert_identical(again.condition(data, valid=ds.valid).reconstruct().mean, both.reconstruct().mean)
+
+
+def test_models_of_a_newer_format_are_refused(both, tmp_path: Path) -> None:
+    both.save(tmp_path / "models.zarr")
+    state = json.loads((tmp_path / "models.zarr" / "zarr.json").read_text())
+    written = json.loads(state["attributes"]["xgpfill"])
+    state["attributes"]["xgpfill"] = json.dumps({**written, "format": FORMAT + 1})
+    (tmp_path / "models.zarr" / "zarr.json").write_text(json.dumps(state))
+    with pytest.raises(FileFormatError, match=r"newer than .*`pip install -U xgpfill`"):
+        xgpfill.load(tmp_path / "models.zarr")

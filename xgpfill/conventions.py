@@ -1,0 +1,127 @@
+"""What CF asks of an answer beside names and units: that it mentions no variable which is not there, and the like.
+
+Metadata Conventions 1.11, https://cfconventions.org; what answers are called is in :mod:`xgpfill.decoding`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Hashable
+
+    import xarray as xr
+
+PLACING = ("grid_mapping", "cell_measures")
+"""Attributes of a field that name variables which say where and how large its cells are."""
+_OF_FIELDS = (*PLACING, "ancillary_variables")
+_OF_COORDINATES = ("bounds", "climatology", "formula_terms")
+_ON_SCALE, _DIFFERENCE = "temperature: on_scale", "temperature: difference"
+_TEMPERATURES = {"k", "kelvin", "degk", "degc", "celsius", "°c", "degf", "fahrenheit", "°f"}
+REFERENCES = "Gaussian process regression, e.g. Rasmussen & Williams 2006, Gaussian Processes for Machine Learning"
+
+
+def mentioned(reference: Any) -> set[str]:
+    """Names in an attribute such as ``grid_mapping``: ``"crs"``, ``"crs: x y"`` or ``"area: areacella"``.
+
+    Examples
+    --------
+    >>> mentioned("crs"), sorted(mentioned("area: areacella volume: volcello"))
+    ({'crs'}, ['areacella', 'volcello'])
+    """
+    words = str(reference).split()
+    keys = {word[:-1] for word in words if word.endswith(":")}
+    names = {word for word in words if not word.endswith(":")}
+    return (keys | names) if keys and not keys & {"area", "volume"} else names
+
+
+def placing(field: xr.DataArray) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Attributes and encodings that say where cells are, of those whose variables come with the field."""
+    found = [
+        {key: where[key] for key in PLACING if key in where and _is_here(where[key], field)}
+        for where in (field.attrs, field.encoding)
+    ]
+    return found[0], {key: value for key, value in found[1].items() if key not in field.attrs}
+
+
+def mapping_names(field: xr.DataArray) -> set[str]:
+    """The variables that hold the coordinate reference system of a field."""
+    return mentioned(field.attrs.get("grid_mapping", "")) | mentioned(field.encoding.get("grid_mapping", ""))
+
+
+def _is_here(reference: Any, field: xr.DataArray) -> bool:
+    return mentioned(reference) <= set(map(str, field.coords))
+
+
+def own_attrs(field: xr.DataArray) -> dict[str, Any]:
+    """Attributes of a field, without mention of what does not come with it."""
+    return {k: v for k, v in field.attrs.items() if k not in _OF_FIELDS or _is_here(v, field)}
+
+
+def settled(answer: xr.DataArray) -> xr.DataArray:
+    """The same field with coordinates as CF wants them; those of the user's data stay as they are."""
+    out = answer.copy(deep=False)
+    for name in out.coords:
+        coordinate = out.coords[name]
+        for key in _OF_COORDINATES:
+            for where in (coordinate.attrs, coordinate.encoding):
+                if key in where and not _is_here(where[key], answer):
+                    del where[key]
+        if coordinate.dtype.kind == "f" and not _has_gaps(coordinate):
+            coordinate.attrs.pop("_FillValue", None)
+            coordinate.encoding["_FillValue"] = None
+    return out
+
+
+def _has_gaps(coordinate: xr.DataArray) -> bool:
+    """Whether a coordinate may have cells without a value; large and lazy ones are not read for that."""
+    return coordinate.chunks is not None or coordinate.ndim > 2 or bool(np.isnan(coordinate.values).any())
+
+
+def with_companions(da: xr.DataArray, ds: xr.Dataset) -> xr.DataArray:
+    """A variable of a Dataset with those that say where its cells are as coordinates: its grid mapping, their areas."""
+    names: set[Hashable] = set()
+    for where in (da.attrs, da.encoding):
+        for key in PLACING:
+            names |= mentioned(where.get(key, "")) & set(map(str, ds.data_vars))
+    return da.assign_coords({n: ds[n].variable for n in names if set(ds[n].dims) <= set(da.dims)})
+
+
+def is_temperature(units: Any) -> bool:
+    """Whether units are of a temperature, whose zero may be a place on a scale or no difference.
+
+    Examples
+    --------
+    >>> is_temperature("degrees_Celsius"), is_temperature("K"), is_temperature("kg")
+    (True, True, False)
+    """
+    plain = re.sub(r"deg(ree)?s?[ _]*", "deg", str(units).strip().lower())
+    return plain in _TEMPERATURES or plain.removeprefix("deg") in _TEMPERATURES
+
+
+def difference(units: Any) -> dict[str, str]:
+    """Say of a spread that it is a difference of temperatures, where it is."""
+    return {"units_metadata": _DIFFERENCE} if is_temperature(units) else {}
+
+
+def on_scale(attrs: dict[str, Any]) -> dict[str, str]:
+    """Say of a temperature that it is one on a scale, where its standard name says so and nothing else is said."""
+    named = str(attrs.get("standard_name", "")).endswith("temperature")
+    told = "units_metadata" in attrs or not named or not is_temperature(attrs.get("units", ""))
+    return {} if told else {"units_metadata": _ON_SCALE}
+
+
+def global_attrs(names: Collection[str]) -> dict[str, str]:
+    """Attributes of a file: what it is, what was done, and after whom."""
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    return {
+        "Conventions": "CF-1.11",
+        "title": f"{', '.join(filter(None, names)) or 'Field'}: gaps filled by a Gaussian process",
+        "history": f"{today}: filled by xgpfill {version('xgpfill')}",
+        "references": REFERENCES,
+    }
