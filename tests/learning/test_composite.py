@@ -16,7 +16,7 @@ from xgpfill.grid.points import Observations
 from xgpfill.kernels import spec
 from xgpfill.kernels.outside import FromFunction
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.learning.composite import FEW, PRIOR_SD, Block, Packing, _fewer, _Problem, learn
+from xgpfill.learning.composite import FEW, PRIOR_SD, Block, Packing, _fewer, _Problem, learn, without_shorter
 from xgpfill.learning.starts import AxisSummary
 
 from tests import reference as ref
@@ -350,10 +350,19 @@ def test_pure_noise_is_reported_with_its_share_and_three_cures():
         learn(replace(TRUTH, noise=0.5), [white], AXES)
 
 
-def test_a_lengthscale_at_its_lower_bound_is_named_with_two_cures():
-    rng = np.random.default_rng(4)
-    quick = TRUTH.with_values({"product.time.lengthscale": 0.3})
-    block = replace(observed(rng, quick, scattered(rng, 200, "sphere")), noise=np.ones(200))
-    coarse = AXES | {"time": AxisSummary(100.0, 1000.0, 300.0, ())}
-    with pytest.warns(XgpfillWarning, match=r"lower bound of product\.time\.lengthscale.*`scales=1`.*fixed=True"):
-        learn(TRUTH.with_values({"product.time.lengthscale": 20.0}), [block], coarse)
+def test_a_term_of_which_neighbours_share_nothing_is_noise_and_named_with_two_cures():
+    fast = Term("fast", spec.Matern(1.5, 0.5 * AXES["time"].step), spec.Matern(1.5, 0.5 * AXES["space"].step), 0.3)
+    prior = replace(TRUTH, terms=(*TRUTH.terms, fast), noise=0.1)
+    with pytest.warns(XgpfillWarning, match=r"share nothing of the term 'fast'.*`scales=1`.*fixed=True"):
+        found = without_shorter(prior, AXES, 1.0)
+    assert found.noise == pytest.approx(0.4)
+    assert found.terms[-1].variance <= 1e-6
+    assert found.terms[:-1] == prior.terms[:-1]
+
+
+def test_a_term_that_is_short_in_time_alone_stays():
+    frame = Term("fast", spec.Matern(1.5, 0.5 * AXES["time"].step), spec.Matern(1.5, 10 * AXES["space"].step), 0.3)
+    prior = replace(TRUTH, terms=(*TRUTH.terms, frame), noise=0.1)
+    assert without_shorter(prior, AXES, 1.0) == prior
+    held = replace(prior, terms=(replace(frame, space=frame.time),), fixed_noise=True)
+    assert without_shorter(held, AXES, 1.0) == held

@@ -184,7 +184,8 @@ def test_composed_kernels_are_learned_with_their_tuples(geometry):
     block = replace(observed(rng, prior, scattered(rng, 100, geometry)), noise=np.ones(100))
     found = learn_elbo(prior, block, AXES, replace(TINY, epochs=1), seed=0).prior
     assert len(found.terms[0].time.parts[1].frequencies) == 2
-    assert found.terms[0].space.parts[1].period != 900.0
+    assert found.terms[0].space.parts[1].period == 900.0  # a given period is kept
+    assert found.terms[0].space.parts[1].lengthscale != 1.1
 
 
 @pytest.mark.parametrize("axis", ["time", "space"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from xgpfill.kernels import spec
 from xgpfill.linalg import neighbours as module
+from xgpfill.linalg import tables as tables_module
 from xgpfill.linalg.compiled import plain
 from xgpfill.linalg.loops import Noisy, covariances, nearest, search
 from xgpfill.linalg.neighbours import coarse_map, fine_map
@@ -206,3 +209,22 @@ def test_a_lattice_of_few_columns_has_no_blocks():
     assert fine_map(tables, cells).block == 1
     assert isinstance(neighbours_of(anova(), observations, coordinates.shape[:2]).noisy, tuple)
     assert Noisy._fields[:4] == ("arrays", "ranking", "fine", "coarse")
+
+
+@pytest.mark.parametrize("lattice", ["globe with poles", "globe, odd", "region", "region, uneven times", "one frame"])
+@pytest.mark.parametrize("name", ["anova", "shared kernels"])
+def test_the_table_of_short_lags_says_what_the_terms_say(name, lattice):
+    times, coordinates, _ = LATTICES[lattice]
+    points = every_cell(times, coordinates)
+    tables = Tables.of(PRIORS[name], times, coordinates)
+    cells = tables.cells(points.time_index, points.site_index)
+    assert tables.arrays.near.size > 0
+    without = replace(tables, arrays=tables.arrays._replace(near=np.zeros((0, 0, 0, 0))))
+    assert_allclose(matrix_of(tables, cells), matrix_of(without, cells), rtol=1e-12, atol=1e-14)
+
+
+def test_the_table_of_short_lags_is_bounded():
+    times, coordinates = np.arange(40.0), crossed(np.linspace(-80, 80, 60), np.arange(0, 360, 3.0))
+    near = Tables.of(anova("matern32"), times, coordinates).arrays.near
+    assert near.shape[0] == 60
+    assert 100 < near[0].size <= tables_module.SLAB

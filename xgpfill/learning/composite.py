@@ -19,7 +19,8 @@ import torch
 from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.kernels.evaluate import Lags, prior_covariance
 from xgpfill.kernels.prior import outside_kernels
-from xgpfill.learning.starts import FIRST_NOISE, AxisSummary, bounds_of
+from xgpfill.kernels.spec import RBF, Matern
+from xgpfill.learning.starts import FIRST_NOISE, LEAST_STEPS, AxisSummary, bounds_of
 from xgpfill.linalg.threads import own_threads
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray, Observations
     from xgpfill.kernels.prior import Prior
+    from xgpfill.kernels.spec import Kernel
 
 PRIOR_SD = 2.5
 """Standard deviation of the weak prior on the log of each hyperparameter around its start."""
@@ -38,6 +40,12 @@ VECTORS = ("weights", "frequencies", "bandwidths", "parameters")
 """Hyperparameters that hold several numbers."""
 FAILED = 1e10
 """The objective where a covariance cannot be factored."""
+SHORTEST = 1.3
+"""Times the shortest allowed lengthscale up to which a term is white, if it is so in time and space."""
+SMALLEST_VARIANCE = 1e-6
+"""What is left of the variance of such a term."""
+TOLD_SHARE = 0.02
+"""Share of the variance from which on it is said."""
 
 
 @dataclass(frozen=True)
@@ -159,9 +167,47 @@ def learn(
         )
     learned = packing.prior_at(found.x)
     if rounds[-1] == "fine":
-        _warn_at_bounds(packing, found.x)
+        learned = without_shorter(learned, axes, float(np.mean(np.concatenate([b.noise for b in blocks]))))
+        _warn_of_noise(learned)
     likelihood = problem.penalty(found.x)[0] / len(problem) - float(found.fun) - 0.5 * math.log(2 * math.pi)
     return Learned(learned, state["evaluations"], likelihood)
+
+
+def without_shorter(prior: Prior, axes: dict[str, AxisSummary], unit: float) -> Prior:
+    """The prior with the variance of terms that neighbours in time and space share nothing of given to the noise.
+
+    Parameters
+    ----------
+    prior : Prior
+        All numbers known.
+    axes : dict
+    unit : float
+        What the noise of the prior multiplies, on average.
+    """
+    if prior.fixed_noise:
+        return prior
+    values: dict[str, Any] = {}
+    noise = float(prior.noise or 0.0)
+    for term in prior.terms:
+        if _is_white(term.time, axes["time"]) and _is_white(term.space, axes["space"]):
+            variance = float(term.variance or 0.0)
+            noise, values[f"{term.name}.variance"] = noise + variance / unit, min(variance, SMALLEST_VARIANCE)
+            if variance > TOLD_SHARE:
+                warnings.warn(
+                    f"Neighbours in time and in space share nothing of the term {term.name!r}: its variance was taken "
+                    f"for noise. Drop a scale, e.g. `scales=1`, or fix the lengthscales that you expect, e.g. "
+                    f"`xgpfill.Matern(1.5, lengthscale=..., fixed=True)`.",
+                    XgpfillWarning,
+                    stacklevel=6,
+                )
+    return prior.with_values(values | {"noise": noise}) if values else prior
+
+
+def _is_white(kernel: Kernel, axis: AxisSummary) -> bool:
+    """Whether a kernel that was learned ended as short as it may."""
+    length = getattr(kernel, "lengthscale", None)
+    simple = isinstance(kernel, (Matern, RBF)) and length is not None and not kernel.fixed
+    return simple and float(length) <= SHORTEST * LEAST_STEPS * axis.step  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -361,23 +407,10 @@ def _half_deviance(K: torch.Tensor, residual: torch.Tensor) -> tuple[float, torc
     return half_deviance, 0.5 * (inverse - torch.outer(alpha, alpha)), alpha
 
 
-def _warn_at_bounds(packing: Packing, theta: FloatArray) -> None:
-    """Say when a variance or the noise ended where it should not; lengthscales are reported by the model."""
-    at = 0
-    for path, size in packing.sizes.items():
-        for i in range(at, at + size):
-            low = packing.bounds[i][0]
-            if path.endswith("lengthscale") and theta[i] <= low + 1e-6:
-                warnings.warn(
-                    f"Learning ended at the lower bound of {path}: the data show no correlation at that scale. Drop a "
-                    f"scale, e.g. `scales=1`, or fix it, e.g. `xgpfill.Matern(1.5, lengthscale=..., fixed=True)`.",
-                    XgpfillWarning,
-                    stacklevel=6,
-                )
-        at += size
-    numbers = packing.values(np.exp(theta[:-1]))
-    variances = sum(float(v) for path, v in numbers.items() if path.endswith(".variance"))
-    if "noise" in numbers and numbers["noise"] >= NOISY_SHARE * (variances + numbers["noise"]) and variances > 0:
+def _warn_of_noise(prior: Prior) -> None:
+    """Say when nearly all is noise."""
+    variances, noise = sum(float(term.variance or 0.0) for term in prior.terms), float(prior.noise or 0.0)
+    if not prior.fixed_noise and noise >= NOISY_SHARE * (variances + noise) and variances > 0:
         warnings.warn(
             f"{NOISY_SHARE:.0%} or more of the variance was taken for noise: the field will be smoothed to its mean. "
             f"Check the units of `noise=`, try a rougher kernel, e.g. `space_kernel='matern12'`, or fix `noise=`.",
