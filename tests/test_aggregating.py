@@ -350,9 +350,9 @@ def test_a_lazy_monthly_mean_costs_less_than_two_reconstructions(ds, model, gapp
 
     solution = System.solution
 
-    def counting(self: System, right: Any, tolerance: Any) -> Any:
+    def counting(self: System, right: Any, tolerance: Any, **how: Any) -> Any:
         solved.append(right.shape[1])
-        return solution(self, right, tolerance)
+        return solution(self, right, tolerance, **how)
 
     monkeypatch.setattr(System, "solution", counting)
     known = {"hyperparameters": model.hyperparameters, "valid": ds.valid, "method": xgpfill.Iterative()}

@@ -1,4 +1,4 @@
-"""Writing: nothing that is there is replaced unless that was asked for, and never what the lazy data come from."""
+"""Writing: nothing that is there is replaced unless that was asked for, and never what the data come from."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_what_the_lazy_data_come_from_is_never_written_onto(model: FittedModel, 
     before = {p: p.read_bytes() for p in raw.rglob("*") if p.is_file()}
     fields = own.reconstruct(), own.predict({"lat": 41.0}), own.reconstruct().compute()
     for write in (own.save, *(f.to_netcdf if name == "raw.nc" else f.to_zarr for f in fields)):
-        with pytest.raises(XgpfillError, match=rf"lazy data come from '.*{name}'.*e\.g\. '.*raw_filled\."):
+        with pytest.raises(XgpfillError, match=rf"data come from '.*{name}'.*e\.g\. '.*raw_filled\."):
             write(raw / name, mode=mode)
     assert {p: p.read_bytes() for p in raw.rglob("*") if p.is_file()} == before
 
@@ -83,3 +83,23 @@ def test_an_empty_folder_is_a_free_place(model: FittedModel, tmp_path: Path) -> 
     model.reconstruct().to_zarr(tmp_path / "out.zarr", **ZARR)
     found = xr.open_zarr(tmp_path / "out.zarr", chunks=None, **ZARR)
     assert bool(np.isfinite(found.sst).any())
+
+
+@pytest.mark.parametrize("name", ["raw.nc", "raw.zarr"])
+@pytest.mark.parametrize("mode", ["w", "a"])
+def test_what_was_opened_without_chunks_is_kept_from_its_file_too(
+    raw: Path, ds: xr.Dataset, name: str, mode: str
+) -> None:
+    """Such data are read when they are needed, and remember where from."""
+    path = raw / name
+    how: dict[str, Any] = {"engine": "zarr", **ZARR} if name.endswith("zarr") else {}
+    opened = xr.open_dataset(path, chunks=None, **how)
+    model = opened["sst"].gpfill.fit(valid=ds["valid"], method="exact", progress=False)
+    write = getattr(model.reconstruct(), "to_zarr" if name.endswith("zarr") else "to_netcdf")
+    with pytest.raises(XgpfillError, match=r"The data come from .* whatever the mode.*raw_filled"):
+        write(path, mode=mode)
+    with pytest.raises(XgpfillError, match="The data come from"):
+        model.save(path, mode="w")
+    opened.close()
+    with xr.open_dataset(path, **how) as again:
+        assert set(again.data_vars) == {"sst", "truth"}

@@ -670,7 +670,7 @@ def test_predict_is_empty_where_the_field_does_not_exist(ds: xr.Dataset, model: 
     ("valid", "match"),
     [
         (True, r"`valid` is True; expected a bool DataArray on dimensions of the targets, 'time', 'lat', 'lon'"),
-        (xr.DataArray([1.0, 0.0], dims="lat"), r"`valid` has dtype float64; expected a bool DataArray"),
+        (xr.DataArray([0.5, 2.0], dims="lat"), r"`valid` holds 0\.5; expected True where the field exists"),
         (xr.DataArray([True], dims="depth"), r"does not lie on the targets \(depth\): its dimensions are 'depth'"),
         (xr.DataArray([True, False], {"lat": [1.0, 2.0]}, "lat"), r"does not lie on.*`valid\.reindex_like\(target"),
     ],

@@ -9,6 +9,7 @@ import xarray as xr
 
 from xgpfill.checks import require_array
 from xgpfill.errors import AlignmentError, NoiseError, listed
+from xgpfill.files import sources_of
 from xgpfill.grid.companions import as_mask, in_memory_as, median_error, same_grid, within_valid
 from xgpfill.grid.encode import encode
 from xgpfill.learning.blocks import observed_share
@@ -25,6 +26,7 @@ def conditioned(
 ) -> FittedModel:
     """See :meth:`xgpfill.model.FittedModel.condition`."""
     require_array(da, "condition")
+    opened = sources_of(da, noise, valid)  # before anything is read
     errors = noise if isinstance(noise, xr.DataArray) else None
     if isinstance(noise, float) or (errors is None) != (model.errors is None):
         raise NoiseError(
@@ -41,7 +43,7 @@ def conditioned(
     return replace(
         model, lattice=lattice, layout=layout, errors=errors, has_data=True,
         share=model.share if lattice.is_lazy else observed_share(lattice, 0),
-        valid=kept, typical_error=median_error(da, errors, model.typical_error),
+        valid=kept, typical_error=median_error(da, errors, model.typical_error), opened=opened,
     )  # fmt: skip
 
 

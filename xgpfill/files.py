@@ -85,7 +85,7 @@ def checked_place(path: str | Path) -> Path:
 
 
 def require_free(path: str | Path, mode: Any, sources: Iterable[Path]) -> None:
-    """Refuse a place that is taken, unless `mode` is "w", and one that lazy data come from, whatever the mode.
+    """Refuse a place that is taken, unless `mode` is "w", and one that the data come from, whatever the mode.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def require_free(path: str | Path, mode: Any, sources: Iterable[Path]) -> None:
         A place that can be written to.
     mode : {"w-", "w"}
     sources : paths
-        Files and stores that lazy data are still to be read from, as :func:`sources_of` finds them.
+        Files and stores that the data were opened from, as :func:`sources_of` finds them.
 
     Raises
     ------
@@ -108,23 +108,40 @@ def require_free(path: str | Path, mode: Any, sources: Iterable[Path]) -> None:
             f"what is there)."
         )
     path = as_path(path)
-    other = str(path.with_name(f"{path.stem}_filled{path.suffix}"))
+    refuse_sources(path, sources)
+    if mode == "w-" and path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise PlaceTakenError(
+            f"{str(path)!r} is there already, and mode='w-' (the default) replaces nothing. Give another path, e.g. "
+            f"{_other(path)!r}, or type `mode='w'` to replace it."
+        )
+
+
+def refuse_sources(path: Path, sources: Iterable[Path]) -> None:
+    """Refuse a place that the data were opened from.
+
+    Raises
+    ------
+    XgpfillError
+    """
     whole = path.resolve()
     for source in sources:
         if whole == source or whole in source.parents or source in whole.parents:
             raise XgpfillError(
-                f"The lazy data come from {str(source)!r}, so nothing is written there, whatever the mode: it would be "
-                f"lost. Give another path, e.g. {other!r}."
+                f"The data come from {str(source)!r}, so nothing is written there, whatever the mode: what it holds "
+                f"would be lost. Give another path, e.g. {_other(path)!r}."
             )
-    if mode == "w-" and path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise PlaceTakenError(
-            f"{str(path)!r} is there already, and mode='w-' (the default) replaces nothing. Give another path, e.g. "
-            f"{other!r}, or type `mode='w'` to replace it."
-        )
+
+
+def _other(path: Path) -> str:
+    """A path beside another."""
+    return str(path.with_name(f"{path.stem}_filled{path.suffix}"))
 
 
 def sources_of(*fields: Any) -> frozenset[Path]:
-    """Files and stores that lazy fields are read from: those that their graphs hold, and those they remember.
+    """Files and stores that fields were opened from: those that lazy ones are read from, and those they remember.
+
+    What was opened without chunks is read when it is needed, and afterwards only netCDF remembers its file: so look
+    before.
 
     Parameters
     ----------
@@ -136,9 +153,9 @@ def sources_of(*fields: Any) -> frozenset[Path]:
         variables = getattr(field, "variables", None) or getattr(field, "coords", {})
         own = [getattr(field, "variable", None), *(getattr(v, "variable", v) for v in variables.values())]
         for variable in own:
-            if getattr(variable, "chunks", None) is None:
-                continue
-            names = [variable.encoding.get("source"), *map(_file_of, _leaves(variable.data))]
+            lazy = getattr(variable, "chunks", None) is not None
+            leaves = _leaves(variable.data) if lazy else [getattr(variable, "_data", None)]
+            names = [getattr(variable, "encoding", {}).get("source"), *map(_file_of, leaves)]
             found |= {Path(name).resolve() for name in names if isinstance(name, (str, os.PathLike))}
     return frozenset(found)
 
@@ -192,6 +209,7 @@ def write_zarr(ds: xr.Dataset, path: str | Path, kwargs: dict[str, Any], sources
 
 def _free_to_write(path: str | Path, writer: str, kwargs: dict[str, Any], sources: Iterable[Path]) -> dict[str, Any]:
     """The arguments but for the mode. Refuse what writes later or into a part of a file: it is written at once."""
+    refuse_sources(as_path(path), sources)
     whole = {"compute": True, "append_dim": None, "region": None, "group": None}
     partial = {"mode": kwargs["mode"]} if kwargs.get("mode") in ("a", "a-", "r+") else {}
     partial |= {name: value for name, value in kwargs.items() if name in whole and value != whole[name]}

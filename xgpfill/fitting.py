@@ -16,6 +16,7 @@ from xgpfill.checks import checked_flag, require_array
 from xgpfill.engines.select import Choice, select_settings
 from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
 from xgpfill.errors import DataError, NoiseError, shown, warn
+from xgpfill.files import sources_of
 from xgpfill.grid.companions import as_mask, in_memory_as, read_noise, within_valid
 from xgpfill.grid.encode import Dims, encode
 from xgpfill.grid.fills import check_fills
@@ -90,6 +91,7 @@ def fit(
     """Learn the covariance of a gappy field and condition on it; see :meth:`xgpfill.accessor.DataArrayAccessor.fit`."""
     began = clock_time.perf_counter()
     require_array(da, "fit")
+    opened = sources_of(da, noise, noise_std, noise_variance, valid)  # before anything is read
     show = show_progress(progress)
     settings = as_settings(method)
     options: dict[str, Any] = {
@@ -145,7 +147,8 @@ def fit(
     _log.info("fitted %r: %s; %d evaluations in %.1f s", da.name, choice, record.evaluations, record.seconds)
     return FittedModel(
         prior=prior, scaling=scaling, settings=choice.settings, lattice=lattice, layout=layout, options=options,
-        record=record, share=share, valid=valid, errors=errors, learned_shape=(lattice.time.size, lattice.space.size),
+        record=record, share=share, valid=valid, errors=errors, opened=opened,
+        learned_shape=(lattice.time.size, lattice.space.size),
         typical_error=None if errors is None else float(np.sqrt(np.median(np.concatenate([b.noise for b in blocks])))),
     )  # fmt: skip
 
@@ -174,7 +177,8 @@ def _learned(
     axes = summarise(standard, lattice, prior)
     start = _scaled_known(prior, 1 / square, noise=not has_errors)
     values = starting_values(start, axes, noise_is_scale=has_errors)
-    starts = other_starts(start, axes, values, anomaly_share(standard), options["seed"])
+    share, how = anomaly_share(standard), {"noise_is_scale": has_errors}
+    starts = other_starts(start, axes, values, share, options["seed"], **how)
     start = start.with_values(values)
     factor, seed = 1.0, options["seed"]
     field, pool = _pool(lattice, seed + 1) if auto or not prior.fixed_noise else (lattice, None)
@@ -182,7 +186,7 @@ def _learned(
     with progress_bar("Learning", show, total=None) as step:
         relearn = partial(learn, blocks=standard, axes=axes, callback=lambda *_: step())
         if auto and pool is not None:
-            start = _smoothness(start, auto, relearn, field, pool, seed)
+            start = _smoothness(start, auto, relearn, starts, field, pool, seed)
         if isinstance(settings, Variational) and settings.train == "elbo":
             from xgpfill.learning.elbo import learn_elbo
 
@@ -205,14 +209,14 @@ def _is_auto(kernel: KernelLike) -> bool:
 
 
 def _smoothness(
-    start: Prior, auto: tuple[str, ...], relearn: Any, lattice: Lattice, pool: Observations, seed: int
+    start: Prior, auto: tuple[str, ...], relearn: Any, starts: Any, lattice: Lattice, pool: Observations, seed: int
 ) -> Prior:
     """The prior with the smoothness of these axes settled, near its optimum."""
 
-    def near(prior: Prior) -> Prior:
-        return relearn(prior, rounds=("coarse",)).prior  # type: ignore[no-any-return]
+    def near(prior: Prior, starts: Any = ()) -> Prior:
+        return relearn(prior, rounds=("coarse",), starts=starts).prior  # type: ignore[no-any-return]
 
-    first = near(start)
+    first = near(start, starts)
     hidden = held_out(first, lattice, pool, seed + 1)
     return first if hidden is None else settle_smoothness(first, auto, near, hidden)
 

@@ -76,12 +76,12 @@ def save(model: FittedModel | FittedDataset, path: str | Path, *, data: bool = T
     data : bool
         Whether the observations are saved too; without them a loaded model can only ``condition``.
     mode : {"w-", "w"}
-        "w-" writes only where nothing is yet, "w" replaces what is there; never what the lazy data come from.
+        "w-" writes only where nothing is yet, "w" replaces what is there; never what the data come from.
 
     Raises
     ------
     XgpfillError
-        When the path is no place to write to, or the lazy data come from it.
+        When the path is no place to write to, or the data come from it.
     PlaceTakenError
         When something is there and may not be replaced; a FileExistsError too.
     """

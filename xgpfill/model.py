@@ -81,6 +81,8 @@ class FittedModel:
         Standard errors of the observations.
     typical_error : float or None
         Their median, for places that have none.
+    opened : frozenset of paths
+        Files and stores that the data were opened from.
     """
 
     prior: Prior
@@ -96,6 +98,7 @@ class FittedModel:
     typical_error: float | None = None
     has_data: bool = True
     learned_shape: tuple[int, int] = (0, 0)
+    opened: frozenset[Path] = frozenset()
 
     # What was learned
 
@@ -449,8 +452,8 @@ class FittedModel:
 
     @cached_property
     def sources(self) -> frozenset[Path]:
-        """Files and stores that lazy data are read from; nothing is written onto them."""
-        return sources_of(self.layout.template, self.errors, self.valid)
+        """Files and stores that the data come from; nothing is written onto them."""
+        return self.opened | sources_of(self.layout.template, self.errors, self.valid)
 
     @cached_property
     def _solvers(self) -> dict[str, TileSolver]:

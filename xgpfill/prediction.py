@@ -13,6 +13,7 @@ import xarray as xr
 from xgpfill.conventions import mapping_names, placing, settled
 from xgpfill.decoding import dtype_of, mean_attrs, sample_array, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooManyPointsError, listed, shown
+from xgpfill.grid.companions import as_mask
 from xgpfill.grid.dates import typed_dates
 from xgpfill.grid.dims import require_numeric
 from xgpfill.grid.names import role_of_name
@@ -310,12 +311,12 @@ def _existing(where: Target, valid: Any) -> xr.DataArray:
     ------
     AlignmentError
     """
-    if not isinstance(valid, xr.DataArray) or valid.dtype != bool:
-        found = f"has dtype {valid.dtype}" if isinstance(valid, xr.DataArray) else f"is {shown(valid)}"
+    if not isinstance(valid, xr.DataArray):
         raise AlignmentError(
-            f"`valid` {found}; expected a bool DataArray on dimensions of the targets, {listed(where.dims)}, e.g. "
-            f"`valid=depth > 0`."
+            f"`valid` is {shown(valid)}; expected a bool DataArray on dimensions of the targets, {listed(where.dims)}, "
+            f"e.g. `valid=depth > 0`."
         )
+    valid = as_mask(valid)
     foreign = [d for d in valid.dims if d not in where.dims]
     grid = xr.DataArray(np.empty(where.shape), dims=where.dims, coords=where.coords)
     try:
@@ -327,7 +328,8 @@ def _existing(where: Target, valid: Any) -> xr.DataArray:
             f"`valid` does not lie on the targets ({foreign[0]}): its dimensions are {listed(valid.dims)}, theirs "
             f"{listed(where.dims)}. Bring it there first, e.g. `valid.reindex_like(target, fill_value=False)`."
         )
-    return valid.reset_coords(drop=True)
+    mask: xr.DataArray = valid.reset_coords(drop=True)
+    return mask
 
 
 def over_points(model: FittedModel, each: Any) -> Any:

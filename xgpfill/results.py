@@ -45,7 +45,7 @@ class Context:
     model : ModelSummary, mapping of name to these, or None
         The model in short, for reports.
     sources : frozenset of paths
-        Files and stores that lazy data come from, which nothing is written onto.
+        Files and stores that the data come from, which nothing is written onto.
     averager : callable, mapping of name to these, or None
         Averages the field, where its joint law is known.
     positions : Dataset, mapping of name to these, or None

@@ -195,6 +195,7 @@ def test_neighbours_are_the_most_correlated_of_all_and_of_sparser_sets(count, se
     prefixes, counts = module._sets(n, count)
     assert n > AT_ONCE  # the nearest of all are walked to cell by cell, those of sparser sets by blocks, or tried
     assert prefixes.tolist() == [n, n // 8, n // 64][:sets]
+    found_of_best = []
     for target, found in enumerate(found_neighbours(neighbours, goals, Patches.single(60), count)):
         ranks = place[found]
         assert np.unique(ranks).size == ranks.size <= count
@@ -206,7 +207,10 @@ def test_neighbours_are_the_most_correlated_of_all_and_of_sparser_sets(count, se
             chosen = np.sort(K[target, ranks[ranks < before]])[::-1][:few]
             if before <= AT_ONCE_FOR_GROUPS:
                 assert_allclose(chosen, expected, rtol=1e-9)
-            assert chosen.sum() > 0.9 * expected.sum()
+            found_of_best.append(chosen.sum() / expected.sum())
+
+    assert np.mean(found_of_best) > 0.97
+    assert min(found_of_best) > 0.7
 
 
 @pytest.mark.parametrize("most", [4, 16])
@@ -451,14 +455,14 @@ def test_with_all_observations_local_weights_are_those_of_kriging(place):
 
 def test_observed_cells_of_a_patch_are_conditioned_on_their_own_observations():
     """Near a pole the cells of a patch are so near each other that others may be as correlated."""
-    prior, times = anova("matern12"), np.arange(12.0)
-    coordinates = crossed(np.linspace(-89, 89, 20), np.arange(0, 360, 5.0))
+    prior, times = anova("matern12"), np.arange(4.0)
+    coordinates = crossed(np.linspace(-89, 89, 8), np.arange(0, 360, 10.0))
     observations = observed_on(times, coordinates, 0.2, noise=0.01)
     targets = lattice_points(times, coordinates, observations.points)
     neighbours = neighbours_of(prior, observations, coordinates.shape[:2])
     goals = goals_of(prior, neighbours, observations, targets)
-    patches = patches_of((12, 20, 72), (0.9, 0.6, 0.99), wraps=True)
-    own = {int(cell): number for number, cell in enumerate(numbers_of(observations.points, 20 * 72))}
+    patches = patches_of((4, 8, 36), (0.9, 0.6, 0.99), wraps=True)
+    own = {int(cell): number for number, cell in enumerate(numbers_of(observations.points, 8 * 36))}
     for patch, found in enumerate(found_neighbours(neighbours, goals, patches, 24)):
         seen = [own[cell] for cell in patches.members[patch].tolist() if cell in own]
         assert set(seen) <= set(found.tolist()) or len(set(seen)) > 24

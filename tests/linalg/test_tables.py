@@ -11,7 +11,7 @@ from xgpfill.kernels import spec
 from xgpfill.linalg import neighbours as module
 from xgpfill.linalg import tables as tables_module
 from xgpfill.linalg.compiled import plain
-from xgpfill.linalg.loops import Noisy, covariances, nearest, search
+from xgpfill.linalg.loops import AT_ONCE, Noisy, covariances, nearest, search
 from xgpfill.linalg.neighbours import coarse_map, fine_map
 from xgpfill.linalg.tables import Tables
 
@@ -118,7 +118,7 @@ def test_predecessors_precede():
     found, strength = np.empty(28, np.int32), np.empty(28)
     K = oracle_covariance(anova(), observations.points, observations.points)[np.ix_(neighbours.order, neighbours.order)]
     for own in range(len(cells)):
-        size = nearest(arrays, fine, coarse, cells, cells, own, own, 10, 10, found, strength)
+        size = nearest(arrays, fine, coarse, cells, cells, own, own, 10, 10, AT_ONCE, found, strength)
         assert size == min(own, 10)
         assert (found[:size] < own).all()
         assert_allclose(np.sort(K[own, found[:size]]), np.sort(K[own, :own])[own - size :], rtol=1e-9)

@@ -63,7 +63,8 @@ def suspected_fill(values: FloatArray) -> float | None:
     if not values.size:
         return None
     for extreme in (float(values.min()), float(values.max())):
-        if not any(math.isclose(abs(extreme), usual, rel_tol=1e-6) for usual in _USUAL):
+        usual_ones = (math.isclose(abs(extreme), usual, rel_tol=1e-3 if usual >= CERTAIN else 1e-6) for usual in _USUAL)
+        if not any(usual_ones):
             continue
         rest = values[~is_fill(values, (extreme,))]
         if not rest.size or min(abs(extreme - rest.min()), abs(extreme - rest.max())) > FAR * np.ptp(rest):

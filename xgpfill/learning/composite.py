@@ -44,8 +44,6 @@ SHORTEST = 1.3
 """Times the shortest allowed lengthscale up to which a term is white, if it is so in time and space."""
 SMALLEST_VARIANCE = 1e-6
 """What is left of the variance of such a term."""
-TOLD_SHARE = 0.02
-"""Share of the variance from which on it is said."""
 
 
 @dataclass(frozen=True)
@@ -167,13 +165,13 @@ def learn(
         )
     learned = packing.prior_at(found.x)
     if rounds[-1] == "fine":
-        learned = without_shorter(learned, axes, float(np.mean(np.concatenate([b.noise for b in blocks]))))
+        learned = without_shorter(learned, axes, np.concatenate([b.noise for b in blocks]))
         _warn_of_noise(learned)
     likelihood = problem.penalty(found.x)[0] / len(problem) - float(found.fun) - 0.5 * math.log(2 * math.pi)
     return Learned(learned, state["evaluations"], likelihood)
 
 
-def without_shorter(prior: Prior, axes: dict[str, AxisSummary], unit: float) -> Prior:
+def without_shorter(prior: Prior, axes: dict[str, AxisSummary], units: FloatArray) -> Prior:
     """The prior with the variance of terms that neighbours in time and space share nothing of given to the noise.
 
     Parameters
@@ -181,10 +179,12 @@ def without_shorter(prior: Prior, axes: dict[str, AxisSummary], unit: float) -> 
     prior : Prior
         All numbers known.
     axes : dict
-    unit : float
-        What the noise of the prior multiplies, on average.
+    units : array (n,)
+        What the noise of the prior multiplies at each observation. Where squared standard errors differ, a factor on
+        them cannot hold what is the same everywhere, and the term stays.
     """
-    if prior.fixed_noise:
+    unit = float(units.mean())
+    if prior.fixed_noise or not unit > 0 or np.ptp(units) > 1e-9 * unit:
         return prior
     values: dict[str, Any] = {}
     noise = float(prior.noise or 0.0)
@@ -192,14 +192,6 @@ def without_shorter(prior: Prior, axes: dict[str, AxisSummary], unit: float) -> 
         if _is_white(term.time, axes["time"]) and _is_white(term.space, axes["space"]):
             variance = float(term.variance or 0.0)
             noise, values[f"{term.name}.variance"] = noise + variance / unit, min(variance, SMALLEST_VARIANCE)
-            if variance > TOLD_SHARE:
-                warnings.warn(
-                    f"Neighbours in time and in space share nothing of the term {term.name!r}: its variance was taken "
-                    f"for noise. Drop a scale, e.g. `scales=1`, or fix the lengthscales that you expect, e.g. "
-                    f"`xgpfill.Matern(1.5, lengthscale=..., fixed=True)`.",
-                    XgpfillWarning,
-                    stacklevel=6,
-                )
     return prior.with_values(values | {"noise": noise}) if values else prior
 
 

@@ -41,8 +41,8 @@ LIMITS = (1.0, 3.0)
 """Intervals are widened, never narrowed: what is observed says little of what lies far from it."""
 GAIN = 0.01
 """Share by which another choice must predict better to be taken."""
-CHANCE = 2.0
-"""Standard errors of the gain by which it must."""
+CHANCE = 1.645
+"""Standard errors of the gain by which it must: one such gain in twenty is chance."""
 NEARLY = 0.8
 """Share of the largest gain that is as good: the most noise that has it is taken."""
 NOISE_SHARES = (0.5, 0.3, 0.1, 0.03, 0.01)

@@ -125,13 +125,14 @@ def _half_lags(blocks: list[Observations], time_step: float, space_step: float) 
 def anomalies(block: Observations) -> FloatArray:
     """What the averages of every place and every time leave of values; averages of few are drawn to zero.
 
-    Where all places are seen once, or all at one time, that is the deviation from the mean.
+    Where all places are seen once, or all at one time, it is the deviation from the mean.
     """
     rest = block.values - block.values.mean()
     _, places = np.unique(block.points.space, axis=0, return_inverse=True)
     _, times = np.unique(block.points.time, return_inverse=True)
-    groups = [g.ravel() for g in (places, times) if 1 < g.max() + 1 < len(block)]
-    for _ in range(BACKFITTING if groups else 0):
+    groups = [places.ravel(), times.ravel()]
+    apart = any(g.max() + 1 in (1, len(block)) for g in groups)
+    for _ in range(0 if apart else BACKFITTING):
         for group in groups:
             count = np.bincount(group)
             rest = rest - (np.bincount(group, rest) / (count + 1.0))[group]
@@ -206,11 +207,18 @@ def anomaly_share(blocks: list[Observations]) -> float:
 
 
 def other_starts(
-    prior: Prior, axes: dict[str, AxisSummary], first: Mapping[str, Any], share: float, seed: int
+    prior: Prior,
+    axes: dict[str, AxisSummary],
+    first: Mapping[str, Any],
+    share: float,
+    seed: int,
+    *,
+    noise_is_scale: bool = False,
 ) -> list[dict[str, Any]]:
     """Starts beside the `first`: its free lengthscales from half a step to the extent, more noise or less.
 
-    Products and noise begin with the `share` of the variance that anomalies have.
+    Products and noise begin with the `share` of the variance that anomalies have; a factor on squared standard errors
+    with what it is.
 
     One start finds one optimum, and likelihoods of several terms have many: anomalies that are white in time beside a
     large static map end in the noise, all of them with lengthscales of centuries, where learning begins with long ones.
@@ -228,7 +236,7 @@ def other_starts(
         for term in products:
             if f"{term}.variance" in values:
                 values[f"{term}.variance"] = share / len(products)
-        if "noise" in values:
+        if "noise" in values and not noise_is_scale:
             more = NOISE_SHARES[number % len(NOISE_SHARES)] / NOISE_SHARES[0]
             values["noise"] = max(share, LEAST_SHARE) * first["noise"] * more
         found.append(values)

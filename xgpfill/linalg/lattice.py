@@ -274,9 +274,9 @@ class _Term:
         return _Term(self.time and self.time.to(dtype), matrix).with_panels()
 
     def with_panels(self) -> _Term:
-        """The term with its panels, where blocks are wide enough for them."""
+        """The term with its panels, on the processor and where blocks are wide enough for them."""
         count = len(self.matrix)
-        if self.matrix.ndim < 3 or self.matrix.shape[1] < 2 * PANEL:
+        if self.matrix.ndim < 3 or self.matrix.shape[1] < 2 * PANEL or self.matrix.device.type != "cpu":
             return self
         panels: list[_Panels] = [()] * -(-count // BAND)
 

@@ -413,9 +413,9 @@ def search(
                     covariances(ranking, cells, own, observed, found, size, value)
                     for i in range(size):
                         strength[i] = max(strength[i], abs(value[i]))
-                if j == 0:  # an observed cell without its own observation would be as unknown as a gap
-                    size = _prefer_own(fine, cells, k * share, (k + 1) * share, prefixes[0], found, strength, size)
-                size = _strongest(found, strength, size, count)
+            if share > 1 and j == 0:  # an observed cell without its own observation would be as unknown as a gap
+                size = _prefer_own(fine, cells, k * share, (k + 1) * share, prefixes[0], found, strength, size)
+            size = _strongest(found, strength, size, count)
             first = met
             for i in range(size):
                 fresh = True

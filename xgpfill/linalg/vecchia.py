@@ -102,7 +102,7 @@ class _Rows:
     def on(self, device: str, dtype: torch.dtype) -> Tensor:
         """The same as a sparse matrix of torch on another device."""
         n = len(self.starts) - 1
-        matrix = csr_array((self.weights, self.columns, self.starts), shape=(n, n))
+        matrix = csr_array((self.weights, self.columns, self.starts), shape=(n, n), copy=True)
         matrix.eliminate_zeros()
         matrix.sort_indices()
         with warnings.catch_warnings():
