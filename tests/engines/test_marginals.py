@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -370,3 +372,14 @@ def test_a_small_part_of_the_lattice_is_checked_on_cells_of_its_own():
     check = posterior.system.record[-1].check
     assert check.probes >= 1
     assert all(np.isfinite(getattr(check, name)) for name in ("std_error", "mean_error", "std_bias", "region_bias"))
+
+
+@pytest.mark.parametrize("noise", [1e-4, 1e-8])
+def test_single_targets_at_observed_cells_keep_to_what_was_measured_where_noise_is_little(noise):
+    """The residual of a solve is small against the data, and not against such a noise."""
+    p = PROBLEMS["random gaps"]()
+    observations = replace(p.observations, noise=np.full(len(p.observations), noise))
+    targets = p.cells.take_in_order(np.random.default_rng(0).choice(np.flatnonzero(seen_cells(p)), 30, replace=False))
+    found = IterativeEngine().condition(p.law, observations).moments(targets)
+    expected = ExactEngine().condition(p.law, observations).moments(targets)
+    assert np.max(np.abs(found.mean - expected.mean) / np.sqrt(expected.variance)) < 0.05

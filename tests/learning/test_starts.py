@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +14,6 @@ from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term, build_prior
 from xgpfill.learning import composite
-from xgpfill.learning.composite import learn
 from xgpfill.learning.starts import (
     LEAST_STEPS,
     NUM_STARTS,
@@ -146,14 +145,18 @@ def test_white_noise_is_noise():
     assert float(model.hyperparameters["noise"]) > 0.9
 
 
-def test_the_best_of_several_starts_is_followed():
-    prior = replace(prior_of(scales=1), noise=None)
-    axes = AXES | {"time": replace(AXES["time"], half=60.0)}
-    rng = np.random.default_rng(5)
-    field = np.sqrt(0.9) * rng.standard_normal((30, 1)) * np.ones((1, 12)) + 0.3 * rng.standard_normal((30, 12))
-    start = prior.with_values(starting_values(prior, axes))
-    good = starting_values(prior, axes) | {"common.time.lengthscale": 0.6, "common.variance": 0.9, "noise": 0.1}
-    blocks = [block_of(field)]
-    found = learn(start, blocks, axes, starts=[good])
-    alone = learn(start, blocks, axes)
-    assert found.log_likelihood >= alone.log_likelihood - 0.01
+def test_the_most_likely_start_is_followed(monkeypatch):
+    """Beside the own one, no more than a few, and the best of what they come to is taken."""
+    followed = []
+
+    def stays(problem, theta, *_):
+        followed.append(float(theta[0]))
+        return SimpleNamespace(x=theta, fun=problem.evaluate(theta)[0])
+
+    monkeypatch.setattr(composite, "_minimised", stays)
+    problem = SimpleNamespace(
+        evaluate=lambda theta: (abs(theta[0] - 3.0), None), packing=SimpleNamespace(start=np.zeros(1))
+    )
+    others = [np.array([x]) for x in (9.0, 2.5, -4.0, 3.1, 5.0, 2.0)]
+    assert composite._best_start(problem, others, {"evaluations": 0}, None) == [3.1]
+    assert followed == [0.0, 3.1, 2.5, 2.0]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
+from scipy.spatial import KDTree
 
 from xgpfill.engines.averages import averaged_on, averaged_prior, solve_closely
 from xgpfill.engines.base import Moments
@@ -287,12 +288,29 @@ class IterativePosterior:
         assert self._solved is not None
         draws = self._y.shape[1]
         variance, fields = np.empty(len(targets)), np.empty((len(targets), self._solved.shape[1] - draws + 1))
-        weights = torch.cat([self._solved[:, :1], self._solved[:, draws:]], 1)
+        weights, right = (torch.cat([x[:, :1], x[:, draws:]], 1) for x in (self._solved, self._right))
         for start in range(0, len(targets), COLUMNS):
             some = np.arange(start, min(start + COLUMNS, len(targets)))
             variance[some], cross = self._marginals.exactly(targets.take_in_order(some))
             fields[some] = _plain(cross.T @ weights)
+        number = self._measured_at(targets)
+        fields[number >= 0] = _plain(right - self.system.noise * weights)[number[number >= 0]]  # as in `_fields`
         return self._with_trend(fields, variance, targets)
+
+    def _measured_at(self, targets: Points) -> IntArray:
+        """Which observation each target is at; −1 for none."""
+        own, same = self._observations.points, None
+        if _joins_places(self._law):
+            same = same_places(own.sites)
+        (away, site), (apart, time) = (
+            KDTree(x).query(y) for x, y in ((own.sites, targets.sites), (own.times[:, None], targets.times[:, None]))
+        )
+        site = site if same is None else same[site]
+        number = np.full(own.times.size * len(own.sites), -1)
+        number[own.time_index * len(own.sites) + own.site_index] = np.arange(len(own))
+        found = number[time[targets.time_index] * len(own.sites) + site[targets.site_index]]
+        there = (away[targets.site_index] == 0) & (apart[targets.time_index] == 0)
+        return np.asarray(np.where(there, found, -1))
 
     def _means(self, targets: Points) -> FloatArray:
         self._solve_data()
