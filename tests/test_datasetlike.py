@@ -163,3 +163,10 @@ def test_a_lazy_one_says_how_to_solve_once(found, lazy) -> None:
 @pytest.mark.parametrize("duplicate", [lambda r: pickle.loads(pickle.dumps(r)), copy.copy, copy.deepcopy])
 def test_copies_behave_alike(lazy: xgpfill.Reconstruction, duplicate: Any) -> None:
     assert duplicate(lazy).isel(time=0).sizes == {"lat": 8, "lon": 9}
+
+
+def test_it_equals_itself_and_the_dataset_that_it_makes(found: xgpfill.Reconstruction) -> None:
+    assert found.equals(found)
+    assert found.identical(found.to_dataset())
+    assert not found.equals(found.isel(time=slice(1, None)))
+    assert not found.equals(found.to_dataset() + 1.0)

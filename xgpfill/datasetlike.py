@@ -98,6 +98,14 @@ class DatasetLike(tuple[Any, Any]):
         """How many cells have a value; see :meth:`xarray.Dataset.count`."""
         return self.to_dataset().count(*args, **kwargs)
 
+    def equals(self, other: Any) -> bool:
+        """Whether another reconstruction, or a Dataset, holds the same; see :meth:`xarray.Dataset.equals`."""
+        return bool(self.to_dataset().equals(_dataset_of(other)))
+
+    def identical(self, other: Any) -> bool:
+        """Whether names and attributes are the same too; see :meth:`xarray.Dataset.identical`."""
+        return bool(self.to_dataset().identical(_dataset_of(other)))
+
     def _no_arithmetic(self, *_: object) -> NoReturn:
         raise XgpfillError(
             f"A {type(self).__name__} is a mean and a variance, which do not change alike. Type what is meant, e.g. "
@@ -239,3 +247,8 @@ def _refusal(name: str) -> Callable[..., NoReturn]:
         )
 
     return refused
+
+
+def _dataset_of(other: Any) -> Any:
+    """The Dataset that two fields make; anything else as it is."""
+    return other.to_dataset() if isinstance(other, DatasetLike) else other

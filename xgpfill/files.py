@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import xarray as xr
+
 from xgpfill.errors import PlaceTakenError, XgpfillError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    import xarray as xr
 
 MODES = ("w-", "w")
 """Write where nothing is, as xarray means it; or replace what is there."""
@@ -154,7 +154,8 @@ def sources_of(*fields: Any) -> frozenset[Path]:
         own = [getattr(field, "variable", None), *(getattr(v, "variable", v) for v in variables.values())]
         for variable in own:
             lazy = getattr(variable, "chunks", None) is not None
-            leaves = _leaves(variable.data) if lazy else [getattr(variable, "_data", None)]
+            plain = [] if isinstance(variable, xr.IndexVariable) else [getattr(variable, "_data", None)]
+            leaves = _leaves(variable.data) if lazy else plain
             names = [getattr(variable, "encoding", {}).get("source"), *map(_file_of, leaves)]
             found |= {Path(name).resolve() for name in names if isinstance(name, (str, os.PathLike))}
     return frozenset(found)
