@@ -46,6 +46,8 @@ USELESS = 0.1
 """Posterior standard deviations that means may be off; an answer that is farther off is thrown away."""
 EXACT_TOLERANCE = 0.01
 """Of solves for the variance of a cell, in its own standard deviations."""
+FEW_COLUMNS = 4
+"""Columns of single cells whose products in full precision are made at once: buffers grow with them."""
 ENOUGH_NOISE = 1e-4
 """Share of the variance from which on float32 rounds fields of draws far below what is not known of them."""
 EPS = 2.3e-16
@@ -378,7 +380,8 @@ class System:
             Share of them.
         """
         with own_threads():
-            left = cross - self._products(near)
+            some = zip(cross.split(FEW_COLUMNS, 1), near.split(FEW_COLUMNS, 1), strict=True)
+            left = torch.cat([columns - self._products(weights) for columns, weights in some], 1)
             energy = (left * self.preconditioner(left)).sum(0)
         tiny = torch.finfo(left.dtype).tiny
         allowed = torch.as_tensor(excess * local).to(left) / energy.clamp_min(tiny)
