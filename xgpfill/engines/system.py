@@ -380,8 +380,8 @@ class System:
             Share of them.
         """
         with own_threads():
-            some = zip(cross.split(FEW_COLUMNS, 1), near.split(FEW_COLUMNS, 1), strict=True)
-            left = torch.cat([columns - self._products(weights) for columns, weights in some], 1)
+            parts = [slice(a, a + FEW_COLUMNS) for a in range(0, cross.shape[1], FEW_COLUMNS)]
+            left = torch.cat([cross[:, some] - self._products(near[:, some]) for some in parts], 1)
             energy = (left * self.preconditioner(left)).sum(0)
         tiny = torch.finfo(left.dtype).tiny
         allowed = torch.as_tensor(excess * local).to(left) / energy.clamp_min(tiny)
