@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xgpfill.averaging import checked_dims, checked_weights
+from xgpfill.averaging import checked_dims, checked_weights, require_on_cells
 from xgpfill.conventions import mapping_names, settled
 from xgpfill.decoding import mean_attrs, position_name, positions_of, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, DataError, MethodError, listed, shown
@@ -86,13 +86,7 @@ def _sets_of_weights(field: xr.DataArray, weights: Any, *, normalize: bool) -> x
             f"`weights` has the dimensions {listed(weights.dims)}, none of the data's {listed(field.dims)}. Give "
             f"weights of cells, e.g. `xgpfill.metrics.cos_lat_weights(da)`."
         )
-    try:
-        xr.align(weights, field, join="exact", copy=False)
-    except ValueError as error:
-        raise AlignmentError(
-            f"`weights` does not lie on the cells of the data: {str(error).splitlines()[0]}. Bring it there first, "
-            f"e.g. `weights.reindex_like(da)`."
-        ) from None
+    require_on_cells(weights, field)
     given = weights.astype(float).fillna(0.0).compute()
     if np.isinf(given).any():
         raise DataError("`weights` holds infinite values; expected finite ones, e.g. `weights.clip(max=1e6)`.")

@@ -95,6 +95,17 @@ def checked_weights(values: Any, weights: Any) -> xr.DataArray:
     foreign = [d for d in weights.dims if d not in values.dims]
     if foreign:
         raise AlignmentError(f"`weights` has dimension(s) {listed(foreign)} that the data lack: {listed(values.dims)}.")
+    require_on_cells(weights, values)
+    return per_cell(_not_negative, weights.reset_coords(drop=True))  # type: ignore[no-any-return]
+
+
+def require_on_cells(weights: xr.DataArray, values: Any) -> None:
+    """Refuse weights whose coordinates are not those of the data.
+
+    Raises
+    ------
+    AlignmentError
+    """
     try:
         xr.align(weights, values, join="exact", copy=False)
     except ValueError as error:
@@ -102,7 +113,6 @@ def checked_weights(values: Any, weights: Any) -> xr.DataArray:
             f"`weights` does not lie on the cells of the data: {str(error).splitlines()[0]}. Bring it there first, "
             f"e.g. `weights.reindex_like(da)`."
         ) from None
-    return per_cell(_not_negative, weights.reset_coords(drop=True))  # type: ignore[no-any-return]
 
 
 def _not_negative(weights: Floats) -> Floats:

@@ -84,7 +84,7 @@ def checked_place(path: str | Path) -> Path:
     return path
 
 
-def require_free(path: str | Path, mode: Any, sources: Iterable[Path]) -> None:
+def require_free(path: str | Path, mode: Any, sources: Iterable[Path] = ()) -> None:
     """Refuse a place that is taken, unless `mode` is "w", and one that the data come from, whatever the mode.
 
     Parameters
@@ -219,5 +219,5 @@ def _free_to_write(path: str | Path, writer: str, kwargs: dict[str, Any], source
             f"`{writer}` writes a file whole and at once, which {name}={value!r} is not. Type "
             f"`reconstruction.to_dataset().{writer}(path, {name}={value!r})`."
         )
-    require_free(checked_place(path), kwargs.get("mode", "w-"), sources)
+    require_free(checked_place(path), kwargs.get("mode", "w-"))
     return {name: value for name, value in kwargs.items() if name != "mode"}

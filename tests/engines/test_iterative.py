@@ -342,7 +342,9 @@ def test_too_few_steps_raise_where_observations_are_too_many_for_the_dense_engin
 
 def test_some_steps_too_few_warn_with_how_far_it_came_and_what_to_type():
     p, *_ = made("clouds")
-    steps = made("clouds")[2].system.record[0].steps
+    done = IterativeEngine().condition(p.law, p.observations)
+    done.moments(p.cells)
+    steps = done.system.record[0].steps
     engine = IterativeEngine(Iterative(max_steps=steps + 3, tolerance=1e-7))
     with pytest.warns(
         XgpfillWarning,

@@ -271,8 +271,8 @@ def frequencies_left_out(patch):
 def columns_solved_loosely(patch):
     """Those of probes."""
 
-    def loose(true, system, targets, cross, near, local, _):
-        return true(system, targets, cross, 0.5 * near, local, 1e6)
+    def loose(true, system, prior, cross, near, local, _):
+        return true(system, prior, cross, 0.5 * near, local, 1e6)
 
     wrap(patch, System, "variances", loose)
 

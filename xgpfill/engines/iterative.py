@@ -274,7 +274,7 @@ class IterativePosterior:
         truth = draws.fields[:, times][:, :, sites].reshape(count, -1).T.astype(float)
         if draws.told is not None:
             truth += _plain(self._spread_told(draws.told, targets))
-        same = same_places(targets.sites) if _joins_places(self._law) else None
+        same = _same_places(self._law, targets.sites)
         variance = self._marginals.on_lattice(asked, mean, truth, self._residual)
         found = self._with_trend(trend, variance, targets)
         if same is None:
@@ -299,9 +299,8 @@ class IterativePosterior:
 
     def _measured_at(self, targets: Points) -> IntArray:
         """Which observation each target is at; −1 for none."""
-        own, same = self._observations.points, None
-        if _joins_places(self._law):
-            same = same_places(own.sites)
+        own = self._observations.points
+        same = _same_places(self._law, own.sites)
         (away, site), (apart, time) = (
             KDTree(x).query(y) for x, y in ((own.sites, targets.sites), (own.times[:, None], targets.times[:, None]))
         )
@@ -450,15 +449,16 @@ class IterativePosterior:
         return float(self._beta[0]) + float(self._level[0]), float(self._precision) ** -0.5
 
 
-def _joins_places(law: TileLaw) -> bool:
-    """Whether cells of one place have one field: not where a kernel makes each cell its own."""
-    return not any(has_type(term.space, Independent) for term in law.prior.terms)
+def _same_places(law: TileLaw, sites: FloatArray) -> IntArray | None:
+    """The first of the sites at each one's place; None where all differ, or a kernel makes each cell its own."""
+    alone = any(has_type(term.space, Independent) for term in law.prior.terms)
+    return None if alone else same_places(sites)
 
 
 def _places_once(law: TileLaw, observations: Observations) -> tuple[Observations, IntArray]:
     """One observation of each place and time, on the first of its cells; and which one each was made part of."""
     points = observations.points
-    same = same_places(points.sites) if _joins_places(law) else None
+    same = _same_places(law, points.sites)
     if same is not None:
         points = replace(points, site_index=same[points.site_index], is_grid=False)
         observations = replace(observations, points=points)

@@ -190,7 +190,7 @@ class Marginals:
         cross, goals = self._law.matrix(self._observations.points, targets), self.goals(targets)
         near = local_weights(self._system.neighbours, goals, NEARLY_ALL).to(cross)
         local = np.maximum(goals.prior - (near * cross).sum(0).double().cpu().numpy(), EPS * goals.prior)
-        return self._system.variances(targets, cross, near, local, excess), cross
+        return self._system.variances(goals.prior, cross, near, local, excess), cross
 
     def choose_probes(self, asked: Asked) -> tuple[IntArray, Points]:
         """Cells (k, 2) of the lattice to solve exactly: where there is no observation, if there are such."""

@@ -361,7 +361,7 @@ class System:
         self.draws = Draws(fields, told, data, found.values[:, own:])
         return found.values[:, :own], float(found.residual[0]) if own else 0.0, self.draws
 
-    def variances(self, targets: Points, cross: Tensor, near: Tensor, local: FloatArray, excess: float) -> FloatArray:
+    def variances(self, prior: FloatArray, cross: Tensor, near: Tensor, local: FloatArray, excess: float) -> FloatArray:
         """Exact variances of targets, the trend left out, none of which is more than about `excess` too large.
 
         Of any weights x, k(x, x) − 2xᵀk + xᵀAx is the variance plus rᵀA⁻¹r with r = k − Ax: never too small, and second
@@ -369,7 +369,8 @@ class System:
 
         Parameters
         ----------
-        targets : Points
+        prior : array (k,)
+            Prior variances.
         cross : Tensor (n, k)
             Covariances k with the observations.
         near : Tensor (n, k)
@@ -388,7 +389,6 @@ class System:
         tolerance = (self._size(left) * allowed.sqrt()).clamp_min(tiny)
         found = self.solution(left, tolerance, recorded=False)
         explained = ((near + found.values) * (cross + found.remainder)).sum(0)
-        prior = self.law.diagonal(targets)
         return np.asarray(np.maximum(prior - explained.double().cpu().numpy(), EPS * prior))
 
     @own_threads()

@@ -9,6 +9,7 @@ doi:10.1016/j.csda.2013.03.016): intervals are widened until they hold what they
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,7 +73,7 @@ class Prediction:
         miss = np.abs(self.truth - self.mean) / self.sd
         return float(np.clip((np.quantile(miss, LEVEL) / normal_quantile(LEVEL)) ** 2, *LIMITS))
 
-    @property
+    @cached_property
     def crps(self) -> FloatArray:
         """Continuous ranked probability score of each with calibrated variances, (k,)."""
         truth, mean, sd = (xr.DataArray(x, dims="hidden") for x in (self.truth, self.mean, self.sd))
