@@ -265,7 +265,7 @@ def _require_one_field(field: xr.DataArray, call: str) -> None:
     roles = roles_if_told(field)
     if roles is None or not roles.extra:
         return
-    firsts = {str(d): field[d].values[0].item() if d in field.coords else 0 for d in roles.extra}
+    firsts = {str(dim): _first(field, dim) for dim in roles.extra}
     raise DimensionError(
         f"There is one field for each {listed(roles.extra)}, and a picture is of one. Choose it: "
         f"`reconstruction.plot.{call}(sel={firsts!r})`."
