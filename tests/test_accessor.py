@@ -136,8 +136,9 @@ def test_a_dataset_with_one_variable_on_the_fitted_dimensions_needs_no_name(ds: 
 
 
 def test_a_dataset_with_several_variables_lists_them_and_shows_how_to_name_one(two: xr.Dataset) -> None:
-    with pytest.raises(VariableError, match=r"several variables.*'sst', 'anomaly'.*`variable='sst'`"):
+    with pytest.raises(VariableError, match=r"several variables.*'sst', 'anomaly'.*`variable='sst'`") as refused:
         two.gpfill.fit()
+    assert str(refused.value).endswith("a list as well and fits each on its own: `fit(variable=['sst', 'anomaly'])`.")
 
 
 @pytest.mark.parametrize(

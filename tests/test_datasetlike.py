@@ -91,6 +91,18 @@ def test_a_field_called_as_its_coordinate_makes_no_dataset_and_is_shown_all_the_
         _ = odd.sizes
 
 
+def test_functions_of_xarray_take_the_dataset_and_say_so_of_the_pair(ds: xr.Dataset, found) -> None:
+    early, late = found.isel(time=slice(4)).to_dataset(), found.isel(time=slice(4, None)).to_dataset()
+    for both in (xr.concat([early, late], "time"), xr.combine_by_coords([late, early])):
+        xr.testing.assert_equal(both, found.to_dataset())
+    assert list(xr.merge([found.to_dataset(), ds[["truth"]]])) == ["sst", "sst_variance", "sst_std", "truth"]
+    assert list(xr.merge(found)) == ["sst", "sst_variance"]
+    with pytest.raises(TypeError, match=r"only .*Dataset\(s\), DataArray\(s\).*Reconstruction\(mean, variance\)"):
+        xr.merge([found])
+    with pytest.raises(TypeError, match=r"only concatenate xarray Dataset and DataArray objects, got .*Reconstruction"):
+        xr.concat([found, found], "time")
+
+
 # Selection
 
 

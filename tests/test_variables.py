@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,6 +43,26 @@ def test_saved_without_data_they_can_condition(ds: xr.Dataset, both, tmp_path: P
     assert not any(model.has_data for model in again.models.values())
     data = xr.Dataset({NAMES[0]: ds.sst, NAMES[1]: 2.0 * ds.sst})
     xr.testing.assert_identical(again.condition(data, valid=ds.valid).reconstruct().mean, both.reconstruct().mean)
+
+
+def test_what_came_back_conditions_predicts_samples_and_is_saved_again(ds: xr.Dataset, both, tmp_path: Path) -> None:
+    both.save(tmp_path / "first.nc")
+    data = xr.Dataset({NAMES[0]: ds.sst, NAMES[1]: 2.0 * ds.sst})
+    again = pickle.loads(pickle.dumps(xgpfill.load(tmp_path / "first.nc"))).condition(data, valid=ds.valid)
+    again.save(tmp_path / "second.zarr")
+    last = xgpfill.load(tmp_path / "second.zarr")
+    xr.testing.assert_identical(last.sample(2, seed=3), both.sample(2, seed=3))
+    xr.testing.assert_identical(last.predict({"lat": [40.0]}).variance, both.predict({"lat": [40.0]}).variance)
+    known = {"valid": ds.valid, "method": "exact", "hyperparameters": last.hyperparameters}
+    refitted = data.gpfill.fit(variable=NAMES, **known).reconstruct()
+    xr.testing.assert_allclose(refitted.mean, both.reconstruct().mean)
+
+
+@pytest.mark.parametrize("name", ["trend", "convergence", "covariance", "prior"])
+def test_what_only_the_model_of_one_variable_has_is_named_with_the_call(both, name: str) -> None:
+    with pytest.raises(AttributeError, match=rf"Ask one of 'sst', \('pair', 1\), e\.g\. `model\['sst'\]\.{name}`"):
+        getattr(both, name)
+    assert hasattr(both["sst"], name) and not hasattr(both, "nonsense")
 
 
 def test_models_of_a_newer_format_are_refused(both, tmp_path: Path) -> None:

@@ -68,6 +68,9 @@ class Reconstruction(DatasetLike):
     ``r.load()``, ``dask.compute(r)``. Selections are reconstructions again. Both fields come from the same tasks, so
     evaluate them together: :meth:`compute`, :meth:`persist`, :meth:`to_zarr`.
 
+    Functions of xarray, which take nothing but their own classes, are given that Dataset: ``xr.merge([r.to_dataset(),
+    other])``, ``xr.concat([a.to_dataset(), b.to_dataset()], "time")``.
+
     Attributes
     ----------
     mean : DataArray or Dataset

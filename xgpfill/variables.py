@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import xarray as xr
 
 from xgpfill.conventions import with_companions
 from xgpfill.errors import VariableError, XgpfillError, listed
 from xgpfill.grid.variables import named_variable
+from xgpfill.options import interruptible
 from xgpfill.results import Reconstruction, paired
 
 if TYPE_CHECKING:
@@ -53,6 +54,17 @@ class FittedDataset:
             raise VariableError(f"No model of {name!r}; there are models of {listed(self.models)}.")
         return self.models[name]
 
+    def __getattr__(self, name: str) -> NoReturn:
+        from xgpfill.model import FittedModel
+
+        said = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if name.startswith("_") or not (hasattr(FittedModel, name) or name in FittedModel.__annotations__):
+            raise AttributeError(said)
+        raise AttributeError(
+            f"{said}, which the model of each variable has. Ask one of {listed(self.models)}, e.g. "
+            f"`model[{next(iter(self.models))!r}].{name}`."
+        )
+
     def __repr__(self) -> str:
         return "\n\n".join(map(repr, self.models.values()))
 
@@ -77,10 +89,12 @@ class FittedDataset:
         }
         return replace(self, models=models)
 
+    @interruptible
     def reconstruct(self, **kwargs: Any) -> Reconstruction:
         """Mean and variance Datasets; see :meth:`FittedModel.reconstruct`."""
         return paired({n: m.reconstruct(**kwargs) for n, m in self.models.items()})
 
+    @interruptible
     def predict(
         self, target: Any, *, include_noise: bool = False, covariance: bool = False, valid: Any = None
     ) -> Reconstruction:
@@ -90,10 +104,12 @@ class FittedDataset:
         each = {n: own_arguments({"valid": valid}, n) for n in self.models}
         return paired({n: m.predict(target, include_noise=include_noise, **each[n]) for n, m in self.models.items()})
 
+    @interruptible
     def sample(self, n: int = 1, **kwargs: Any) -> xr.Dataset:
         """Coherent draws of each variable; see :meth:`FittedModel.sample`."""
         return xr.Dataset({name: model.sample(n, **kwargs) for name, model in self.models.items()})
 
+    @interruptible
     def aggregate(self, weights: xr.DataArray, **kwargs: Any) -> Reconstruction:
         """Averages of each variable with their true standard deviations; see :meth:`FittedModel.aggregate`."""
         return paired({n: m.aggregate(weights, **kwargs) for n, m in self.models.items()})

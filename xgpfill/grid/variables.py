@@ -72,5 +72,5 @@ def only_variable(ds: xr.Dataset, dims: Any) -> xr.DataArray:
         )
     raise VariableError(
         f"The Dataset has several variables on these dimensions: {listed(found)}. Name one, e.g. "
-        f"`variable={found[0]!r}`; `fit` takes a list to fit each."
+        f"`variable={found[0]!r}`; `fit` takes a list as well and fits each on its own: `fit(variable={found!r})`."
     )
