@@ -158,11 +158,66 @@ def test_a_crs_that_stays_in_the_dataset_is_not_mentioned(placed: xr.Dataset, mo
 # What it says of itself
 
 
-def test_a_file_says_what_it_is_what_was_done_and_after_whom(fitted: FittedModel) -> None:
-    out = fitted.reconstruct().to_dataset()
+def test_a_file_says_what_it_is_what_was_done_and_after_whom(model: FittedModel) -> None:
+    out = model.reconstruct().to_dataset()
     assert out.attrs["title"] == "sea surface temperature: gaps filled by a Gaussian process"
     assert out.attrs["history"].endswith(f"filled by xgpfill {xgpfill.__version__}")
     assert "Rasmussen" in out.attrs["references"]
+
+
+ORIGIN = {
+    "title": "Level 4", "institution": "An institute", "source": "a satellite", "comment": "clouds", "history": "made",
+    "references": "A paper", "license": "free", "tracking_id": "of one file",
+}  # fmt: skip
+
+
+def keeps_its_origin(attrs: dict[str, Any]) -> bool:
+    """Whether attributes of a file say where the data come from, and what was done since."""
+    kept = {key: attrs[key] for key in ("title", "institution", "source", "comment", "license")}
+    before, added = attrs["history"].split("\n")
+    assert before == "made" and added.endswith(f": filled by xgpfill {xgpfill.__version__}")
+    assert attrs["references"].split("\n")[0] == "A paper" and "Rasmussen" in attrs["references"]
+    return kept == {key: ORIGIN[key] for key in kept} and "tracking_id" not in attrs
+
+
+def test_what_a_dataset_says_of_itself_is_kept_and_its_history_goes_on(placed, fitted: FittedModel, tmp_path) -> None:
+    told = placed.assign_attrs(ORIGIN)
+    told["two"] = told.sst.assign_attrs(title="of two")
+    before = told.copy(deep=True)
+    known = {"hyperparameters": fitted.hyperparameters, "valid": fitted.valid, "method": "exact"}
+    model = told.gpfill.fit(variable="sst", **known)
+    found = model.reconstruct()
+    several = told.gpfill.fit(variable=["two", "sst"], **several_of(known)).reconstruct()
+    for made in (found.sel(lat=slice(40)), found.average("time"), model.predict({"lat": [40.0]}), several):
+        assert keeps_its_origin(made.to_dataset().attrs)
+    model.save(tmp_path / "model.nc")
+    again = xgpfill.load(tmp_path / "model.nc").reconstruct()
+    again.to_netcdf(tmp_path / "out.nc")
+    again.to_zarr(tmp_path / "out.zarr")
+    for path in ("out.nc", "out.zarr"):
+        with xr.open_dataset(tmp_path / path) as back:
+            assert keeps_its_origin(back.attrs)
+    xr.testing.assert_identical(told, before)
+    assert "dataset_attrs" not in told.sst.encoding
+
+
+def several_of(known: dict[str, Any]) -> dict[str, Any]:
+    """The same arguments for two variables."""
+    return known | {"hyperparameters": dict.fromkeys(("two", "sst"), known["hyperparameters"])}
+
+
+def test_what_a_field_says_of_itself_is_told_of_the_file_too(ds: xr.Dataset, model: FittedModel) -> None:
+    told = ds.sst.assign_attrs(institution="An institute", history="made", comment="of this field")
+    out = model.condition(told).reconstruct().to_dataset()
+    assert out.attrs["institution"] == "An institute" and out.attrs["history"].startswith("made\n")
+    assert "comment" not in out.attrs and out.sst.attrs["comment"] == "of this field"
+
+
+def test_a_crs_in_the_encoding_comes_back_with_a_saved_model(placed, fitted: FittedModel, tmp_path: Path) -> None:
+    moved = placed.sst.copy()
+    moved.encoding["grid_mapping"] = moved.attrs.pop("grid_mapping")
+    fitted.condition(moved).save(tmp_path / "model.nc")
+    assert xgpfill.load(tmp_path / "model.nc").reconstruct().variance.rio.crs.to_epsg() == 4326
 
 
 def test_spreads_of_temperatures_are_differences_and_fields_lie_on_the_scale(ds, fitted, model: FittedModel) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.averaging import checked_dims, checked_weights, require_on_cells
-from xgpfill.conventions import mapping_names, settled
+from xgpfill.conventions import mapping_names, origin, settled
 from xgpfill.decoding import mean_attrs, position_name, positions_of, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, DataError, MethodError, listed, shown
 from xgpfill.metrics import cos_lat_weights
@@ -197,6 +197,7 @@ def _averaged(cells: _Cells, given: xr.DataArray, *, include_noise: bool, normal
     variance = variance + noise if include_noise else variance
     mean.name, mean.attrs = template.name, template.attrs
     mean.attrs = {**mean_attrs(mean), "cell_methods": _cell_methods(template, cells, normalize=normalize)}
+    mean.encoding = origin(template)
     variance.name = suffixed(mean.name, "variance")
     variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field"))
     return Reconstruction(mean, variance, Context(mean * np.nan, noise.drop_attrs(), kind, sources=cells.model.sources))

@@ -12,13 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xgpfill.words import name_of
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable
+    from collections.abc import Hashable, Sequence
 
     import xarray as xr
 
 PLACING = ("grid_mapping", "cell_measures")
 """Attributes of a field that name variables which say where and how large its cells are."""
+OF_DATASET = "dataset_attrs"
+"""Encoding of a field under which it keeps what its Dataset says of itself; no file has it."""
+_ORIGIN = ("title", "institution", "source", "license")
+_ADDED_TO = ("history", "references")
 _OF_FIELDS = (*PLACING, "ancillary_variables")
 _OF_COORDINATES = ("bounds", "climatology", "formula_terms")
 _ON_SCALE, _DIFFERENCE = "temperature: on_scale", "temperature: difference"
@@ -84,12 +90,24 @@ def _has_gaps(coordinate: xr.DataArray) -> bool:
 
 
 def with_companions(da: xr.DataArray, ds: xr.Dataset) -> xr.DataArray:
-    """A variable of a Dataset with those that say where its cells are as coordinates: its grid mapping, their areas."""
+    """A variable of a Dataset with what belongs to it there.
+
+    Those that say where its cells are, its grid mapping and their areas, become coordinates; what the Dataset says of
+    itself goes into the encoding.
+    """
     names: set[Hashable] = set()
     for where in (da.attrs, da.encoding):
         for key in PLACING:
             names |= mentioned(where.get(key, "")) & set(map(str, ds.data_vars))
-    return da.assign_coords({n: ds[n].variable for n in names if set(ds[n].dims) <= set(da.dims)})
+    out = da.assign_coords({n: ds[n].variable for n in names if set(ds[n].dims) <= set(da.dims)})
+    said = {key: ds.attrs[key] for key in (*_ORIGIN, *_ADDED_TO, "comment") if key in ds.attrs}
+    out.encoding = {**out.encoding, OF_DATASET: said}
+    return out
+
+
+def origin(field: xr.DataArray) -> dict[str, Any]:
+    """The encoding in which a field keeps what its Dataset says of itself."""
+    return {key: value for key, value in field.encoding.items() if key == OF_DATASET}
 
 
 def is_temperature(units: Any) -> bool:
@@ -116,12 +134,22 @@ def on_scale(attrs: dict[str, Any]) -> dict[str, str]:
     return {} if told else {"units_metadata": _ON_SCALE}
 
 
-def global_attrs(names: Collection[str]) -> dict[str, str]:
-    """Attributes of a file: what it is, what was done, and after whom."""
+def global_attrs(fields: Sequence[xr.DataArray]) -> dict[str, Any]:
+    """Attributes of a file: what it is, where it comes from, what was done, and after whom.
+
+    What the Dataset of the data says of itself is kept, or else what the data say; history and references are added to.
+    """
+    said: dict[str, Any] = {}
+    for field in fields:
+        own = {key: field.attrs[key] for key in (*_ORIGIN, *_ADDED_TO) if key in field.attrs}
+        said = own | origin(field).get(OF_DATASET, {}) | said  # the first field goes before the others
+    names = ", ".join(filter(None, map(name_of, fields)))
     today = dt.datetime.now(dt.UTC).date().isoformat()
+    history, references = (str(said.get(key, "")).splitlines() for key in _ADDED_TO)
     return {
         "Conventions": "CF-1.11",
-        "title": f"{', '.join(filter(None, names)) or 'Field'}: gaps filled by a Gaussian process",
-        "history": f"{today}: filled by xgpfill {version('xgpfill')}",
-        "references": REFERENCES,
+        "title": f"{names or 'Field'}: gaps filled by a Gaussian process",
+        **said,
+        "history": "\n".join([*history, f"{today}: filled by xgpfill {version('xgpfill')}"]),
+        "references": "\n".join(dict.fromkeys([*references, REFERENCES])),
     }

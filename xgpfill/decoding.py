@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xgpfill.conventions import PLACING, difference, own_attrs, placing, settled
+from xgpfill.conventions import PLACING, difference, origin, own_attrs, placing, settled
 from xgpfill.words import squared
 
 if TYPE_CHECKING:
@@ -70,8 +70,9 @@ def mean_attrs(template: xr.DataArray) -> dict[str, Any]:
 
 
 def kept_encoding(template: xr.DataArray) -> dict[str, Any]:
-    """Compression, and where cells are, but no packing."""
-    return {k: v for k, v in template.encoding.items() if k in _ENCODING_KEPT} | placing(template)[1]
+    """Compression, where cells are and where the data come from, but no packing."""
+    kept = {k: v for k, v in template.encoding.items() if k in _ENCODING_KEPT}
+    return kept | placing(template)[1] | origin(template)
 
 
 def positions_of(template: xr.DataArray) -> xr.Dataset:

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.checks import checked_flag
+from xgpfill.conventions import origin, placing
 from xgpfill.engines.settings import METHODS
 from xgpfill.errors import DataError, FileFormatError, XgpfillError, listed
 from xgpfill.files import as_path, checked_place, require_free, uniform_chunks, written_whole
@@ -138,7 +139,8 @@ def _packed(da: xr.DataArray) -> xr.Dataset:
         variables[name] = xr.Variable(variable.dims, data)
         notes[name] = {"attrs": variable.attrs, **note}
     coords = {name: variable for name, variable in variables.items() if name != _NAME}
-    about = json.dumps({"name": da.name, "variables": notes}, default=_jsonable)
+    told = {"name": da.name, "encoding": placing(da)[1] | origin(da), "variables": notes}
+    about = json.dumps(told, default=_jsonable)
     return uniform_chunks(xr.Dataset({_NAME: variables[_NAME]}, coords, attrs={"about": about}))
 
 
@@ -173,7 +175,9 @@ def _unpacked(ds: xr.Dataset) -> xr.DataArray:
         variable = ds.variables[name]
         variables[name] = xr.Variable(variable.dims, _unpacked_values(variable.values, note), note["attrs"])
     field = variables.pop(_NAME)
-    return xr.DataArray(field.data, variables, field.dims, about["name"], field.attrs)
+    found = xr.DataArray(field.data, variables, field.dims, about["name"], field.attrs)
+    found.encoding = about.get("encoding", {})
+    return found
 
 
 def _unpacked_values(values: Any, note: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xgpfill.conventions import mapping_names, placing, settled
+from xgpfill.conventions import mapping_names, origin, placing, settled
 from xgpfill.decoding import dtype_of, mean_attrs, sample_array, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooManyPointsError, listed, shown
 from xgpfill.grid.companions import as_mask
@@ -361,7 +361,7 @@ def _answer(model: FittedModel, where: Target, data: Any, scale: float | None = 
     shaped, dims = shaped.astype(dtype_of(template, scale)), (*extra, *where.dims)
     out = settled(xr.DataArray(shaped, dims=dims, coords={**coords, **where.coords}, name=template.name))
     out.attrs, out.encoding = template.attrs, placing(template)[1]  # of which what is not here is not mentioned
-    out.attrs, out.encoding = mean_attrs(out), placing(out)[1]
+    out.attrs, out.encoding = mean_attrs(out), placing(out)[1] | origin(template)
     return out.transpose(*(d for d in template.dims if d in out.dims), ...)
 
 

@@ -18,7 +18,6 @@ from xgpfill.grouping import Grouped, Groups
 from xgpfill.metrics import normal_quantile
 from xgpfill.options import interruptible
 from xgpfill.scoring import check_variables, score_gaussian
-from xgpfill.words import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -420,7 +419,7 @@ class Reconstruction(DatasetLike):
             if related:
                 out[key].attrs["ancillary_variables"] = " ".join(related)
             out |= {k: v if name is None else v[k] for k, v in related.items()}
-        about = [name_of(fields if name is None else fields[name]) for name in names]
+        about = [fields if name is None else fields[name] for name in names]
         return xr.Dataset(out, attrs=global_attrs(about))
 
     def _require_own_name(self) -> None:
