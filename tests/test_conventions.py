@@ -14,6 +14,7 @@ import xgpfill
 from compliance_checker.base import BaseCheck
 from compliance_checker.runner import CheckSuite
 from xgpfill.conventions import is_temperature, mentioned, placing, settled
+from xgpfill.errors import VariableError
 from xgpfill.words import squared
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def outputs(fitted: FittedModel) -> dict[str, xr.Dataset]:
     return {
         "reconstruction": found.to_dataset(),
         "filled": found.to_dataset(filled=True),
+        "filled alone": found.filled.to_dataset(),
+        "its mean": found.filled.mean("time").to_dataset(),
         "bounds": xr.Dataset({da.name: da for da in (lower, upper)}),
         "averages": found.average(("lat", "lon")).to_dataset(),
         "predictions": fitted.predict({"lat": [40.0, 41.0], "lon": [3.0]}).to_dataset(),
@@ -83,7 +86,9 @@ def outputs(fitted: FittedModel) -> dict[str, xr.Dataset]:
 # Compliance
 
 
-@pytest.mark.parametrize("kind", ["reconstruction", "filled", "bounds", "averages", "predictions", "draws"])
+@pytest.mark.parametrize(
+    "kind", ["reconstruction", "filled", "filled alone", "its mean", "bounds", "averages", "predictions", "draws"]
+)
 def test_the_compliance_checker_finds_no_error(fitted: FittedModel, tmp_path: Path, kind: str) -> None:
     out = outputs(fitted)[kind]
     out.attrs.setdefault("Conventions", "CF-1.11")
@@ -260,6 +265,38 @@ def test_the_filled_field_is_written_with_a_flag_of_what_was_observed(ds, model:
         np.testing.assert_array_equal(flags.cf == "no_field", ~sea)
         np.testing.assert_allclose(back.sst, found.filled)
     assert found.to_dataset(filled=True).sst_flag.chunks == found.mean.chunks
+
+
+def test_filled_alone_carries_its_flags_through_arithmetic_selections_and_files(ds, model, tmp_path: Path) -> None:
+    found = model.reconstruct()
+    filled = (found.filled + 273.15).isel(time=slice(2, 6))
+    filled.to_netcdf(tmp_path / "out.nc")
+    assert "sst_flag" not in found.mean.coords and "sst_flag" not in filled.mean("time").coords
+    with xr.open_dataarray(tmp_path / "out.nc") as back:
+        xr.testing.assert_equal(back, filled)
+        assert back.sst_flag.cf.is_flag_variable and back.cf.standard_names["status_flag"] == ["sst_flag"]
+        np.testing.assert_array_equal(back.sst_flag.cf == "observed", ds.sst.isel(time=slice(2, 6)).notnull())
+    days = [found.filled.isel(time=slice(4)), found.filled.isel(time=slice(4, None))]
+    xr.testing.assert_identical(xr.concat(days, "time"), found.filled)
+    merged = xr.merge([found.filled, found.variance, ds.truth])
+    assert list(merged) == ["sst", "sst_variance", "truth"] and "sst_flag" in merged.coords
+
+
+def test_flags_of_an_earlier_filling_give_way_to_new_ones(ds: xr.Dataset, model: FittedModel) -> None:
+    data = model.filled.where(ds.time > ds.time[3])
+    found = model.condition(data).reconstruct()
+    assert "sst_flag" not in {*found.mean.coords, *model.condition(data).sample(1).coords}
+    np.testing.assert_array_equal(found.filled.sst_flag == 1, data.notnull())
+    xr.testing.assert_identical(found.to_dataset(filled=True).sst_flag, found.flag)
+
+
+@pytest.mark.parametrize("name", ["sst_flag", "sst_std"])
+def test_a_coordinate_with_the_name_of_what_goes_with_the_field_is_kept_and_told(ds, model, name: str) -> None:
+    data = ds.sst.assign_coords({name: ("time", np.arange(8.0))})
+    found = model.condition(data).reconstruct()
+    xr.testing.assert_identical(found.filled[name], data[name])
+    with pytest.raises(VariableError, match=rf"have a coordinate '{name}'.*`da\.rename\({{'{name}': 'own_{name}'}}\)`"):
+        found.to_dataset(filled=True)
 
 
 def test_several_variables_have_a_flag_each(ds: xr.Dataset, model: FittedModel) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _ENCODING_KEPT = ("zlib", "complevel", "shuffle", "compression")
 _RANGES = ("valid_range", "valid_min", "valid_max", "actual_range")
+_FLAG_MEANINGS = "no_field observed filled"
 ROOM = 1e-6
 """What a variance may be, relative to that of the data, above and below."""
 
@@ -54,7 +55,7 @@ def decode(
     """
     template = layout.template
     restored = layout.restore(data).astype(dtype_of(template, scale))
-    da = xr.DataArray(restored, coords=template.coords, dims=template.dims, name=template.name)
+    da = xr.DataArray(restored, coords=_lasting(template), dims=template.dims, name=template.name)
     da = settled(da)
     da.encoding = kept_encoding(template)
     da.attrs = mean_attrs(template)
@@ -62,6 +63,12 @@ def decode(
         da.attrs = variance_attrs(da.attrs, note, str(template.name or "field"))
         da.name = suffixed(template.name, "variance")
     return da
+
+
+def _lasting(template: xr.DataArray) -> Any:
+    """The coordinates of the data, but for the flags of an earlier filling."""
+    flagged = [name for name, c in template.coords.items() if c.attrs.get("flag_meanings") == _FLAG_MEANINGS]
+    return template.coords if not flagged else template.drop_vars(flagged).coords
 
 
 def mean_attrs(template: xr.DataArray) -> dict[str, Any]:
@@ -136,7 +143,8 @@ def flags(mean: xr.DataArray, observed: xr.DataArray) -> xr.DataArray:
         "long_name": f"whether {mean.attrs.get('long_name', mean.name or 'the field')} was observed or filled",
         "standard_name": "status_flag",
         "flag_values": np.array([0, 1, 2], "int8"),
-        "flag_meanings": "no_field observed filled",
+        "flag_meanings": _FLAG_MEANINGS,
+        "units": "1",
     } | _placed(mean.attrs)
     return found
 
@@ -146,7 +154,7 @@ def sample_array(layout: Layout, data: Any) -> xr.DataArray:
     template = layout.template
     fields = [layout.restore(data[i]) for i in range(data.shape[0])]
     stack = np.stack(fields) if isinstance(fields[0], np.ndarray) else _dask_stack(fields)
-    coords = {name: c.variable for name, c in template.coords.items()}
+    coords = {name: c.variable for name, c in _lasting(template).items()}
     out = xr.DataArray(
         stack.astype(dtype_of(template)), coords=coords, dims=("sample", *template.dims), name=template.name
     )

@@ -179,17 +179,32 @@ class Reconstruction(DatasetLike):
 
     @property
     def filled(self) -> Field:
-        """The observed value where there is one, the mean in the gaps."""
+        """The observed value where there is one, the mean in the gaps; a coordinate as ``sst_flag`` says which.
+
+        It is that of :attr:`flag`, and goes where the values go: through selections, arithmetic and files. To put
+        fields that were filled from other observations side by side, drop it: ``r.filled.drop_vars("sst_flag")``.
+        """
 
         def one(name: Hashable | None) -> xr.DataArray:
-            mean, observed = (
-                (self.mean, self._context.observed) if name is None else (self.mean[name], self._context.observed[name])
-            )
-            filled: xr.DataArray = observed.astype(mean.dtype).where(observed.notnull() & mean.notnull(), mean)
-            filled.attrs, filled.name, filled.encoding = dict(mean.attrs), mean.name, dict(mean.encoding)
-            return settled(filled)
+            filled, flag = self._filled(name), self._flag(name)
+            return filled if flag.name in filled.coords else filled.assign_coords({flag.name: flag.variable})
 
         return self._each(one)
+
+    def _filled(self, name: Hashable | None) -> xr.DataArray:
+        mean, observed = self._seen(name)
+        filled: xr.DataArray = observed.astype(mean.dtype).where(observed.notnull() & mean.notnull(), mean)
+        filled.attrs, filled.name, filled.encoding = dict(mean.attrs), mean.name, dict(mean.encoding)
+        return settled(filled)
+
+    def _flag(self, name: Hashable | None) -> xr.DataArray:
+        return flags(*self._seen(name))
+
+    def _seen(self, name: Hashable | None) -> tuple[xr.DataArray, xr.DataArray]:
+        """Mean and observed values of one variable, on the same coordinates: those of the data may have old flags."""
+        mean, observed = self.mean, self._context.observed
+        mean, observed = (mean, observed) if name is None else (mean[name], observed[name])
+        return mean, observed.drop_vars([c for c in observed.coords if c not in mean.coords])
 
     def interval(self, level: float = 0.95) -> tuple[Field, Field]:
         """Lower and upper bound of the central interval that holds a new observation with probability `level`.
@@ -385,12 +400,7 @@ class Reconstruction(DatasetLike):
     @property
     def flag(self) -> Field:
         """Which cells were observed and which are filled, a CF flag variable: 1 observed, 2 filled, 0 no field."""
-
-        def one(name: Hashable | None) -> xr.DataArray:
-            known = (self.mean, self.observed) if name is None else (self.mean[name], self.observed[name])
-            return flags(*known)
-
-        return self._named(one, "flag")
+        return self._named(self._flag, "flag")
 
     def to_dataset(self, *, filled: bool = False) -> xr.Dataset:
         """Mean, variance and standard deviation as one CF Dataset, tied by ``ancillary_variables``.
@@ -403,10 +413,10 @@ class Reconstruction(DatasetLike):
         Raises
         ------
         VariableError
-            When the field has the name of one of its coordinates.
+            When a field has the name of one of its coordinates.
         """
         self._require_own_name()
-        fields, flagged = (self.filled, self.flag) if checked_flag(filled, "filled") else (self.mean, None)
+        fields, flagged = (self._each(self._filled), self.flag) if checked_flag(filled, "filled") else (self.mean, None)
         names = list(self.mean.data_vars) if isinstance(self.mean, xr.Dataset) else [None]
         std = None if self.variance is None else self.std()
         out: dict[Hashable, xr.DataArray] = {}  # all at once, since indexes of several levels come only together
@@ -415,6 +425,7 @@ class Reconstruction(DatasetLike):
             key = name if name is not None else (mean.name or "mean")
             others = {"variance": self.variance, "std": std, "flag": flagged}
             related = {suffixed(mean.name, k): v for k, v in others.items() if v is not None}
+            _require_free_names(related, mean)
             out[key] = mean.assign_attrs(on_scale(mean.attrs))
             if related:
                 out[key].attrs["ancillary_variables"] = " ".join(related)
@@ -445,6 +456,16 @@ class Reconstruction(DatasetLike):
         `kwargs` and modes are those of :meth:`to_netcdf`.
         """
         write_zarr(self.to_dataset(), path, kwargs, self._context.sources)
+
+
+def _require_free_names(names: Iterable[Hashable], field: xr.DataArray) -> None:
+    """Refuse a coordinate of the data that is called as what goes with the field."""
+    taken = next((name for name in names if name in field.coords), None)
+    if taken is not None:
+        raise VariableError(
+            f"The data have a coordinate {taken!r}, which is what goes with the field {field.name!r} here. Rename it "
+            f"first, e.g. `da.rename({{{taken!r}: {f'own_{taken}'!r}}})`."
+        )
 
 
 def paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:
