@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 import xgpfill
 from xgpfill.errors import AlignmentError, DataError, DimensionError, MethodError, XgpfillError
-from xgpfill.metrics import cos_lat_weights
+from xgpfill.metrics import area_weights, cos_lat_weights
 
 from tests.test_model import CUBE, oracle
 
@@ -248,9 +248,20 @@ def test_weights_that_are_none_are_refused(ds: xr.Dataset, model: FittedModel, c
         model.aggregate(change(cos_lat_weights(ds.sst)))
 
 
+def test_areas_are_those_of_the_cells_in_the_whole_grid_whatever_is_selected(ds: xr.Dataset, found) -> None:
+    areas = area_weights(ds.sst)
+    expected = found.average(SPACE, weights=areas)
+    xr.testing.assert_allclose(found.average(SPACE, weights="area").variance, expected.variance)
+    rows = {"lat": [0, 4, 7], "lon": slice(2, 9)}
+    part = found.isel(rows).average(SPACE, weights="area")
+    xr.testing.assert_allclose(part.mean, found.isel(rows).average(SPACE, weights=areas.isel(rows)).mean)
+    row = found.isel(lat=4).average("lon", weights="area")
+    xr.testing.assert_allclose(row.mean, found.isel(lat=4).average("lon").mean)
+
+
 def test_a_word_for_weights_that_is_not_known_names_the_one_that_is(found: xgpfill.Reconstruction) -> None:
-    with pytest.raises(DataError, match=r"weights='area': choose 'cos_lat'"):
-        found.average(weights="area")
+    with pytest.raises(DataError, match=r"weights='volume': choose 'area' or 'cos_lat'"):
+        found.average(weights="volume")
     with pytest.raises(DimensionError, match=r"dim='level': the data have no dimension 'level'"):
         found.average("level")
 
@@ -317,14 +328,42 @@ def test_images_and_series_average_too(ds: xr.Dataset, gappy: xr.DataArray) -> N
 # Tiles, dask, copies
 
 
-def test_an_average_within_a_tile_is_made_and_one_across_tiles_names_three_cures(ds, gappy, model) -> None:
+@pytest.fixture(scope="module")
+def tiled(ds: xr.Dataset, gappy: xr.DataArray, model: FittedModel) -> FittedModel:
     known = {"hyperparameters": model.hyperparameters, "valid": ds.valid, "method": "exact"}
-    found = gappy.gpfill.fit(tile={"time": 4}, halo=8, **known).reconstruct()
-    days = found.average(SPACE)
-    one = model.reconstruct().average(SPACE)
+    return gappy.gpfill.fit(tile={"time": 4}, halo=8, **known)
+
+
+def test_an_average_within_a_tile_is_solved_for_and_one_across_tiles_is_drawn(model, tiled: FittedModel) -> None:
+    found, whole = tiled.reconstruct(), model.reconstruct()
+    days, one = found.average(SPACE), whole.average(SPACE)
     np.testing.assert_allclose(days.mean, one.mean, atol=float(one.std().min()))
-    with pytest.raises(MethodError, match=r"in several of 2 tiles.*make one tile, `fit\(tile=.*`model\.sample\(64\)"):
-        found.average()
+    np.testing.assert_allclose(days.std(), one.std(), rtol=1e-6)  # each tile sees all
+    everything = found.average()
+    np.testing.assert_allclose(everything.mean, found.mean.mean(), rtol=1e-12)
+    np.testing.assert_allclose(everything.std(), whole.average().std(), rtol=3 / (2 * 256) ** 0.5)
+    assert "256 draws, within about 4.4 %" in everything.variance.attrs["comment"]
+    assert "comment" not in days.variance.attrs
+
+
+def test_draws_tell_the_error_of_the_blended_mean_not_of_the_best_one(ds, gappy, model, joint) -> None:
+    known = {"hyperparameters": model.hyperparameters, "valid": ds.valid, "method": "exact"}
+    found = gappy.gpfill.fit(tile={"time": 4}, halo=0, **known).reconstruct(variance=False).average()
+    mean, sd = by_oracle(joint, xr.ones_like(ds.sst), ds)
+    assert sd < float(found.std()) < 2 * sd
+    assert abs(float(found.mean) - mean) < 3 * np.sqrt(float(found.variance) - sd**2)
+
+
+def test_averages_across_tiles_are_lazy_weighted_and_of_observations_too(ds, gappy, tiled: FittedModel) -> None:
+    lazy = tiled.condition(gappy.chunk(time=3)).reconstruct()
+    both = [r.average(("time", "lat"), weights="cos_lat") for r in (tiled.reconstruct(), lazy)]
+    assert dask.is_dask_collection(both[1].mean) and "comment" in both[1].variance.attrs
+    xr.testing.assert_allclose(both[0].mean, both[1].mean.compute())
+    xr.testing.assert_allclose(both[0].variance, both[1].variance.compute())
+    observed = tiled.reconstruct(include_noise=True).average(("time", "lat"), weights="cos_lat")
+    weights = (cos_lat_weights(ds.sst) * ds.valid).expand_dims(time=8)
+    added = float(tiled.hyperparameters.noise) * (weights**2).sum(("time", "lat")) / weights.sum(("time", "lat")) ** 2
+    np.testing.assert_allclose(observed.variance - both[0].variance, added, rtol=1e-6)
 
 
 def test_more_averages_than_anyone_waits_for_are_refused(found: xgpfill.Reconstruction, monkeypatch) -> None:

@@ -230,6 +230,68 @@ def test_a_field_without_latitude_has_no_such_weights(coords: dict[str, Any], ma
         metrics.cos_lat_weights(xr.DataArray(np.zeros(2), dims="lat", coords=coords))
 
 
+# Areas of cells
+
+EARTH = 4 * np.pi * 6371.0088**2
+
+
+def globe(lat: np.ndarray, lon: np.ndarray) -> xr.DataArray:
+    return xr.DataArray(np.zeros((lat.size, lon.size)), {"lat": lat, "lon": lon}, ("lat", "lon"))
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon"),
+    [
+        (np.arange(-87.5, 90.0, 5.0), np.arange(0.0, 360.0, 7.5)),
+        (np.linspace(90.0, -90.0, 13), np.arange(-180.0, 180.0, 20.0)),
+        (np.linspace(-90.0, 90.0, 13), np.linspace(0.0, 360.0, 19)),
+        (np.arange(-85.0, 90.0, 10.0), (np.arange(0.0, 360.0, 10.0) + 180.0) % 360.0),
+    ],
+    ids=["centres", "poles", "cyclic", "seam"],
+)
+def test_areas_of_all_cells_are_that_of_the_earth(lat: np.ndarray, lon: np.ndarray) -> None:
+    areas = metrics.area_weights(globe(lat, lon))
+    assert float(areas.sum()) == pytest.approx(EARTH) and areas.attrs["units"] == "km2"
+    assert areas.dims == ("lat", "lon") and float(areas.min()) > 0
+
+
+def test_areas_of_uneven_rows_are_not_the_cosine_of_latitude() -> None:
+    uneven = globe(np.array([0.0, 1.0, 5.0]), np.array([0.0, 2.0, 3.0]))
+    edges = np.sin(np.radians([-0.5, 0.5, 3.0, 7.0]))
+    expected = 6371.0088**2 * np.diff(edges)[:, None] * np.radians([2.0, 1.5, 1.0])
+    np.testing.assert_allclose(metrics.area_weights(uneven), expected)
+
+
+def test_curvilinear_cells_have_the_areas_of_the_same_on_plain_axes() -> None:
+    plain = globe(np.arange(30.0, 60.0, 1.0), np.arange(175.0, 195.0, 1.0))
+    lat, lon = xr.broadcast(plain.lat, plain.lon)
+    curved = plain.drop_vars(["lat", "lon"]).rename(lat="j", lon="i")
+    curved = curved.assign_coords(nav_lat=(("j", "i"), lat.values), nav_lon=(("j", "i"), lon.values % 360.0))
+    np.testing.assert_allclose(metrics.area_weights(curved), metrics.area_weights(plain), rtol=1e-3)
+
+
+def test_areas_on_a_plane_are_in_the_squared_unit_of_its_axes_and_cells_without_labels_count_one() -> None:
+    axes = {"y": ("y", [0.0, 10.0, 30.0], {"units": "m"}), "x": ("x", [0.0, 5.0], {"units": "m"})}
+    plane = xr.DataArray(np.zeros((3, 2)), axes, ("y", "x"))
+    areas = metrics.area_weights(plane)
+    np.testing.assert_allclose(areas, np.outer([10.0, 15.0, 20.0], [5.0, 5.0]))
+    assert areas.attrs["units"] == "m2"
+    np.testing.assert_array_equal(metrics.area_weights(plane.drop_vars(["y", "x"])), 1.0)
+    zones = metrics.area_weights(globe(np.arange(-85.0, 90.0, 10.0), np.zeros(1)).isel(lon=0, drop=True))
+    assert zones.dims == ("lat",) and float(zones.sum()) == pytest.approx(EARTH)
+
+
+def test_cells_without_edges_have_no_areas_and_the_error_names_the_way() -> None:
+    stations = xr.DataArray(np.zeros(3), {"lat": ("s", [0.0, 1.0, 2.0]), "lon": ("s", [3.0, 1.0, 2.0])}, "s")
+    with pytest.raises(CoordinateError, match=r"places in a list, which have no edges.*`weights=ds\['cell_area'\]`"):
+        metrics.area_weights(stations)
+    with pytest.raises(CoordinateError, match=r"along the dimensions 'time' there is no dimension of space"):
+        metrics.area_weights(xr.DataArray(np.zeros(2), dims="time"))
+    corner = {c: (("j", "i"), np.array([[1.0, 2.0]])) for c in ("lat", "lon")}
+    with pytest.raises(CoordinateError, match=r"need neighbours on both axes.*\(1, 2\)"):
+        metrics.area_weights(xr.DataArray(np.zeros((1, 2)), corner, ("j", "i")))
+
+
 # What is refused
 
 

@@ -7,24 +7,26 @@ takes one solve for each average; see :mod:`xgpfill.engines.averages`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from xgpfill.averaging import checked_dims, checked_weights, require_on_cells
-from xgpfill.conventions import mapping_names, origin, settled
-from xgpfill.decoding import mean_attrs, position_name, positions_of, suffixed, variance_attrs
-from xgpfill.errors import AlignmentError, DataError, MethodError, listed, shown
-from xgpfill.metrics import cos_lat_weights
+from xgpfill.averaging import checked_dims, require_on_cells
+from xgpfill.cells import Cells, weights_of
+from xgpfill.conventions import origin, settled
+from xgpfill.decoding import mean_attrs, positions_of, suffixed, variance_attrs
+from xgpfill.errors import AlignmentError, DataError, MethodError, listed
 from xgpfill.options import progress_bar, show_progress
 from xgpfill.results import Context, Reconstruction
-from xgpfill.tiling.averages import Sums, kept_sums, member_sums
+from xgpfill.tiling.averages import Sums, are_across, kept_sums, member_sums
+from xgpfill.tiling.drawn import HOW
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
+    from pathlib import Path
 
-    from xgpfill.grid.points import IntArray
     from xgpfill.grouping import Groups
     from xgpfill.model import FittedModel
 
@@ -50,23 +52,27 @@ class Averager:
         self, field: xr.DataArray, positions: xr.Dataset, dims: Any, weights: Any, groups: Groups | None = None
     ) -> Reconstruction:
         """Average the cells of `field`, at `positions` in the model's data, over `dims`, group by group of another."""
-        names = [] if groups is not None and dims is None else checked_dims(field, dims)
-        if isinstance(weights, str):
-            if weights != "cos_lat":
-                raise DataError(f"weights={shown(weights)}: choose 'cos_lat', or give a DataArray of weights.")
-            weights = cos_lat_weights(field)
-        given = xr.DataArray(1.0) if weights is None else checked_weights(field, weights).fillna(0.0).compute()
-        cells = _Cells(self.model, field, positions, tuple(names), groups)
-        return _averaged(cells, given, include_noise=self.include_noise, normalize=True)
+        names = () if groups is not None and dims is None else tuple(checked_dims(field, dims))
+        given = weights_of(field, self.model.layout.template, positions, weights)
+        cells = _cells(self.model, field, positions, names, groups)
+        return _of_model(self.model, cells, given, include_noise=self.include_noise, normalize=True)
 
 
 def aggregate(model: FittedModel, weights: Any, *, include_noise: bool, normalize: bool) -> Reconstruction:
     """See :meth:`xgpfill.model.FittedModel.aggregate`."""
     field = model.layout.template
     given = _sets_of_weights(field, weights, normalize=normalize)
-    dims = tuple(d for d in given.dims if d in field.dims)
-    cells = _Cells(model, field, positions_of(field), dims, None)
-    return _averaged(cells, given, include_noise=include_noise, normalize=normalize)
+    cells = _cells(model, field, positions_of(field), tuple(d for d in given.dims if d in field.dims), None)
+    return _of_model(model, cells, given, include_noise=include_noise, normalize=normalize)
+
+
+def _cells(
+    model: FittedModel, field: xr.DataArray, positions: xr.Dataset, dims: tuple[Hashable, ...], groups: Groups | None
+) -> Cells:
+    """Cells of the model's data; the axes are (extra..., time, y, x)."""
+    roles = model.layout.roles
+    slots = (*roles.extra, roles.time, roles.y_dim, roles.x_dim)
+    return Cells(model.layout.template, slots, roles.space, field, positions, dims, groups)
 
 
 def _sets_of_weights(field: xr.DataArray, weights: Any, *, normalize: bool) -> xr.DataArray:
@@ -98,124 +104,63 @@ def _sets_of_weights(field: xr.DataArray, weights: Any, *, normalize: bool) -> x
     return given
 
 
-@dataclass(frozen=True, eq=False)
-class _Cells:
-    """Which cells of the model's data go into which average.
+def averaged(
+    cells: Cells,
+    given: xr.DataArray,
+    sums: Callable[[Any], tuple[Any, str]],
+    *,
+    kind: str,
+    normalize: bool,
+    sources: frozenset[Path],
+) -> Reconstruction:
+    """Mean and variance of averages, or of sums, as a reconstruction.
 
-    Attributes
+    Parameters
     ----------
-    model : FittedModel
-    field : DataArray
-        Its dimensions and coordinates are those that answers start from.
-    positions : Dataset
-        Where its cells are along each dimension of the model's data.
-    dims : tuple of names
-        Averaged over.
-    groups : Groups, optional
-        Of cells along one more dimension.
+    cells : Cells
+    given : DataArray
+        Weights of cells.
+    sums : callable
+        From weights (sets, axes...) to rows (4, sets, averages along each axis) of the mean, the latent variance, the
+        weights and the noise, and to what is to be said of how they were found.
+    kind : {"latent", "observed"}
+        Of the variance.
+    normalize : bool
+        Whether sums are divided by those of the weights.
+    sources : frozenset of paths
+        What the data come from.
     """
-
-    model: FittedModel
-    field: xr.DataArray
-    positions: xr.Dataset
-    dims: tuple[Hashable, ...]
-    groups: Groups | None
-
-    @property
-    def slots(self) -> tuple[Hashable | None, ...]:
-        """The dimension of each canonical axis (extra..., time, y, x)."""
-        roles = self.model.layout.roles
-        return (*roles.extra, roles.time, roles.y_dim, roles.x_dim)
-
-    def place(self, dim: Hashable) -> IntArray:
-        """Positions (k,) of the cells along a dimension of the model's data.
-
-        Raises
-        ------
-        AlignmentError
-            When cells were selected point by point.
-        """
-        found = self.positions[position_name(dim)]
-        if found.dims not in ((), (dim,)):
-            raise AlignmentError(
-                f"Cells were selected point by point along {listed(found.dims)}, so they are no part of the grid. "
-                f"Average first and select then, or give weights that are zero elsewhere: `model.aggregate(weights)`."
-            )
-        return np.atleast_1d(found.values)
-
-    def is_kept(self, dim: Hashable | None) -> bool:
-        """Whether averages have this dimension."""
-        return dim in self.field.dims and dim not in self.dims
-
-    def codes(self, dim: Hashable | None) -> IntArray:
-        """The average along one axis that each cell of the model's data is part of; −1: of none."""
-        if dim is None:
-            return np.zeros(1, dtype=np.intp)
-        found = np.full(self.model.layout.template.sizes[dim], -1)
-        place = self.place(dim)
-        if self.groups is not None and dim == self.groups.dim:
-            found[place] = self.groups.codes
-        else:
-            found[place] = np.arange(place.size) if self.is_kept(dim) else 0
-        return found
-
-    def weights(self, given: xr.DataArray) -> tuple[Any, tuple[Hashable, ...]]:
-        """Weights (sets, extra or 1..., time or 1, y or 1, x or 1) on all cells, and what their sets are along."""
-        own = tuple(d for d in given.dims if d not in self.field.dims)
-        here = [d for d in self.slots if d in given.dims]
-        values = given.transpose(*own, *here).values
-        values = values.reshape(-1, *values.shape[len(own) :])
-        whole = np.zeros((len(values), *(self.model.layout.template.sizes[d] for d in here)))
-        whole[np.ix_(np.arange(len(values)), *(self.place(d) for d in here))] = values
-        return whole[:, *(slice(None) if d in here else np.newaxis for d in self.slots)], own
-
-    def labelled(self, rows: Any, given: xr.DataArray, own: tuple[Hashable, ...]) -> xr.DataArray:
-        """Rows (row, sets, extra..., time, y, x) with the dimensions and coordinates of the averages."""
-        field, groups = self.field, self.groups
-        names = {d: d for d in field.dims if self.is_kept(d)} | ({} if groups is None else {groups.dim: groups.name})
-        gone = [d for d in field.dims if names.get(d) != d or (groups is not None and d == groups.dim)]
-        lost = [name for name, c in field.coords.items() if set(gone) & set(c.dims)]
-        if set(gone) & set(self.slots[-2:]):  # no map any more
-            lost += [name for name in mapping_names(field) if name in field.coords and name not in lost]
-        sizes = {d: given.sizes[d] for d in own}
-        sizes |= {names[d]: n for n, d in zip(rows.shape[2:], self.slots, strict=True) if d in names}
-        found = xr.DataArray(rows.reshape(len(rows), *sizes.values()), dims=("row", *sizes))
-        found = found.assign_coords(field.drop_vars(lost).isel(dict.fromkeys(gone, 0), drop=True).coords)
-        found = found.assign_coords({d: given.coords[d] for d in own if d in given.coords})
-        found = found if groups is None else found.assign_coords({groups.name: groups.coordinate})
-        return found.transpose("row", *own, *(names[d] for d in field.dims if d in names))
-
-
-def _averaged(cells: _Cells, given: xr.DataArray, *, include_noise: bool, normalize: bool) -> Reconstruction:
-    """Mean and variance of averages, or of sums, as a reconstruction."""
     weights, own = cells.weights(given)
-    found = cells.labelled(_rows(cells, weights), given, own)
+    rows, how = sums(weights)
+    found = cells.labelled(rows, given, own)
     mean, variance, total, noise = (settled(found.isel(row=i, drop=True)) for i in range(4))
     size = total.where(total != 0) if normalize else 1.0
     mean, variance, noise = mean / size, variance / size**2, noise / size**2
-    template, kind = cells.model.layout.template, "observed" if include_noise else "latent"
-    variance = variance + noise if include_noise else variance
+    template = cells.template
+    variance = variance + noise if kind == "observed" else variance
     mean.name, mean.attrs = template.name, template.attrs
-    mean.attrs = {**mean_attrs(mean), "cell_methods": _cell_methods(template, cells, normalize=normalize)}
+    mean.attrs = {**mean_attrs(mean), "cell_methods": cells.methods(normalize=normalize)}
     mean.encoding = origin(template)
     variance.name = suffixed(mean.name, "variance")
-    variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field"))
-    return Reconstruction(mean, variance, Context(mean * np.nan, noise.drop_attrs(), kind, sources=cells.model.sources))
+    variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field")) | ({"comment": how} if how else {})
+    return Reconstruction(mean, variance, Context(mean * np.nan, noise.drop_attrs(), kind, sources=sources))
 
 
-def _cell_methods(template: xr.DataArray, cells: _Cells, *, normalize: bool) -> str:
-    """What was done to the cells, after what was before, as CF says it."""
-    dims = [*cells.dims, *([] if cells.groups is None or cells.groups.dim in cells.dims else [cells.groups.dim])]
-    done = f"{' '.join(f'{d}:' for d in dims)} {'mean' if normalize else 'sum'}"
-    return f"{template.attrs.get('cell_methods', '')} {done}".strip()
+def _of_model(
+    model: FittedModel, cells: Cells, given: xr.DataArray, *, include_noise: bool, normalize: bool
+) -> Reconstruction:
+    """Averages of cells of the model's data."""
+    kind = "observed" if include_noise else "latent"
+    sums = partial(_rows, model, cells)
+    return averaged(cells, given, sums, kind=kind, normalize=normalize, sources=model.sources)
 
 
-def _rows(cells: _Cells, weights: Any) -> Any:
+def _rows(model: FittedModel, cells: Cells, weights: Any) -> tuple[Any, str]:
     """Sums over cells of the mean, the variance, the weights and the noise, (4, sets, extra..., time, y, x)."""
-    model, number = cells.model, len(cells.model.lattice.extra_shape)
+    number = len(model.lattice.extra_shape)
     codes = [cells.codes(d) for d in cells.slots]
     counts = [int(code.max(initial=-1)) + 1 for code in codes]
-    _require_few([len(weights), *counts[number:]])
+    require_few([len(weights), *counts[number:]])
     along: tuple[Any, Any, Any] = tuple(codes[number:])  # type: ignore[assignment]
     parts: dict[tuple[int, ...], Any] = {}
     work = _Work(model)
@@ -223,11 +168,11 @@ def _rows(cells: _Cells, weights: Any) -> Any:
         for member in model.lattice.members():
             where = tuple(int(code[m]) for code, m in zip(codes, member, strict=False))
             if min(where, default=0) >= 0:
-                own = weights[:, *_of_member(weights.shape[1:], member)]
-                found = work.sums(member, Sums(own, along, tuple(counts[number:])), step)  # type: ignore[arg-type]
+                own = Sums(weights[:, *_of_member(weights.shape[1:], member)], along, tuple(counts[number:]))  # type: ignore[arg-type]
+                found = work.sums(member, own, step)
                 parts[where] = found + parts[where] if where in parts else found
     ordered = [parts[where] for where in np.ndindex(*counts[:number])]
-    return _stacked(ordered).reshape((4, len(weights), *counts))
+    return _stacked(ordered).reshape((4, len(weights), *counts)), HOW if work.across else ""
 
 
 def _of_member(shape: Sequence[int], member: tuple[int, ...]) -> tuple[int, ...]:
@@ -244,7 +189,7 @@ def _stacked(parts: list[Any]) -> Any:
     return da.stack(parts, axis=2)
 
 
-def _require_few(counts: list[int]) -> None:
+def require_few(counts: list[int]) -> None:
     """Refuse more averages than anyone would wait for."""
     number = int(np.prod(counts))
     if number > MOST:
@@ -256,13 +201,14 @@ def _require_few(counts: list[int]) -> None:
 
 
 class _Work:
-    """The sums of one field after the other, in memory or lazy."""
+    """The sums of one field after the other, in memory or lazy; `across` is whether any has cells in several tiles."""
 
     def __init__(self, model: FittedModel) -> None:
         self.model, self.solver = model, model._solver(None, None)
         self.show = show_progress(None) and not model.lattice.is_lazy
         noise = model._noise_variance()
         self.noise = noise if isinstance(noise, float) else model.layout.canonical(noise)
+        self.across = False
 
     def sums(self, member: tuple[int, ...], sums: Sums, step: Any) -> Any:
         """Those of one field, (4, sets, groups...)."""
@@ -270,6 +216,8 @@ class _Work:
         values, errors = lattice.values[member], self.model._member_errors(member)
         valid = None if lattice.valid is None else lattice.valid[_of_member(lattice.valid.shape, member)]
         noise = self.noise if isinstance(self.noise, float) else self.noise[member]
+        known = valid if isinstance(valid, np.ndarray) else None
+        self.across = self.across or are_across(self.solver, sums, known)
         if not lattice.is_lazy:
             return member_sums(self.solver, values, errors, sums, valid, noise, step)
         import dask

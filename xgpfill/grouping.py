@@ -124,7 +124,7 @@ class Grouped:
         ----------
         dims : names, optional
             Averaged over beside the grouped one, e.g. ``("lat", "lon")``.
-        weights : DataArray or "cos_lat", optional
+        weights : DataArray, "area" or "cos_lat", optional
             Of the cells.
 
         Returns

@@ -230,15 +230,18 @@ class Reconstruction(DatasetLike):
     def average(self, dims: Dim = None, weights: xr.DataArray | str | None = None) -> Reconstruction:
         """Average over dimensions, with the true variance of the average: errors of cells go together.
 
-        It takes one solve for each average. Of a selection it is the average of the cells selected.
+        It takes one solve for each average, or draws where its cells lie in several tiles, which the attribute
+        ``comment`` of the variance says. Of a selection it is the average of the cells selected; of predictions, of up
+        to 5,000 targets.
 
         Parameters
         ----------
         dims : names, optional
             Averaged over; all by default.
-        weights : DataArray or "cos_lat", optional
-            Weights of the cells, zero or NaN where they do not count; "cos_lat": the cosine of their latitude. Cells
-            where the field does not exist never count.
+        weights : DataArray, "area" or "cos_lat", optional
+            Weights of the cells, zero or NaN where they do not count; "area": their areas, as
+            :func:`xgpfill.metrics.area_weights` tells them; "cos_lat": the cosine of their latitude. Cells where the
+            field does not exist never count.
 
         Returns
         -------
@@ -248,9 +251,9 @@ class Reconstruction(DatasetLike):
         Raises
         ------
         MethodError
-            When there are more averages than can be solved for, or the cells of one lie in several tiles.
+            When there are more averages, or targets of predictions, than can be solved for.
         XgpfillError
-            When this is no reconstruction, or selection of one, of a model's own grid.
+            When these are averages already.
 
         Examples
         --------
@@ -275,8 +278,8 @@ class Reconstruction(DatasetLike):
         known = self._context
         if known.averager is None:
             raise XgpfillError(
-                "How the errors of these cells go together is not known here: they are predictions, or averages "
-                "already. Average the reconstruction, over all dimensions at once: `model.reconstruct().average(dims)`."
+                "How the errors of these cells go together is not known here: they are averages already. Average the "
+                "reconstruction, over all dimensions at once: `model.reconstruct().average(dims)`."
             )
 
         def one(field: xr.DataArray, averager: Any, positions: Any) -> Reconstruction:

@@ -5,6 +5,7 @@ Signatures and meaning follow xskillscore. Which cells of a reconstruction are s
 
 from __future__ import annotations
 
+from xgpfill.metrics._areas import area_weights
 from xgpfill.metrics._field import bias, mae, rmse
 from xgpfill.metrics._normal import (
     crps_gaussian,
@@ -18,6 +19,7 @@ from xgpfill.metrics._normal import (
 from xgpfill.metrics._weights import cos_lat_weights
 
 __all__ = [
+    "area_weights",
     "bias",
     "cos_lat_weights",
     "crps_gaussian",

@@ -1,5 +1,6 @@
 """Weighted sums of cells of one field, with their true variances: which cells, batch by batch, from which tile.
 
+Those of cells that no tile holds together are left to :mod:`xgpfill.tiling.drawn`.
 What they are called, and what they are divided by, is decided in :mod:`xgpfill.aggregating`.
 """
 
@@ -11,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xgpfill.errors import MethodError
 from xgpfill.tiling.assemble import cut, member_messages
+from xgpfill.tiling.drawn import drawn_sums
 from xgpfill.tiling.kept import KEPT, fingerprint
-from xgpfill.tiling.plan import AXIS_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,30 +68,38 @@ class Sums:
 def member_sums(
     solver: TileSolver, values: Any, errors: Any, sums: Sums, valid: Any, noise: Any, step: Callable[[], None]
 ) -> FloatArray:
-    """Mean, latent variance, sum of weights, and noise variance of every sum, (4, sets, groups...), in data units.
-
-    Raises
-    ------
-    MethodError
-        When the cells of a sum lie in several tiles.
-    """
+    """Mean, latent variance, sum of weights, and noise variance of every sum, (4, sets, groups...), in data units."""
     found = np.zeros((4, *sums.shape))
+    tiles, across = _by_tile(solver, sums, valid)
     posteriors: dict[Tile, Posterior] = {}  # of one tile after the other
     messages = member_messages(solver, values, errors)
     scale, shift = solver.scaling.scale, solver.scaling.shift
-    for tile, window, batch, weights in _batches(solver, sums, valid):
+    for tile, window, batch, weights in _batches(solver, sums, valid, tiles):
         if tile not in posteriors:
             seen = solver.plan.observed(tile)
             posteriors = {tile: solver.posterior(seen, cut(values, seen), cut(errors, seen), messages(tile))}
         moments, total = posteriors[tile].averages(solver.points(window), weights), weights.sum(0)
-        variance = np.broadcast_to(
-            cut(np.asarray(noise), window) if np.ndim(noise) else noise, [w.size for w in window]
-        )
-        rows = scale * moments.mean + shift * total, scale**2 * moments.variance, total, variance.ravel() @ weights**2
-        for row, answers in zip(found, rows, strict=True):
-            row[tuple(np.array(batch).T)] = answers
+        added = _on(window, noise).ravel() @ weights**2
+        _put(found, batch, (scale * moments.mean + shift * total, scale**2 * moments.variance, total, added))
         step()
+    if across:
+        weighted = [sums.cells(where, valid) for where in across]
+        mean, variance = drawn_sums(solver, values, errors, noise, weighted, step)
+        total = np.array([weights.sum() for _, weights in weighted])
+        added = np.array([(_on(window, noise) * weights**2).sum() for window, weights in weighted])
+        _put(found, across, (mean, variance, total, added))
     return found
+
+
+def _on(window: Window, noise: Any) -> FloatArray:
+    """Noise variance of the cells of a window."""
+    return np.broadcast_to(cut(np.asarray(noise), window) if np.ndim(noise) else noise, [w.size for w in window])
+
+
+def _put(found: FloatArray, batch: list[tuple[int, ...]], rows: tuple[FloatArray, ...]) -> None:
+    """Write rows of answers where they belong."""
+    for row, answers in zip(found, rows, strict=True):
+        row[tuple(np.array(batch).T)] = answers
 
 
 def kept_sums(solver: TileSolver, values: Any, errors: Any, sums: Sums, valid: Any, noise: Any) -> FloatArray:
@@ -100,15 +108,29 @@ def kept_sums(solver: TileSolver, values: Any, errors: Any, sums: Sums, valid: A
     return KEPT.get(key, lambda: member_sums(solver, values, errors, sums, valid, noise, lambda: None))
 
 
-def _batches(
+def _by_tile(
     solver: TileSolver, sums: Sums, valid: Any
-) -> Iterator[tuple[Tile, Window, list[tuple[int, ...]], FloatArray]]:
-    """Sums of one tile that are solved for together, with their weights on its window (m, k); empty ones left out."""
+) -> tuple[dict[Tile, list[tuple[int, ...]]], list[tuple[int, ...]]]:
+    """Which sums each tile is asked for, and those whose cells lie in several; empty ones left out."""
     tiles: dict[Tile, list[tuple[int, ...]]] = {}
+    across: list[tuple[int, ...]] = []
     for where in np.ndindex(sums.shape):
         window, weights = sums.cells(where, valid)
         if weights.size:
-            tiles.setdefault(_tile_of(solver, window), []).append(where)
+            tile = _tile_of(solver, window)
+            (across if tile is None else tiles.setdefault(tile, [])).append(where)
+    return tiles, across
+
+
+def are_across(solver: TileSolver, sums: Sums, valid: Any) -> bool:
+    """Whether the cells of a sum lie in several tiles."""
+    return len(solver.plan) > 1 and bool(_by_tile(solver, sums, valid)[1])
+
+
+def _batches(
+    solver: TileSolver, sums: Sums, valid: Any, tiles: dict[Tile, list[tuple[int, ...]]]
+) -> Iterator[tuple[Tile, Window, list[tuple[int, ...]], FloatArray]]:
+    """Sums of one tile that are solved for together, with their weights on its window (m, k)."""
     for tile, wanted in tiles.items():
         window = solver.plan.evaluated(tile)
         shape = tuple(w.size for w in window)
@@ -127,8 +149,8 @@ def _batches(
             yield tile, window, batch, weights.reshape(-1, len(batch))
 
 
-def _tile_of(solver: TileSolver, window: Window) -> Tile:
-    """The tile whose answer counts most at the cells of a window."""
+def _tile_of(solver: TileSolver, window: Window) -> Tile | None:
+    """The tile whose answer counts most at the cells of a window; None where none holds all of them."""
     plan = solver.plan
 
     def least(tile: Tile) -> float:
@@ -136,10 +158,4 @@ def _tile_of(solver: TileSolver, window: Window) -> Tile:
         return float(np.prod([axis.weight_of_every_cell(k)[cells].min() for axis, k, cells in axes]))
 
     best = max(plan.tiles(), key=least)
-    if least(best) > 0:
-        return best
-    raise MethodError(
-        f"The cells of an average lie in several of {len(plan)} tiles, whose errors are not known together. Average "
-        f"over fewer cells; make one tile, `fit(tile={dict(zip(AXIS_NAMES, solver.frame.shape, strict=True))})`; or "
-        f"take draws, which tiles share: `model.sample(64).mean(dims)`, and their standard deviation, `.std('sample')`."
-    )
+    return best if least(best) > 0 else None
