@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import xgpfill
-from xgpfill.errors import AlignmentError, DataError, DimensionError, MethodError, XgpfillError
+from xgpfill.errors import AlignmentError, DataError, DimensionError, MethodError, TooManyPointsError, XgpfillError
 from xgpfill.metrics import area_weights, cos_lat_weights
 
 from tests.test_model import CUBE, oracle
@@ -283,11 +283,6 @@ def test_averages_are_reconstructions_in_float64_with_names_units_and_methods(ds
         days.average()
 
 
-def test_predictions_cannot_be_averaged_and_say_so(model: FittedModel) -> None:
-    with pytest.raises(XgpfillError, match=r"they are predictions, or averages already"):
-        model.predict({"lat": [40.0, 41.0], "lon": 3.0}).average()
-
-
 def test_coordinates_that_are_lost_are_those_that_vary(ds: xr.Dataset, gappy: xr.DataArray, model: FittedModel) -> None:
     rich = gappy.assign_coords(area=(SPACE, np.ones((8, 9))), month=("time", ds.time.dt.month.values), run="a")
     days = model.condition(rich).reconstruct().average(SPACE)
@@ -323,6 +318,70 @@ def test_images_and_series_average_too(ds: xr.Dataset, gappy: xr.DataArray) -> N
     assert image.reconstruct().average("lon").mean.dims == ("lat",)
     series = gappy.isel(lat=5, lon=4).gpfill.fit(valid=True, method="exact").reconstruct()
     assert series.average().mean.dims == () and float(series.average().std()) > 0
+
+
+# Predictions
+
+TARGET: dict[str, Any] = {"time": ["2021-04-16", "2021-04-17T12:00"], "lat": [38.3, 40.1, 41.0], "lon": [2.0, 5.5]}
+
+
+def jointly(model: FittedModel, target: dict[str, Any], weights: Any) -> tuple[float, float]:
+    """Mean and standard deviation of one average by the covariance of all targets."""
+    mean, covariance = model.predict(target, covariance=True)
+    w = np.broadcast_to(weights, mean.shape).ravel() / np.broadcast_to(weights, mean.shape).sum()
+    return float(w @ mean.values.ravel()), float(np.sqrt(w @ covariance.values @ w))
+
+
+@pytest.mark.parametrize("method", ["exact", xgpfill.Iterative(num_samples=2)], ids=["exact", "iterative"])
+def test_predictions_average_by_their_joint_covariance(ds: xr.Dataset, gappy, model: FittedModel, method) -> None:
+    known = {"hyperparameters": model.hyperparameters, "valid": ds.valid, "method": method}
+    found = gappy.gpfill.fit(**known).predict(TARGET)
+    days = found.average(SPACE, weights="cos_lat")
+    weights = np.cos(np.radians(TARGET["lat"]))[:, None]
+    expected = [jointly(model, TARGET | {"time": [t]}, weights) for t in TARGET["time"]]
+    close(days, *np.array(expected).T)
+    close(found.average(), *jointly(model, TARGET, 1.0))
+    close(found.isel(lat=[0, 2]).average(), *jointly(model, TARGET | {"lat": [38.3, 41.0]}, 1.0))
+    assert days.mean.dims == ("time",) and days.mean.cell_methods == "lat: lon: mean"
+
+
+def test_predictions_of_observations_at_points_and_where_the_field_exists(model: FittedModel, found) -> None:
+    places = {
+        name: xr.DataArray(values, dims="obs") for name, values in (("lat", [38.0, 39, 43]), ("lon", [4.0, 5, 6]))
+    }
+    target = places | {"time": ["2021-04-16"]}
+    exists = xr.DataArray([True, True, False], dims="obs")
+    latent, observed = (model.predict(target, valid=exists, include_noise=n).average("obs") for n in (False, True))
+    close(latent.isel(time=0), *jointly(model, {k: v[:2] for k, v in target.items()}, 1.0))
+    np.testing.assert_allclose(observed.variance - latent.variance, float(model.hyperparameters.noise) / 2)
+    whole = model.predict(target, valid=exists)
+    np.testing.assert_allclose(whole.isel(obs=[1, 2]).average("obs").std(), whole.isel(obs=1).std())
+    assert bool(whole.isel(obs=[2]).average("obs").mean.isnull().all())
+
+
+def test_predictions_of_lazy_data_members_and_groups_average_too(gappy, model: FittedModel) -> None:
+    members = xr.concat([gappy, gappy + 1.0], pd.Index([10, 20], name="member"))
+    one = model.predict(TARGET)
+    lazy = model.condition(members.chunk(time=3)).predict(TARGET)
+    both = lazy.average(("member", *SPACE))
+    assert dask.is_dask_collection(both.mean)
+    np.testing.assert_allclose(both.mean, one.average(SPACE).mean + 0.5)
+    np.testing.assert_allclose(both.variance, one.average(SPACE).variance / 2)
+    months = lazy.resample(time="MS").mean(SPACE, weights="area")
+    assert dict(months.sizes) == {"member": 2, "time": 1}
+    np.testing.assert_allclose(months.isel(member=0).mean, one.resample(time="MS").mean(SPACE, weights="area").mean)
+
+
+def test_predictions_that_are_too_many_or_in_several_tiles_are_refused(tiled: FittedModel, monkeypatch) -> None:
+    found = tiled.predict({"lat": [40.0, 41.0], "lon": [3.0]})
+    assert found.average(SPACE).mean.dims == ("time",)
+    with pytest.raises(MethodError, match=r"An average of predictions needs targets within one tile"):
+        found.average()
+    monkeypatch.setattr("xgpfill.targets.MAX_JOINT_TARGETS", 1)
+    with pytest.raises(
+        TooManyPointsError, match=r"An average of 2 targets.*`prediction\.isel\(.*`model\.reconstruct\("
+    ):
+        found.isel(time=0).average()
 
 
 # Tiles, dask, copies

@@ -17,6 +17,8 @@ from xgpfill.conventions import is_temperature, mentioned, placing, settled
 from xgpfill.errors import VariableError
 from xgpfill.words import squared
 
+from tests import conventions
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -122,16 +124,43 @@ def test_coordinates_with_gaps_keep_their_fill_value() -> None:
 
 
 def test_what_says_where_cells_are_comes_along_and_what_is_not_there_is_not_mentioned(placed, fitted) -> None:
-    for name, out in outputs(fitted).items():
-        for variable in (*out.data_vars, *out.coords):
-            for key in ("bounds", "cell_measures", "grid_mapping", "ancillary_variables"):
-                said = out[variable].attrs.get(key, out[variable].encoding.get(key, ""))
-                assert mentioned(said) <= set(map(str, out.variables)), (name, variable, key)
+    assert not [name for name, out in outputs(fitted).items() if missing(out)]
     found = fitted.reconstruct()
     for made in (found.mean, found.variance, found.std(), found.filled, found.flag, *found.interval()):
         assert made.attrs["grid_mapping"] == "crs" and made.attrs["cell_measures"] == "area: area"
         assert "crs" in made.coords and "area" in made.coords
     assert placed.lat.attrs["bounds"] == "lat_bnds" and "bounds" not in found.lat.attrs
+
+
+def missing(out: xr.Dataset) -> list[tuple[Any, ...]]:
+    """Where a Dataset mentions a variable that it does not have."""
+    keys = ("bounds", "climatology", "formula_terms", "cell_measures", "grid_mapping", "ancillary_variables")
+    said = [
+        (v, k, where[k]) for v in out.variables for where in (out[v].attrs, out[v].encoding) for k in keys if k in where
+    ]
+    return [place for place in said if not mentioned(place[2]) <= set(map(str, out.variables))]
+
+
+@pytest.mark.parametrize("decode", [True, "all"])
+@pytest.mark.parametrize("whole", [True, False], ids=["from the Dataset", "from the variable"])
+def test_bounds_areas_and_flags_of_a_file_are_kept_whole_or_not_mentioned(
+    placed, fitted, tmp_path, decode, whole
+) -> None:
+    levels = placed.expand_dims(level=[10.0, 20.0]).assign(level_bnds=(("level", "bnds"), np.zeros((2, 2))))
+    levels.level.attrs["bounds"], levels.time.attrs["climatology"] = "level_bnds", "time_bnds"
+    levels = levels.assign(
+        time_bnds=(("time", "bnds"), np.zeros((8, 2))), sst=levels.sst.assign_attrs(placed.sst.attrs)
+    )
+    levels.sst.attrs["cell_measures"] = "area: area volume: thickness"  # one of which is not there
+    levels.to_netcdf(tmp_path / "in.nc")
+    known = {"hyperparameters": fitted.hyperparameters, "valid": fitted.valid, "method": "exact"}
+    with xr.open_dataset(tmp_path / "in.nc", decode_coords=decode) as opened:
+        model = opened.gpfill.fit(variable="sst", **known) if whole else opened.sst.gpfill.fit(**known)
+        for name, out in (*outputs(model).items(), ("trend", model.trend)):
+            assert not missing(out), name
+            out.to_netcdf(tmp_path / "out.nc")
+            with xr.open_dataset(tmp_path / "out.nc", decode_cf=False) as back:
+                assert not missing(back), name
 
 
 def test_a_crs_in_the_encoding_survives(placed: xr.Dataset, model: FittedModel, ds, tmp_path: Path) -> None:
@@ -326,6 +355,71 @@ def test_every_output_is_reopened_with_calendar_dims_and_attributes(ds, model, t
             assert back[name].dims == data.dims and back[name].attrs == da.attrs
         if kind == "zarr":
             assert back.sst.chunksizes == data.chunksizes
+
+
+# Other shapes
+
+FIXED = {
+    "time_kernel": xgpfill.Matern(1.5, 4.0, fixed=True), "space_kernel": xgpfill.Matern(1.5, 300.0, fixed=True),
+    "noise_std": 0.05, "method": "exact", "valid": True,
+}  # fmt: skip
+
+
+def told(field: xr.DataArray) -> xr.DataArray:
+    """A field whose coordinates say what they are, as CF wants it."""
+    field = conventions.hidden(field)
+    field.lat.attrs |= {"standard_name": "latitude", "units": "degrees_north"}
+    field.lon.attrs |= {"standard_name": "longitude", "units": "degrees_east"}
+    field.time.attrs |= {"standard_name": "time"}
+    return field.assign_attrs(standard_name="sea_surface_temperature", units="degC")
+
+
+def shaped(shape: str) -> FittedModel:
+    """A model of a globe with its CRS, of a list of stations, or of several variables."""
+    if shape == "globe":
+        globe = told(conventions.plain(360.0 / 7.0, -20.0)).to_dataset().rio.write_crs(4326, grid_mapping_name="crs")
+        globe.crs.attrs["long_name"] = "coordinate reference system"
+        return globe.gpfill.fit(**FIXED)
+    if shape == "stations":
+        stations = told(conventions.as_stations(conventions.plain()).isel(station=slice(0, 42, 5)))
+        stations.altitude.attrs |= {"standard_name": "altitude", "units": "m", "positive": "up", "axis": "Z"}
+        stations.station_name.attrs |= {"long_name": "name of the station", "cf_role": "timeseries_id"}
+        return stations.gpfill.fit(**FIXED)
+    own = told(conventions.plain())
+    two = own.to_dataset(name="a").assign(b=(own + 1.0).assign_attrs(units="m", standard_name="wave_height"))
+    two.b.attrs["standard_name"] = "sea_surface_wave_significant_height"
+    return two.gpfill.fit(variable=["a", "b"], **FIXED)
+
+
+@pytest.mark.parametrize("shape", ["globe", "stations", "several"])
+def test_globes_stations_and_several_variables_are_written_without_error_and_read_again(tmp_path, shape: str) -> None:
+    model = shaped(shape)
+    found = model.reconstruct()
+    written = {
+        "filled": found.to_dataset(filled=True),
+        "average": found.average("time").to_dataset(),
+        "prediction": model.predict({"lat": [42.5, 43.0], "lon": [3.5]}).to_dataset(),
+    }
+    for name, out in written.items():
+        out.to_netcdf(tmp_path / f"{name}.nc")
+        assert not errors_of(tmp_path / f"{name}.nc"), (name, errors_of(tmp_path / f"{name}.nc"))
+        with xr.open_dataset(tmp_path / f"{name}.nc") as back:
+            xr.testing.assert_equal(back, out)
+            for variable in out.data_vars:
+                assert back[variable].attrs.keys() == out[variable].attrs.keys()
+                assert "crs" not in out or back[variable].rio.crs.to_epsg() == 4326
+
+
+def test_every_output_is_read_again_by_xarray_cf_xarray_and_rioxarray(fitted: FittedModel, tmp_path: Path) -> None:
+    for name, out in outputs(fitted).items():
+        out.to_netcdf(tmp_path / f"{name}.nc")
+        with xr.open_dataset(tmp_path / f"{name}.nc", decode_coords="all") as back:
+            xr.testing.assert_equal(back.reset_coords(), out.reset_coords())
+            for variable, da in out.data_vars.items():
+                assert back[variable].dims == da.dims and back[variable].dtype == da.dtype
+                associated = back.cf.get_associated_variable_names(variable, error=True)
+                assert {n for names in associated.values() for n in names} <= set(map(str, back.variables))
+                assert name in ("averages", "its mean") or back[variable].rio.crs.to_epsg() == 4326
 
 
 # Other verbs of xarray

@@ -42,6 +42,23 @@ def test_averages_are_watched_too(iterative: FittedModel, capsys, monkeypatch) -
     assert "Averaging" in said and "Solving: 1 of at most 77 steps" in said
 
 
+def test_samples_and_predictions_are_watched_too(iterative: FittedModel, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("xgpfill.prediction.show_progress", lambda _: True)
+    monkeypatch.setattr("xgpfill.targets.show_progress", lambda _: True)
+    found = None
+    for call in ("sample", "predict", "average"):
+        fresh = iterative.condition(iterative.layout.template)
+        if call == "sample":
+            fresh.sample(2, progress=True)
+        elif call == "predict":
+            found = fresh.predict({"lat": [40.0, 41.0]})
+        else:
+            assert found is not None
+            found.average("lat")
+        said = capsys.readouterr().err
+        assert "Setting up: neighbours" in said and "Solving: 1 of at most 77 steps" in said, call
+
+
 def test_a_line_that_is_off_prints_nothing(capsys) -> None:
     with status_line("Working", show=False) as say:
         say("Still working")
@@ -74,7 +91,7 @@ def interrupted(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("verb", ["reconstruct", "predict", "sample", "aggregate", "average"])
+@pytest.mark.parametrize("verb", ["reconstruct", "predict", "sample", "aggregate", "average", "mean", "fill"])
 def test_an_interrupt_leaves_a_short_traceback(ds: xr.Dataset, model: FittedModel, monkeypatch, verb: str) -> None:
     found = model.reconstruct()
     calls = {
@@ -83,6 +100,10 @@ def test_an_interrupt_leaves_a_short_traceback(ds: xr.Dataset, model: FittedMode
         "sample": model.sample,
         "aggregate": lambda: model.aggregate(ds.valid),
         "average": found.average,
+    }
+    calls |= {
+        "mean": found.resample(time="4D").mean,
+        "fill": lambda: ds.sst.gpfill.fill(valid=ds.valid, method="exact"),
     }
     monkeypatch.setattr(TileSolver, "posterior", interrupted)
     with pytest.raises(KeyboardInterrupt, match=rf"`{verb}` was interrupted; nothing was changed") as caught:
@@ -100,6 +121,27 @@ def test_an_interrupt_of_learning_and_of_lazy_work_is_as_short(ds: xr.Dataset, m
     with pytest.raises(KeyboardInterrupt, match="`fit` was interrupted"):
         ds.sst.gpfill.fit(valid=ds.valid)
     assert np.isfinite(model.reconstruct().mean.where(ds.valid, 0.0)).all()
+
+
+@pytest.mark.parametrize("verb", ["reconstruct", "sample", "to_netcdf", "to_zarr", "report"])
+def test_an_interrupt_of_several_variables_and_of_writing_is_as_short(ds, model, tmp_path, monkeypatch, verb) -> None:
+    both = xgpfill.FittedDataset({"sst": model})
+    lazy = model.condition(ds.sst.chunk(time=3)).reconstruct()
+    calls = {
+        "reconstruct": both.reconstruct,
+        "sample": both.sample,
+        "to_netcdf": lambda: lazy.to_netcdf(tmp_path / "out.nc"),
+        "to_zarr": lambda: lazy.to_zarr(tmp_path / "out.zarr"),
+        "report": lambda: lazy.report(tmp_path / "out.html"),
+    }
+    monkeypatch.setattr(TileSolver, "posterior", interrupted)
+    with (
+        dask.config.set(scheduler="synchronous"),
+        pytest.raises(KeyboardInterrupt, match=f"`{verb}` was interrupted") as caught,
+    ):
+        calls[verb]()
+    ours = [f for f in traceback.extract_tb(caught.value.__traceback__) if "/xgpfill/" in f.filename]
+    assert len(ours) == 1 and not list(tmp_path.iterdir())
 
 
 def test_what_can_be_interrupted_keeps_its_name_arguments_and_text() -> None:

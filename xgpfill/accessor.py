@@ -240,6 +240,7 @@ class DataArrayAccessor(_Accessor):
         variable="", returns="FittedModel", example='model = ds["sst"].gpfill.fit(valid=ds["valid"], method="exact")'
     )
 
+    @interruptible
     def describe(
         self,
         *,
@@ -254,6 +255,7 @@ class DataArrayAccessor(_Accessor):
 
     describe.__doc__ = _DESCRIBE_DOC.format(variable="", example='ds["sst"].gpfill.describe(valid=ds["valid"])')
 
+    @interruptible
     def fill(self, **fit_arguments: Any) -> xr.DataArray:
         """Fit and return the field with its gaps filled: observed where observed, the mean elsewhere.
 
@@ -323,6 +325,7 @@ class DatasetAccessor(_Accessor):
         example='model = ds.gpfill.fit(variable="sst", valid=ds["valid"], method="exact")',
     )
 
+    @interruptible
     def describe(
         self,
         *,
@@ -345,6 +348,7 @@ class DatasetAccessor(_Accessor):
         example='ds.gpfill.describe(variable="sst", valid=ds["valid"])',
     )
 
+    @interruptible
     def fill(self, **fit_arguments: Any) -> xr.DataArray | xr.Dataset:
         """Fit and return the field(s) with their gaps filled; the arguments are those of :meth:`fit`."""
         return self.fit(**fit_arguments).filled

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xgpfill.averaging import checked_dims, require_on_cells
-from xgpfill.cells import Cells, weights_of
+from xgpfill.averaging import require_on_cells
+from xgpfill.cells import Cells, averaged_dims, weights_of
 from xgpfill.conventions import origin, settled
 from xgpfill.decoding import mean_attrs, positions_of, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, DataError, MethodError, listed
@@ -52,9 +52,8 @@ class Averager:
         self, field: xr.DataArray, positions: xr.Dataset, dims: Any, weights: Any, groups: Groups | None = None
     ) -> Reconstruction:
         """Average the cells of `field`, at `positions` in the model's data, over `dims`, group by group of another."""
-        names = () if groups is not None and dims is None else tuple(checked_dims(field, dims))
         given = weights_of(field, self.model.layout.template, positions, weights)
-        cells = _cells(self.model, field, positions, names, groups)
+        cells = _cells(self.model, field, positions, averaged_dims(field, dims, groups), groups)
         return _of_model(self.model, cells, given, include_noise=self.include_noise, normalize=True)
 
 
@@ -157,22 +156,36 @@ def _of_model(
 
 def _rows(model: FittedModel, cells: Cells, weights: Any) -> tuple[Any, str]:
     """Sums over cells of the mean, the variance, the weights and the noise, (4, sets, extra..., time, y, x)."""
+    work = _Work(model)
+    with progress_bar("Averaging", work.show, total=None) as step, work.solver.watched(work.show):
+        rows = summed(model, cells, weights, partial(work.sums, step))
+    return rows, HOW if work.across else ""
+
+
+def summed(model: FittedModel, cells: Cells, weights: Any, each: Callable[..., Any]) -> Any:
+    """Sums of all independent fields, (4, sets, averages along each axis), in memory or lazy.
+
+    Parameters
+    ----------
+    model : FittedModel
+    cells : Cells
+    weights : array (sets, axes...)
+    each : callable
+        From a member, weights (sets, other axes...), the groups along these axes and their counts to (4, sets, counts).
+    """
     number = len(model.lattice.extra_shape)
     codes = [cells.codes(d) for d in cells.slots]
     counts = [int(code.max(initial=-1)) + 1 for code in codes]
-    require_few([len(weights), *counts[number:]])
-    along: tuple[Any, Any, Any] = tuple(codes[number:])  # type: ignore[assignment]
+    _require_few([len(weights), *counts[number:]])
     parts: dict[tuple[int, ...], Any] = {}
-    work = _Work(model)
-    with progress_bar("Averaging", work.show, total=None) as step, work.solver.watched(work.show):
-        for member in model.lattice.members():
-            where = tuple(int(code[m]) for code, m in zip(codes, member, strict=False))
-            if min(where, default=0) >= 0:
-                own = Sums(weights[:, *_of_member(weights.shape[1:], member)], along, tuple(counts[number:]))  # type: ignore[arg-type]
-                found = work.sums(member, own, step)
-                parts[where] = found + parts[where] if where in parts else found
+    for member in model.lattice.members():
+        where = tuple(int(code[m]) for code, m in zip(codes, member, strict=False))
+        if min(where, default=0) >= 0:
+            own = weights[:, *_of_member(weights.shape[1:], member)]
+            found = each(member, own, tuple(codes[number:]), tuple(counts[number:]))
+            parts[where] = found + parts[where] if where in parts else found
     ordered = [parts[where] for where in np.ndindex(*counts[:number])]
-    return _stacked(ordered).reshape((4, len(weights), *counts)), HOW if work.across else ""
+    return _stacked(ordered).reshape((4, len(weights), *counts))
 
 
 def _of_member(shape: Sequence[int], member: tuple[int, ...]) -> tuple[int, ...]:
@@ -189,7 +202,7 @@ def _stacked(parts: list[Any]) -> Any:
     return da.stack(parts, axis=2)
 
 
-def require_few(counts: list[int]) -> None:
+def _require_few(counts: list[int]) -> None:
     """Refuse more averages than anyone would wait for."""
     number = int(np.prod(counts))
     if number > MOST:
@@ -210,9 +223,9 @@ class _Work:
         self.noise = noise if isinstance(noise, float) else model.layout.canonical(noise)
         self.across = False
 
-    def sums(self, member: tuple[int, ...], sums: Sums, step: Any) -> Any:
+    def sums(self, step: Any, member: tuple[int, ...], weights: Any, groups: Any, counts: Any) -> Any:
         """Those of one field, (4, sets, groups...)."""
-        lattice = self.model.lattice
+        lattice, sums = self.model.lattice, Sums(weights, groups, counts)
         values, errors = lattice.values[member], self.model._member_errors(member)
         valid = None if lattice.valid is None else lattice.valid[_of_member(lattice.valid.shape, member)]
         noise = self.noise if isinstance(self.noise, float) else self.noise[member]

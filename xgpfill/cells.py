@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xgpfill.averaging import checked_weights
+from xgpfill.averaging import checked_dims, checked_weights
 from xgpfill.conventions import mapping_names
 from xgpfill.decoding import position_name
 from xgpfill.errors import AlignmentError, DataError, listed, shown
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from xgpfill.grouping import Groups
 
 _NAMED = {"area": area_weights, "cos_lat": cos_lat_weights}
+
+
+def averaged_dims(field: xr.DataArray, dims: Any, groups: Groups | None) -> tuple[Hashable, ...]:
+    """The dimensions that are averaged over: all by default, none but the grouped one where there are groups."""
+    return () if groups is not None and dims is None else tuple(checked_dims(field, dims))
 
 
 def weights_of(field: xr.DataArray, template: xr.DataArray, positions: xr.Dataset, weights: Any) -> xr.DataArray:

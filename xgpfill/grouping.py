@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.errors import DimensionError, XgpfillError, listed, shown
+from xgpfill.options import interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -117,6 +118,7 @@ class Grouped:
     form: Callable[[xr.DataArray], Groups]
     call: str
 
+    @interruptible
     def mean(self, dims: Any = None, weights: Any = None) -> Any:
         """The average of each group, over `dims` as well, with its true standard deviation.
 

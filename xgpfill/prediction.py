@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.conventions import mapping_names, origin, placing, settled
-from xgpfill.decoding import dtype_of, mean_attrs, sample_array, suffixed, variance_attrs
+from xgpfill.decoding import dtype_of, mean_attrs, positions_of, sample_array, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooManyPointsError, listed, shown
 from xgpfill.grid.companions import as_mask
 from xgpfill.grid.dates import typed_dates
@@ -19,8 +19,9 @@ from xgpfill.grid.dims import require_numeric
 from xgpfill.grid.names import role_of_name
 from xgpfill.grid.places import still
 from xgpfill.grid.points import Points
-from xgpfill.options import progress_bar
+from xgpfill.options import progress_bar, show_progress
 from xgpfill.results import Context, Reconstruction
+from xgpfill.targets import MAX_JOINT_TARGETS, TargetAverager, tile_of_targets
 from xgpfill.tiling.assemble import (
     blended_points,
     cut,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from xgpfill.linalg.draws import PriorDraws
     from xgpfill.model import FittedModel
 
-MAX_JOINT_TARGETS = 5000
 FRESH = 2**20
 """Offset of the streams of noise that are added to samples, not taken from the data."""
 
@@ -267,7 +267,6 @@ def _nearest_cells(model: FittedModel, days: FloatArray, places: FloatArray) -> 
 def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance: bool, valid: Any) -> Any:
     """See :meth:`FittedModel.predict`."""
     where = read_target(model, target)
-    solver = model._solver(None, None)
     exists = None if valid is None else _existing(where, valid)
     if covariance:
         if exists is not None:
@@ -276,21 +275,7 @@ def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance:
                 "give targets where the field exists."
             )
         return _joint(model, where, include_noise=include_noise)
-    lattice = model.lattice
-    if lattice.is_lazy:
-        import dask
-
-        node = dask.delayed(solver, traverse=False)
-        field = over_points(
-            model,
-            lambda m: lazy_points(node, lattice.values[m], model._member_errors(m), where.points, where.cells),
-        )
-    else:
-        field = over_points(
-            model,
-            lambda m: blended_points(solver, lattice.values[m], model._member_errors(m), where.points, where.cells),
-        )
-    noise = _target_noise(model)
+    field, noise = _moments_at(model, where), _target_noise(model)
     mean = _answer(model, where, model.scaling.physical(field[0]))
     latent = (field[1] * model.scaling.scale) ** 2
     kind = "observed" if include_noise else "latent"
@@ -299,9 +284,36 @@ def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance:
     variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field"))
     variance.encoding = dict(mean.encoding)
     if exists is not None:
-        mean, variance = (da.where(exists).transpose(*da.dims).assign_attrs(da.attrs) for da in (mean, variance))
-    nothing = xr.full_like(mean, np.nan) if not lattice.is_lazy else mean * np.nan
-    return Reconstruction(mean, variance, Context(nothing, noise, kind, sources=model.sources))
+        mean, variance = (_where(exists, da) for da in (mean, variance))
+    nothing = xr.full_like(mean, np.nan) if not model.lattice.is_lazy else mean * np.nan
+    averager = TargetAverager(model, mean, where.dims, where.points, where.cells, exists, kind, noise)
+    context = Context(nothing, noise, kind, sources=model.sources, averager=averager, positions=positions_of(mean))
+    return Reconstruction(mean, variance, context)
+
+
+def _moments_at(model: FittedModel, where: Target) -> Any:
+    """Mean and standard deviation at the targets, (2, extra..., n), standardised; in memory or lazy."""
+    lattice, solver = model.lattice, model._solver(None, None)
+    if lattice.is_lazy:
+        import dask
+
+        node = dask.delayed(solver, traverse=False)
+        return over_points(
+            model,
+            lambda m: lazy_points(node, lattice.values[m], model._member_errors(m), where.points, where.cells),
+        )
+    with solver.watched(show_progress(None)):
+        return over_points(
+            model,
+            lambda m: blended_points(solver, lattice.values[m], model._member_errors(m), where.points, where.cells),
+        )
+
+
+def _where(exists: xr.DataArray, field: xr.DataArray) -> xr.DataArray:
+    """NaN where the field does not exist; the rest as it was."""
+    found = field.where(exists).transpose(*field.dims).assign_attrs(field.attrs)
+    found.encoding = dict(field.encoding)
+    return found
 
 
 def _existing(where: Target, valid: Any) -> xr.DataArray:
@@ -385,14 +397,7 @@ def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[x
         raise AlignmentError(
             "covariance=True was asked for no target at all. Give at least one, e.g. `{'lat': [40.5]}`."
         )
-    weights = {tile: solver.plan.weights_at(tile, where.cells) for tile in solver.plan.tiles()}
-    tiles = [tile for tile, w in weights.items() if (w > 0).all()]
-    if not tiles:
-        raise MethodError(
-            f"covariance=True needs targets within one tile, and these lie in several of {len(solver.plan)}. Choose "
-            f"targets closer together, larger tiles in `fit(tile=...)`, or `model.sample(...)`."
-        )
-    best = max(tiles, key=lambda tile: float(weights[tile].min()))
+    best = tile_of_targets(solver.plan, where.cells, "covariance=True")
     values, errors = np.asarray(model.lattice.values), model._member_errors(())
     told = member_messages(solver, values, errors)(best)
     window = solver.plan.observed(best)
@@ -437,7 +442,8 @@ def sample(model: FittedModel, n: int, seed: int, *, include_noise: bool, show: 
         return found + noise_fields(draws, n, members[member] + FRESH, _everything(lattice.shape)) * sd
 
     total = len(solver.plan) * len(members)
-    with progress_bar("Sampling", show and not lattice.is_lazy and total > 1, total=total) as step:
+    show = show and not lattice.is_lazy
+    with progress_bar("Sampling", show and total > 1, total=total) as step, solver.watched(show):
         data = over_members(lattice, one)
     out = sample_array(model.layout, data)
     return model.within_valid(out)

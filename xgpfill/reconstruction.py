@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.aggregating import Averager
+from xgpfill.conventions import settled
 from xgpfill.decoding import decode, positions_of
 from xgpfill.engines.select import tile_capacity
 from xgpfill.engines.settings import Iterative
@@ -109,8 +110,8 @@ def trend(model: FittedModel, solver: TileSolver) -> xr.Dataset:
         for m in model.lattice.members()
     ]
     table = np.array(found).reshape(*model.lattice.extra_shape, 2)
-    dims = model.layout.roles.extra
-    coords = {d: model.layout.template.coords[d] for d in dims if d in model.layout.template.coords}
+    dims, known = model.layout.roles.extra, settled(model.layout.template).coords
+    coords = {d: known[d] for d in dims if d in known}
     attrs = {"units": units} if (units := units_of(model.layout.template)) else {}
     return xr.Dataset(
         {

@@ -351,6 +351,7 @@ class Reconstruction(DatasetLike):
             )
         return scores
 
+    @interruptible
     def report(
         self,
         path: str | Path,
@@ -445,6 +446,7 @@ class Reconstruction(DatasetLike):
                 f"data first, e.g. `da.rename('field')`."
             )
 
+    @interruptible
     def to_netcdf(self, path: str | Path, **kwargs: Any) -> None:
         """Write :meth:`to_dataset` to netCDF, whole or not at all; `kwargs` as those of xarray.
 
@@ -453,6 +455,7 @@ class Reconstruction(DatasetLike):
         """
         write_netcdf(self.to_dataset(), path, kwargs, self._context.sources)
 
+    @interruptible
     def to_zarr(self, path: str | Path, **kwargs: Any) -> None:
         """Write :meth:`to_dataset` to a Zarr store, each tile evaluated once, whole or not at all.
 

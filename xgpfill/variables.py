@@ -81,6 +81,7 @@ class FittedDataset:
         """Hyperparameters of each variable."""
         return {name: model.hyperparameters for name, model in self.models.items()}
 
+    @interruptible
     def condition(self, ds: xr.Dataset, **kwargs: Any) -> FittedDataset:
         """The same covariances conditioned on other observations; see :meth:`FittedModel.condition`."""
         models = {

@@ -1,0 +1,177 @@
+"""Averages of predictions, at targets anywhere, from the joint law of the targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xgpfill.aggregating import averaged, summed
+from xgpfill.cells import Cells, averaged_dims, weights_of
+from xgpfill.decoding import position_name
+from xgpfill.errors import MethodError, TooManyPointsError
+from xgpfill.options import show_progress
+from xgpfill.tiling.assemble import cut, member_messages
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+    import xarray as xr
+
+    from xgpfill.engines.base import Posterior
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.points import IntArray, Points
+    from xgpfill.grouping import Groups
+    from xgpfill.model import FittedModel
+    from xgpfill.results import Reconstruction
+    from xgpfill.tiling.plan import TilePlan
+    from xgpfill.tiling.solve import Tile, TileSolver
+
+MAX_JOINT_TARGETS = 5000
+
+
+@dataclass(frozen=True, eq=False)
+class TargetAverager:
+    """What predictions need to average: where they are, and the model that they are of.
+
+    Attributes
+    ----------
+    model : FittedModel
+    template : DataArray
+        All predictions; their values are not read.
+    dims : tuple of names
+        Those of the targets.
+    points : Points
+    cells : int array (n, 3)
+        Nearest lattice cell of each.
+    exists : bool DataArray or None
+        Where the field exists among them, on some of their dimensions.
+    kind : {"latent", "observed"}
+        Of the variance.
+    noise : float
+        Variance of the noise of an observation at a target, data units².
+    """
+
+    model: FittedModel
+    template: xr.DataArray
+    dims: tuple[Hashable, ...]
+    points: Points
+    cells: IntArray
+    exists: xr.DataArray | None
+    kind: str
+    noise: float
+
+    def __call__(
+        self, field: xr.DataArray, positions: xr.Dataset, dims: Any, weights: Any, groups: Groups | None = None
+    ) -> Reconstruction:
+        """Average the targets of `field`, at `positions` among all, over `dims`, group by group of another."""
+        roles = self.model.layout.roles
+        given = weights_of(field, self.template, positions, weights)
+        if self.exists is not None:
+            given = self._only_where(self.exists, given, positions)
+        space = tuple(d for d in self.dims if d != roles.time)
+        names = averaged_dims(field, dims, groups)
+        cells = Cells(self.template, (*roles.extra, *self.dims), space, field, positions, names, groups)
+        rows = partial(self._rows, cells)
+        return averaged(cells, given, rows, kind=self.kind, normalize=True, sources=self.model.sources)
+
+    def _only_where(self, exists: xr.DataArray, given: xr.DataArray, positions: xr.Dataset) -> xr.DataArray:
+        """Weights of zero where the field does not exist."""
+        bare = exists.drop_vars(list(exists.coords))
+        own = bare.isel({d: positions[position_name(d)].variable for d in bare.dims}).compute()
+        return given.drop_vars(list(given.coords)) * own
+
+    def _rows(self, cells: Cells, weights: Any) -> tuple[Any, str]:
+        show = show_progress(None) and not self.model.lattice.is_lazy
+        with self.model._solver(None, None).watched(show):
+            return summed(self.model, cells, weights, self._sums), ""
+
+    def _sums(
+        self, member: tuple[int, ...], weights: FloatArray, groups: tuple[IntArray, ...], counts: tuple[int, ...]
+    ) -> Any:
+        """Sums of one field, (4, sets, groups...), in memory or lazy."""
+        shape, lattice = (4, len(weights), *counts), self.model.lattice
+        columns = self._columns(weights, groups, counts)
+        solver, errors = self.model._solver(None, None), self.model._member_errors(member)
+        most = int((columns != 0).sum(0).max(initial=0))
+        if most > MAX_JOINT_TARGETS:
+            raise TooManyPointsError(
+                f"An average of {most} targets was asked for; at most {MAX_JOINT_TARGETS} go together. Select "
+                f"fewer, e.g. `prediction.isel(lat=slice(0, 50)).average(dims)`, or average the grid of the data: "
+                f"`model.reconstruct().average(dims)`."
+            )
+        some = self.points, self.cells, columns, self.noise
+        if not lattice.is_lazy:
+            return _target_sums(solver, lattice.values[member], errors, *some).reshape(shape)
+        import dask
+        import dask.array as da
+
+        node = dask.delayed(solver, traverse=False)
+        found = dask.delayed(_target_sums)(node, lattice.values[member], errors, *some)
+        return da.from_delayed(found, shape=(4, columns.shape[1]), dtype=np.float64).reshape(shape)
+
+    def _columns(self, weights: FloatArray, groups: tuple[IntArray, ...], counts: tuple[int, ...]) -> FloatArray:
+        """Weights of every target in every sum, (targets, sets × groups)."""
+        codes = np.zeros([g.size for g in groups], dtype=np.intp)
+        for group, count in zip(np.ix_(*groups), counts, strict=True):
+            codes = np.where((codes < 0) | (group < 0), -1, codes * count + group)
+        whole = np.broadcast_to(weights, (len(weights), *codes.shape))
+        inside = np.flatnonzero(codes.ravel() >= 0)
+        found = np.zeros((codes.size, len(weights), int(np.prod(counts))))
+        found[inside, :, codes.ravel()[inside]] = whole.reshape(len(weights), -1).T[inside]
+        return found.reshape(codes.size, -1)
+
+
+def _target_sums(
+    solver: TileSolver, values: Any, errors: Any, points: Points, cells: IntArray, columns: FloatArray, noise: float
+) -> FloatArray:
+    """Mean, latent variance, sum of weights and noise variance (4, k) of sums of targets, columns (n, k) of weights."""
+    found = np.stack([*np.zeros((2, columns.shape[1])), columns.sum(0), noise * (columns**2).sum(0)])
+    posteriors: dict[Tile, Posterior] = {}  # of one tile after the other
+    messages, scale = member_messages(solver, values, errors), solver.scaling.scale
+    for tile, batch in _batches(solver.plan, cells, columns):
+        if tile not in posteriors:
+            seen = solver.plan.observed(tile)
+            posteriors = {tile: solver.posterior(seen, cut(values, seen), cut(errors, seen), messages(tile))}
+        used = np.flatnonzero(columns[:, batch].any(1))
+        moments = posteriors[tile].averages(points.take(used), columns[np.ix_(used, batch)])
+        found[0, batch] = scale * moments.mean + solver.scaling.shift * found[2, batch]
+        found[1, batch] = scale**2 * moments.variance
+    return found
+
+
+def _batches(plan: TilePlan, cells: IntArray, columns: FloatArray) -> Iterator[tuple[Tile, list[int]]]:
+    """Sums that one tile is asked for together, of no more targets than go together; empty ones left out."""
+    tiles: dict[Tile, list[int]] = {}
+    for k in np.flatnonzero(columns.any(0)):
+        tile = tile_of_targets(plan, cells[columns[:, k] != 0], "An average of predictions")
+        tiles.setdefault(tile, []).append(int(k))
+    for tile, wanted in tiles.items():
+        batch, used = wanted[:1], columns[:, wanted[0]] != 0
+        for k in wanted[1:]:
+            both = used | (columns[:, k] != 0)
+            if both.sum() > MAX_JOINT_TARGETS:
+                yield tile, batch
+                batch, both = [], columns[:, k] != 0
+            batch, used = [*batch, k], both
+        yield tile, batch
+
+
+def tile_of_targets(plan: TilePlan, cells: IntArray, what: str) -> Tile:
+    """The tile that counts most at targets, given by their nearest cells (n, 3).
+
+    Raises
+    ------
+    MethodError
+        When none holds all of them; `what` needs that.
+    """
+    weights = {tile: plan.weights_at(tile, cells) for tile in plan.tiles()}
+    tiles = [tile for tile, w in weights.items() if (w > 0).all()]
+    if not tiles:
+        raise MethodError(
+            f"{what} needs targets within one tile, and these lie in several of {len(plan)}. Choose targets closer "
+            f"together, larger tiles in `fit(tile=...)`, or `model.sample(...)`."
+        )
+    return max(tiles, key=lambda tile: float(weights[tile].min()))
