@@ -16,11 +16,10 @@ from xgpfill.options import show_progress
 from xgpfill.tiling.assemble import cut, member_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable
 
     import xarray as xr
 
-    from xgpfill.engines.base import Posterior
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray, Points
     from xgpfill.grouping import Groups
@@ -93,15 +92,14 @@ class TargetAverager:
     ) -> Any:
         """Sums of one field, (4, sets, groups...), in memory or lazy."""
         shape, lattice = (4, len(weights), *counts), self.model.lattice
-        columns = self._columns(weights, groups, counts)
         solver, errors = self.model._solver(None, None), self.model._member_errors(member)
-        most = int((columns != 0).sum(0).max(initial=0))
-        if most > MAX_JOINT_TARGETS:
+        size = len(self.points)
+        if size > MAX_JOINT_TARGETS:
             raise TooManyPointsError(
-                f"An average of {most} targets was asked for; at most {MAX_JOINT_TARGETS} go together. Select "
-                f"fewer, e.g. `prediction.isel(lat=slice(0, 50)).average(dims)`, or average the grid of the data: "
-                f"`model.reconstruct().average(dims)`."
+                f"Averages of {size} targets were asked for; at most {MAX_JOINT_TARGETS} go together. Predict "
+                f"fewer at a time, or average the grid of the data: `model.reconstruct().average(dims)`."
             )
+        columns = self._columns(weights, groups, counts)
         some = self.points, self.cells, columns, self.noise
         if not lattice.is_lazy:
             return _target_sums(solver, lattice.values[member], errors, *some).reshape(shape)
@@ -129,34 +127,24 @@ def _target_sums(
 ) -> FloatArray:
     """Mean, latent variance, sum of weights and noise variance (4, k) of sums of targets, columns (n, k) of weights."""
     found = np.stack([*np.zeros((2, columns.shape[1])), columns.sum(0), noise * (columns**2).sum(0)])
-    posteriors: dict[Tile, Posterior] = {}  # of one tile after the other
     messages, scale = member_messages(solver, values, errors), solver.scaling.scale
-    for tile, batch in _batches(solver.plan, cells, columns):
-        if tile not in posteriors:
-            seen = solver.plan.observed(tile)
-            posteriors = {tile: solver.posterior(seen, cut(values, seen), cut(errors, seen), messages(tile))}
+    for tile, batch in _by_tile(solver.plan, cells, columns).items():
+        seen = solver.plan.observed(tile)
+        posterior = solver.posterior(seen, cut(values, seen), cut(errors, seen), messages(tile))
         used = np.flatnonzero(columns[:, batch].any(1))
-        moments = posteriors[tile].averages(points.take(used), columns[np.ix_(used, batch)])
+        moments = posterior.averages(points.take(used), columns[np.ix_(used, batch)])
         found[0, batch] = scale * moments.mean + solver.scaling.shift * found[2, batch]
         found[1, batch] = scale**2 * moments.variance
     return found
 
 
-def _batches(plan: TilePlan, cells: IntArray, columns: FloatArray) -> Iterator[tuple[Tile, list[int]]]:
-    """Sums that one tile is asked for together, of no more targets than go together; empty ones left out."""
+def _by_tile(plan: TilePlan, cells: IntArray, columns: FloatArray) -> dict[Tile, list[int]]:
+    """The sums that each tile is asked for; empty ones left out."""
     tiles: dict[Tile, list[int]] = {}
     for k in np.flatnonzero(columns.any(0)):
         tile = tile_of_targets(plan, cells[columns[:, k] != 0], "An average of predictions")
         tiles.setdefault(tile, []).append(int(k))
-    for tile, wanted in tiles.items():
-        batch, used = wanted[:1], columns[:, wanted[0]] != 0
-        for k in wanted[1:]:
-            both = used | (columns[:, k] != 0)
-            if both.sum() > MAX_JOINT_TARGETS:
-                yield tile, batch
-                batch, both = [], columns[:, k] != 0
-            batch, used = [*batch, k], both
-        yield tile, batch
+    return tiles
 
 
 def tile_of_targets(plan: TilePlan, cells: IntArray, what: str) -> Tile:
