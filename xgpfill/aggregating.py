@@ -15,7 +15,7 @@ import xarray as xr
 
 from xgpfill.averaging import require_on_cells
 from xgpfill.cells import Cells, averaged_dims, weights_of
-from xgpfill.conventions import origin, settled
+from xgpfill.conventions import origin, placing, settled
 from xgpfill.decoding import mean_attrs, positions_of, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, DataError, MethodError, listed
 from xgpfill.options import progress_bar, show_progress
@@ -137,10 +137,10 @@ def averaged(
     mean, variance, noise = mean / size, variance / size**2, noise / size**2
     template = cells.template
     variance = variance + noise if kind == "observed" else variance
-    mean.name, mean.attrs = template.name, template.attrs
+    mean.name, mean.attrs, mean.encoding = template.name, template.attrs, template.encoding  # less what is not here
     mean.attrs = {**mean_attrs(mean), "cell_methods": cells.methods(normalize=normalize)}
-    mean.encoding = origin(template)
-    variance.name = suffixed(mean.name, "variance")
+    mean.encoding = placing(mean)[1] | origin(template)
+    variance.name, variance.encoding = suffixed(mean.name, "variance"), dict(mean.encoding)
     variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field")) | ({"comment": how} if how else {})
     return Reconstruction(mean, variance, Context(mean * np.nan, noise.drop_attrs(), kind, sources=sources))
 
