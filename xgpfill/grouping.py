@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.errors import DimensionError, XgpfillError, listed, shown
-from xgpfill.options import interruptible
+from xgpfill.interrupting import interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping

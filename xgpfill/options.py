@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from xgpfill.checks import checked_flag
 from xgpfill.checks import checked_seed as checked_seed  # noqa: PLC0414  (what needs no torch is there)
 from xgpfill.errors import DeviceError, DimensionError, MethodError, listed, shown
-
-Given = ParamSpec("Given")
-Answer = TypeVar("Answer")
+from xgpfill.interrupting import interruptible as interruptible  # noqa: PLC0414  (likewise)
 
 
 def resolve_device(device: str) -> str:
@@ -97,16 +94,3 @@ def status_line(said: str, show: bool) -> Iterator[Any]:
 
     with tqdm(desc=said, bar_format="{desc} [{elapsed}]", leave=False) as bar:
         yield bar.set_description_str
-
-
-def interruptible(verb: Callable[Given, Answer]) -> Callable[Given, Answer]:
-    """The same function, of which Ctrl-C leaves a line and not the way through the package."""
-
-    @wraps(verb)
-    def called(*args: Given.args, **kwargs: Given.kwargs) -> Answer:
-        try:
-            return verb(*args, **kwargs)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"`{verb.__name__}` was interrupted; nothing was changed") from None
-
-    return called

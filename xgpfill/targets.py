@@ -128,7 +128,8 @@ def _target_sums(
     """Mean, latent variance, sum of weights and noise variance (4, k) of sums of targets, columns (n, k) of weights."""
     found = np.stack([*np.zeros((2, columns.shape[1])), columns.sum(0), noise * (columns**2).sum(0)])
     messages, scale = member_messages(solver, values, errors), solver.scaling.scale
-    for tile, batch in _by_tile(solver.plan, cells, columns).items():
+    for tile, asked in _by_tile(solver.plan, cells, columns).items():
+        batch = np.array(asked)
         seen = solver.plan.observed(tile)
         posterior = solver.posterior(seen, cut(values, seen), cut(errors, seen), messages(tile))
         used = np.flatnonzero(columns[:, batch].any(1))
