@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dask.array
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from xgpfill.errors import AlignmentError, DimensionError, VariableError, XgpfillError
@@ -207,3 +208,12 @@ def test_several_levels_are_told_with_the_call_that_draws_one(found: Reconstruct
         getattr(both.plot, call)()
     assert getattr(both.plot, call)(sel={"level": 850})
     assert getattr(both.sel(level=500).plot, call)()
+
+
+def test_a_level_of_several_names_is_told_too(found: Reconstruction) -> None:
+    runs = xr.Coordinates.from_pandas_multiindex(pd.MultiIndex.from_product([["a", "b"], [1]], names=["m", "n"]), "run")
+    several = [xr.concat([part, part], "run").assign_coords(runs) for part in found]
+    both = Reconstruction(several[0], several[1], Context(several[0], 0.1, "latent"))
+    with pytest.raises(DimensionError, match=r"one field for each 'run'.*sel=\{'run': \('a', 1\)\}"):
+        both.plot.map()
+    assert both.plot.map(sel={"run": ("a", 1)})

@@ -12,6 +12,7 @@ import xarray as xr
 from xgpfill.checks import checked_sel, require_array
 from xgpfill.errors import AlignmentError, DimensionError, VariableError, listed, shown
 from xgpfill.grid.dims import roles_if_told
+from xgpfill.plotting._place import first_label
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -265,7 +266,7 @@ def _require_one_field(field: xr.DataArray, call: str) -> None:
     roles = roles_if_told(field)
     if roles is None or not roles.extra:
         return
-    firsts = {str(dim): _first(field, dim) for dim in roles.extra}
+    firsts = {str(dim): first_label(field, dim) for dim in roles.extra}
     raise DimensionError(
         f"There is one field for each {listed(roles.extra)}, and a picture is of one. Choose it: "
         f"`reconstruction.plot.{call}(sel={firsts!r})`."

@@ -46,7 +46,7 @@ def find_place(field: xr.DataArray, sel: Mapping[Hashable, Any] | None, time: Ha
         place |= _along_one(field, name, value, turn=turn)
     left = [d for d in field.dims if d not in (time, *place) and field.sizes[d] > 1]
     if left:
-        example = {d: _first(field, d) for d in left}
+        example = {d: first_label(field, d) for d in left}
         raise DimensionError(
             f"A series is drawn at one place; of {listed(field.dims)} there are still {listed(left)} to choose. "
             f"Say where, e.g. `sel={example!r}`."
@@ -157,7 +157,7 @@ def _number(value: Any, name: Hashable) -> float:
     return float(value)
 
 
-def _first(field: xr.DataArray, dim: Hashable) -> Any:
+def first_label(field: xr.DataArray, dim: Hashable) -> Any:
     """A value to show in a message."""
     first = field.coords[dim].values[0] if dim in field.coords else 0
     return first.item() if isinstance(first, np.generic) else first
