@@ -247,7 +247,11 @@ NOLEAP = xr.date_range("2000-02-26", periods=8, calendar="noleap", use_cftime=Tr
 def test_the_title_is_the_step_that_is_drawn_and_what_was_asked_for_where_that_is_another(times, time, title) -> None:
     found = timed(times)
     assert found.plot.map(time=time).axes.get_title() == title
-    assert found.plot(time=time).get_suptitle() == title
+
+
+def test_a_comparison_is_titled_with_the_step_that_is_drawn_unless_it_has_a_title() -> None:
+    found = timed(np.arange(8.0))
+    assert found.plot(time=2.4).get_suptitle() == "time = 2, nearest to 2.4"
     assert found.plot.comparison(title="my own").get_suptitle() == "my own"
 
 
