@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from cartopy import crs as ccrs
 from matplotlib.collections import LineCollection
-from matplotlib.patches import PathPatch
+from matplotlib.patches import Circle, PathPatch, Rectangle
 from xgpfill.errors import XgpfillWarning
 from xgpfill.plotting import _coast as coast
 from xgpfill.plotting import comparison, facets, field_map
@@ -257,3 +257,42 @@ def test_lines_and_land_are_seen_on_light_and_on_dark_paper(style: str) -> None:
     assert abs(np.array(outline.get_colors()[0][:3]) - paper).mean() > 0.7
     land = ax.collections[1].get_cmap()(0.0)[:3]
     assert 0.15 < abs(np.array(land) - paper).mean() < 0.5
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_hatching_is_seen_on_light_and_on_dark_paper(style: str) -> None:
+    with plt.style.context(style):
+        ax = field_map(GLOBE.where(GLOBE < 100), hatched=True).axes
+    (patch,) = hatched(ax)
+    paper = np.array(ax.get_facecolor()[:3])
+    assert abs(np.array(patch.get_edgecolor()[:3]) - paper).mean() > 0.59
+
+
+EUROPE = field_on(np.arange(35, 71, 5), np.arange(-10, 41, 5))
+SITES = EUROPE.stack(site=("lat", "lon")).reset_index("site")
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+@pytest.mark.parametrize("field", [GLOBE, ARCTIC, EUROPE, SITES], ids=["globe", "pole", "conic", "stations"])
+@pytest.mark.parametrize("known", [True, False], ids=["truth", "no truth"])
+def test_no_word_is_cut_at_the_edge_and_the_title_stands_clear(field: xr.DataArray, known: bool, style: str) -> None:
+    field = field.assign_attrs(long_name="sea surface temperature")
+    observed = field.where(field % 3 > 0)
+    options = {"error": 0 * field, "observed": observed} if known else {}
+    with plt.style.context(style):
+        figure = comparison(field if known else observed, field, 0 * field + 1, title="2021-04-15", **options)
+        figure.canvas.draw()
+    room = 0.05 * figure.dpi
+    words = figure.get_tightbbox().transformed(figure.dpi_scale_trans)
+    paper = figure.bbox
+    assert words.x0 > room and words.y0 > room and words.x1 < paper.x1 - room and words.y1 < paper.y1 - room
+    title = figure._suptitle.get_window_extent()
+    assert all(title.y0 > ax.title.get_window_extent().y1 + room for ax in figure.axes if ax.get_title())
+
+
+def test_gaps_of_stations_have_a_hatched_ring_in_the_legend() -> None:
+    for field, shape in ((SITES, Circle), (EUROPE, Rectangle)):
+        figure = comparison(field.where(field % 3 > 0), field, 0 * field + 1)
+        figure.canvas.draw()
+        (mark,) = figure.legends[0].get_patches()
+        assert type(mark) is shape and mark.get_hatch()
