@@ -305,3 +305,9 @@ def test_an_argument_that_a_picture_does_not_take_is_refused_with_the_call_that_
         found = Reconstruction(parts[0], parts[1], Context(parts[2], 0.1, "latent"))
     with pytest.raises(XgpfillError, match=match):
         getattr(found.plot, call)(**options)
+
+
+def test_a_model_has_the_picture_of_its_covariance(model: FittedModel) -> None:
+    assert [ax.get_xlabel() for ax in model.plot.covariance().axes] == ["time lag [days]", "distance [km]"]
+    axes = plt.subplots(1, 2)[1]
+    assert model.plot.covariance(axes=axes) is axes[0].figure

@@ -44,7 +44,9 @@ class Pictures:
         return Pictures(self.reconstruction, variable)
 
     def __repr__(self) -> str:
-        return "Pictures: .comparison(truth, time=), .map(what, time=), .facets(what), .series(sel=)"
+        return (
+            "Pictures: .comparison(truth, time=), .map(what, time=), .facets(what), .series(sel=), .calibration(truth)"
+        )
 
     def __call__(self, truth: xr.DataArray | xr.Dataset | None = None, **options: Any) -> Any:
         """Draw what suits the field: a comparison of one frame, or a series where there is only time, or only a line.
@@ -181,6 +183,19 @@ class Pictures:
             sel=sel, **options,
         )  # fmt: skip
 
+    def calibration(self, truth: xr.DataArray | xr.Dataset) -> Figure:
+        """Draw whether the uncertainty fits a truth where nothing was observed: :func:`xgpfill.plotting.calibration`.
+
+        Parameters
+        ----------
+        truth : DataArray
+            On the same grid, in the same units.
+        """
+        from xgpfill.plotting import calibration
+
+        self._field("mean")  # refused without `variable` where there are several
+        return calibration(self.reconstruction, _one_of(truth, self.variable), variable=self.variable)
+
     # Inside
 
     def _field(self, what: str) -> xr.DataArray:
@@ -230,6 +245,33 @@ class Pictures:
             frames.append(field.isel({dim: step}))
             title, moment = title or said, label
         return dask.compute(*frames), title
+
+
+@dataclass(frozen=True, eq=False)
+class ModelPictures:
+    """What ``model.plot`` is.
+
+    Attributes
+    ----------
+    model : FittedModel
+    """
+
+    model: Any
+
+    def __repr__(self) -> str:
+        return "ModelPictures: .covariance()"
+
+    def covariance(self, *, axes: Sequence[Axes] | None = None) -> Figure:
+        """Draw the learned covariance against time lag and distance: :func:`xgpfill.plotting.covariance`.
+
+        Parameters
+        ----------
+        axes : sequence of matplotlib Axes, optional
+            One for each panel; None makes a figure.
+        """
+        from xgpfill.plotting import covariance
+
+        return covariance(self.model, axes=axes)
 
 
 def _arguments(function: Any) -> list[str]:
