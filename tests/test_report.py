@@ -219,11 +219,14 @@ def test_numbers_end_below_each_other_and_a_wide_table_has_the_page_to_itself() 
 
 @pytest.mark.usefixtures("closed")
 def test_powers_of_ten_and_missing_numbers_end_below_the_others() -> None:
-    table = Section("Runs", [("0.500", "a run"), ("1.23 × 10⁻⁷", "another"), ("none", "a third")], ("MAE", "run"))
-    (page,) = typeset_pages([("Title", [table])], 10.5, 7.1)
-    places = {text.get_text(): (text.get_ha(), text.get_position()[0]) for text in page.texts}
-    assert places["0.500"] == places["1.23 × 10⁻⁷"] == places["none"]
-    assert places["none"][0] == "right"
+    numbers = ("0.500", "1.23 × 10⁻⁷", "none")
+    rows = [(*(number,) * 6, f"run {number}") for number in numbers]
+    (page,) = typeset_pages(
+        [("Title", [Section("Runs", rows, ("a score with a long name",) * 6 + ("run",))])], 10.5, 7.1
+    )
+    ends = [{(t.get_ha(), t.get_position()[0]) for t in page.texts if t.get_text() == number} for number in numbers]
+    assert ends[0] == ends[1] == ends[2]
+    assert len(ends[0]) == 6 and {align for align, _ in ends[0]} == {"right"}
 
 
 def test_texts_share_pages_until_a_figure_follows(tmp_path: Path) -> None:

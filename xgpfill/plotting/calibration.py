@@ -99,7 +99,8 @@ def pit(reconstruction: Any, truth: xr.DataArray, variable: Hashable | None = No
     u = F(y) = Φ((y − μ)/σ), with the noise in σ; NaN where the cell was observed or the truth is not known.
     """
     mean, std, hidden = hidden_cells(reconstruction, truth, variable)
-    return xr.apply_ufunc(_normal, (hidden - mean) / std, dask="parallelized", output_dtypes=[float])
+    u: xr.DataArray = xr.apply_ufunc(_normal, (hidden - mean) / std, dask="parallelized", output_dtypes=[float])
+    return u
 
 
 def hidden_cells(
