@@ -34,7 +34,7 @@ def calibration(reconstruction: Any, truth: xr.DataArray, *, variable: Hashable 
     """Draw whether the uncertainty fits a truth, on the cells that were not observed, in three panels.
 
     1. Histogram of the probability integral transform, flat when calibrated, with the band that holds 90 % of the bars
-       of a uniform sample [1]_. A hump means too wide, a trough too narrow intervals, a slope a bias. Errors of
+       of a uniform sample [1]_. A hump means too wide, a dip too narrow intervals, a slope a bias. Errors of
        neighbouring cells go together, so bars of a calibrated field leave the band more often.
     2. Share of the truth within central intervals against their nominal level; below the diagonal they are too narrow.
     3. Root mean squared error against the predicted standard deviation, in bins of as many cells each.
