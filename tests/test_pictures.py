@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dask.array
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from xgpfill.errors import AlignmentError, DimensionError, VariableError, XgpfillError
@@ -207,3 +208,106 @@ def test_several_levels_are_told_with_the_call_that_draws_one(found: Reconstruct
         getattr(both.plot, call)()
     assert getattr(both.plot, call)(sel={"level": 850})
     assert getattr(both.sel(level=500).plot, call)()
+
+
+def test_a_level_of_several_names_is_told_too(found: Reconstruction) -> None:
+    runs = xr.Coordinates.from_pandas_multiindex(pd.MultiIndex.from_product([["a", "b"], [1]], names=["m", "n"]), "run")
+    several = [xr.concat([part, part], "run").assign_coords(runs) for part in found]
+    both = Reconstruction(several[0], several[1], Context(several[0], 0.1, "latent"))
+    with pytest.raises(DimensionError, match=r"one field for each 'run'.*sel=\{'run': \('a', 1\)\}"):
+        both.plot.map()
+    assert both.plot.map(sel={"run": ("a", 1)})
+
+
+def timed(times: Any, name: str = "time") -> Reconstruction:
+    """A field of eight steps on a few cells."""
+    coords = {name: times, "lat": [36.0, 38.0, 40.0], "lon": [1.0, 2.0, 3.0]}
+    mean = xr.DataArray(np.arange(72.0).reshape(8, 3, 3), coords, (name, "lat", "lon"), name="t")
+    return Reconstruction(mean, 0 * mean + 1, Context(mean.where(mean % 3 > 0), 0.1, "latent"))
+
+
+DAYS = pd.date_range("2021-04-15", periods=8)
+NOLEAP = xr.date_range("2000-02-26", periods=8, calendar="noleap", use_cftime=True)
+
+
+@pytest.mark.parametrize(
+    ("times", "time", "title"),
+    [
+        (DAYS, None, "2021-04-15"),
+        (DAYS, "2021-04-17", "2021-04-17"),
+        (DAYS, np.datetime64("2021-04-17"), "2021-04-17"),
+        (DAYS, "2021-04-18T10:00", "2021-04-18, nearest to 2021-04-18T10:00"),
+        (DAYS, pd.Timestamp("2021-04-18 14:00"), "2021-04-19, nearest to 2021-04-18 14:00"),
+        (DAYS, "2021-04", "2021-04-15, first of 8 steps in 2021-04"),
+        (NOLEAP, "2000-03-01T05:00", "2000-03-01, nearest to 2000-03-01T05:00"),
+        (np.arange(8.0), 2.4, "time = 2, nearest to 2.4"),
+        (np.arange(8), 3, "time = 3"),
+    ],
+)
+def test_the_title_is_the_step_that_is_drawn_and_what_was_asked_for_where_that_is_another(times, time, title) -> None:
+    found = timed(times)
+    assert found.plot.map(time=time).axes.get_title() == title
+
+
+def test_a_comparison_is_titled_with_the_step_that_is_drawn_unless_it_has_a_title() -> None:
+    found = timed(np.arange(8.0))
+    assert found.plot(time=2.4).get_suptitle() == "time = 2, nearest to 2.4"
+    assert found.plot.comparison(title="my own").get_suptitle() == "my own"
+
+
+def test_a_step_without_a_label_is_titled_by_its_number() -> None:
+    found = timed(DAYS)
+    parts = [part.drop_vars("time") for part in (*found, found.observed)]
+    bare = Reconstruction(parts[0], parts[1], Context(parts[2], 0.1, "latent"))
+    assert bare.plot.map(time=-1).axes.get_title() == "time 7"
+
+
+def test_a_truth_of_other_steps_is_not_compared_with_the_nearest() -> None:
+    found = timed(DAYS)
+    with pytest.raises(AlignmentError, match=r"step 2021-04-15 10:00:00 of 'time' nearest to 2021-04-15 00:00:00"):
+        found.plot(found.mean.assign_coords(time=DAYS + pd.Timedelta("10h")), time="2021-04-15")
+    late = found.mean.isel(time=slice(3, None))
+    assert found.plot(late, time="2021-04-19")
+    with pytest.raises(DimensionError, match=r"the steps of 'time' run from 2021-04-18"):
+        found.plot(late)
+
+
+LEVELS = xr.DataArray([850, 500], dims="level", name="level")
+
+
+@pytest.mark.parametrize(
+    ("picture", "call", "options", "match"),
+    [
+        ("days", "facets", {"time": "2021-04-18T01:00"},
+         r"`time=` is no argument .*plot\.map\(time='2021-04-18 00:00:00'\)`.*plot\.facets\(steps=\[3\]\)`"),
+        ("days", "facets", {"time": ["2021-04-15", "2021-04-22"]}, r"plot\.facets\(steps=\[0, 7\]\)`"),
+        ("days", "facets", {"time": "2031"}, r"plot\.facets\(steps=\[0\]\)`"),
+        ("days", "series", {"time": "2021-04-18"},
+         r"all of 'time'.*\.sel\(time=slice\('2021-04-15 00:00:00', '2021-04-22 00:00:00'\)\)\.plot\.series\(\)"),
+        ("days", "series", {"lat": 40}, r"Choose with `sel=`: `reconstruction\.plot\.series\(sel=\{'lat': 40\}\)`"),
+        ("days", "map", {"lat": 40},
+         r"`lat=` .*shows all of 'lat'.*reconstruction\.sel\(lat=slice\(36\.0, 40\.0\)\)\.plot\.map\(\)`"),
+        ("days", "__call__", {"level": 850}, r"`level=` is no argument of `.*plot\.comparison`, which takes 'truth'"),
+        ("days", "map", {"colour": "red"}, r"`colour=` .*which takes 'what', 'time', 'sel', 'ax', 'valid', 'cmap'"),
+        ("days", "comparison", {"sigmas": 1}, r"`sigmas=` .*which takes 'truth', 'time', 'sel', 'title'\.$"),
+        ("levels", "__call__", {"level": 500}, r"Choose with `sel=`: `.*plot\.comparison\(sel=\{'level': 500\}\)`"),
+        ("levels", "map", {"level": 600}, r"plot\.map\(sel=\{'level': 850\}\)`"),
+        ("levels", "facets", {"level": 850}, r"plot\.facets\(sel=\{'level': 850\}\)`"),
+        ("dated", "map", {"date": "2021-04-18"}, r"Choose with `time=`: `.*plot\.map\(time='2021-04-18'\)`"),
+    ],
+)  # fmt: skip
+def test_an_argument_that_a_picture_does_not_take_is_refused_with_the_call_that_works(
+    picture: str, call: str, options: dict[str, Any], match: str
+) -> None:
+    found = timed(DAYS, "date" if picture == "dated" else "time")
+    if picture == "levels":
+        parts = [xr.concat([part, part], LEVELS) for part in (*found, found.observed)]
+        found = Reconstruction(parts[0], parts[1], Context(parts[2], 0.1, "latent"))
+    with pytest.raises(XgpfillError, match=match):
+        getattr(found.plot, call)(**options)
+
+
+def test_a_model_has_the_picture_of_its_covariance(model: FittedModel) -> None:
+    assert [ax.get_xlabel() for ax in model.plot.covariance().axes] == ["time lag [days]", "distance [km]"]
+    axes = plt.subplots(1, 2)[1]
+    assert model.plot.covariance(axes=axes) is axes[0].figure

@@ -24,6 +24,7 @@ from xgpfill.report.typesetting import Section
 from xgpfill.report.typesetting import pages as typeset_pages
 from xgpfill.results import Context, Reconstruction
 from xgpfill.tiling.solve import TileSolver
+from xgpfill.words import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -214,6 +215,18 @@ def test_numbers_end_below_each_other_and_a_wide_table_has_the_page_to_itself() 
     numbers = [text for text in page.texts if text.get_text() == "0.5"]
     assert {text.get_ha() for text in numbers} == {"right"}
     assert max(text.get_position()[0] for text in numbers) > 0.6
+
+
+@pytest.mark.usefixtures("closed")
+def test_powers_of_ten_and_missing_numbers_end_below_the_others() -> None:
+    numbers = ("0.500", "1.23 × 10⁻⁷", "none")
+    rows = [(*(number,) * 6, f"run {number}") for number in numbers]
+    (page,) = typeset_pages(
+        [("Title", [Section("Runs", rows, ("a score with a long name",) * 6 + ("run",))])], 10.5, 7.1
+    )
+    ends = [{(t.get_ha(), t.get_position()[0]) for t in page.texts if t.get_text() == number} for number in numbers]
+    assert ends[0] == ends[1] == ends[2]
+    assert len(ends[0]) == 6 and {align for align, _ in ends[0]} == {"right"}
 
 
 def test_texts_share_pages_until_a_figure_follows(tmp_path: Path) -> None:
@@ -426,7 +439,25 @@ def test_experiments_are_named_by_what_was_tried_and_compared(ds: xr.Dataset, fo
     assert len(rows) == 4 and rows[0].startswith("run,time_kernel,space_kernel,engine,mask,kind,probability,seed")
     outline = Outline(tmp_path / "experiments.html")
     assert outline.images == ["Scores of the runs"] and "mean variance [°C²]" in outline.cells
-    assert {"CRPS [°C]", "coverage of the 95 % interval", f"{float(table.crps[0]):.4g}"} <= set(outline.cells)
+    assert {"CRPS [°C]", "coverage of the 95 % interval", rounded(float(table.crps[0]))} <= set(outline.cells)
+
+
+@pytest.mark.usefixtures("unprinted")
+def test_the_table_of_runs_has_three_figures_units_crps_and_coverage(tmp_path: Path) -> None:
+    celsius = {"units": "degC"}
+    scores = {
+        "mae": ("run", [0.123456, 12.0, np.nan], celsius),
+        "crps": ("run", [0.0654321, 1234.5, np.nan], celsius),
+        "coverage95": ("run", [0.9512, 0.5, np.nan]),
+        "mean_variance": ("run", [1.23456e-7, 1e9, np.nan], {"units": "degC2"}),
+    }
+    _write_comparison(tmp_path / "c.html", xr.Dataset(scores, {"run": ["a", "b", "c"]}), "Runs")
+    assert Outline(tmp_path / "c.html").cells == [
+        "MAE [°C]", "CRPS [°C]", "coverage of the 95 % interval", "mean variance [°C²]", "run",
+        "0.123", "0.0654", "0.951", "1.23 × 10⁻⁷", "a",
+        "12.0", "1230", "0.500", "1.00 × 10⁹", "b",
+        "none", "none", "none", "none", "c",
+    ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("unprinted")

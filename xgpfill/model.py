@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
     from xgpfill.grid.scaling import Scaling
     from xgpfill.kernels.prior import Prior
+    from xgpfill.pictures import ModelPictures
     from xgpfill.report.summary import ModelSummary
     from xgpfill.results import Reconstruction
     from xgpfill.tiling.solve import TileSolver
@@ -155,6 +156,13 @@ class FittedModel:
         True
         """
         return self.summary.covariance(time, distance)
+
+    @property
+    def plot(self) -> ModelPictures:
+        """Pictures: ``.covariance()``."""
+        from xgpfill.pictures import ModelPictures
+
+        return ModelPictures(self)
 
     # Other observations
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-import xarray as xr
-
-from xgpfill.checks import checked_sel, require_array
-from xgpfill.errors import AlignmentError, DimensionError, VariableError, listed, shown
-from xgpfill.grid.dims import roles_if_told
+from xgpfill.checks import require_array
+from xgpfill.errors import AlignmentError, VariableError, listed, shown
+from xgpfill.plotting._frame import frame_dim, refuse_others, require_one_field, selected, step_at
+from xgpfill.words import place_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
+    import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.collections import Collection
     from matplotlib.figure import Figure
@@ -45,7 +44,9 @@ class Pictures:
         return Pictures(self.reconstruction, variable)
 
     def __repr__(self) -> str:
-        return "Pictures: .comparison(truth, time=), .map(what, time=), .facets(what), .series(sel=)"
+        return (
+            "Pictures: .comparison(truth, time=), .map(what, time=), .facets(what), .series(sel=), .calibration(truth)"
+        )
 
     def __call__(self, truth: xr.DataArray | xr.Dataset | None = None, **options: Any) -> Any:
         """Draw what suits the field: a comparison of one frame, or a series where there is only time, or only a line.
@@ -85,15 +86,20 @@ class Pictures:
         ----------
         what : {"mean", "std", "variance", "filled", "observed"}
         time : date or number, optional
-            The nearest step; by default the first.
+            The nearest step, which the title tells; by default the first.
         sel : mapping, optional
             Labels along other dimensions, e.g. ``{"level": 850}``.
         ax : matplotlib Axes, optional
         """
         from xgpfill.plotting import field_map
 
-        frame, mean = self._frames((self._field(what), self._field("mean")), time, sel, "map")
-        return field_map(frame, ax=ax, **_looks(what) | {"valid": _existence(mean)} | options)
+        self._refuse_others("map", options, _arguments(field_map))
+        (frame, mean), title = self._frames((self._field(what), self._field("mean")), time, sel, "map")
+        drawn = field_map(frame, ax=ax, **_looks(what) | {"valid": _existence(mean)} | options)
+        if title:
+            own: Any = drawn.axes
+            own.set_title(title)
+        return drawn
 
     def comparison(
         self,
@@ -102,6 +108,7 @@ class Pictures:
         time: Any = None,
         sel: Mapping[Hashable, Any] | None = None,
         title: str | None = None,
+        **others: Any,
     ) -> Figure:
         """Draw one frame: what was observed, gaps hatched, mean, standard deviation; with a truth, that and the error.
 
@@ -112,14 +119,17 @@ class Pictures:
         time, sel : optional
             As in :meth:`map`.
         title : str, optional
-            Default: the time.
+            Default: the time of the step that is drawn.
+        **others
+            There are none; each is refused with the call that works.
         """
         from xgpfill.plotting import comparison
 
+        self._refuse_others("comparison", others)
         true = [] if truth is None else [_one_of(truth, self.variable)]
         fields = [self._field("mean"), self._field("std"), self._field("observed"), *true]
-        mean, std, observed, *true = self._frames(fields, time, sel, "comparison")
-        valid = _existence(mean)
+        (mean, std, observed, *true), moment = self._frames(fields, time, sel, "comparison")
+        valid, title = _existence(mean), title if title is not None else moment or None
         if not true:
             return comparison(observed, mean, std, valid=valid, title=title)
         error = mean - true[0]
@@ -131,12 +141,13 @@ class Pictures:
         return comparison(true[0], mean, std, error=error, observed=observed, valid=valid, title=title)
 
     def facets(self, what: str = "mean", *, sel: Mapping[Hashable, Any] | None = None, **options: Any) -> Figure:
-        """Draw several frames; `options` are those of :func:`xgpfill.plotting.facets`."""
+        """Draw several frames; `options` are those of :func:`xgpfill.plotting.facets`, ``steps=[0, 3]`` says which."""
         from xgpfill.plotting import facets
 
-        field, mean = (_selected(self._field(name), sel) for name in (what, "mean"))
+        self._refuse_others("facets", options, _arguments(facets))
+        field, mean = (selected(self._field(name), sel) for name in (what, "mean"))
         if field.ndim > 3:
-            _require_one_field(field, "facets")
+            require_one_field(field, "facets")
         return facets(field, **_looks(what) | {"valid": mean.notnull()} | options)
 
     def series(
@@ -162,6 +173,7 @@ class Pictures:
         """
         from xgpfill.plotting import series
 
+        self._refuse_others("series", options, ("dim", "sigmas", "ax"))
         true = None if truth is None else _one_of(truth, self.variable)
         kind = "observed" if include_noise else "latent"
         bare = self.reconstruction.variance is None
@@ -170,6 +182,19 @@ class Pictures:
             mean=self._field("mean"), variance=spread, observed=self._field("observed"), truth=true, draws=draws,
             sel=sel, **options,
         )  # fmt: skip
+
+    def calibration(self, truth: xr.DataArray | xr.Dataset) -> Figure:
+        """Draw whether the uncertainty fits a truth where nothing was observed: :func:`xgpfill.plotting.calibration`.
+
+        Parameters
+        ----------
+        truth : DataArray
+            On the same grid, in the same units.
+        """
+        from xgpfill.plotting import calibration
+
+        self._field("mean")  # refused without `variable` where there are several
+        return calibration(self.reconstruction, _one_of(truth, self.variable), variable=self.variable)
 
     # Inside
 
@@ -191,21 +216,68 @@ class Pictures:
         name = self.variable if what in ("mean", "filled", "observed") else f"{self.variable}_{what}"
         return found[name]  # type: ignore[no-any-return]
 
+    def _refuse_others(self, call: str, options: Mapping[str, Any], known: Sequence[str] = ()) -> None:
+        """Refuse what neither a picture nor what draws it takes."""
+        if options:
+            refuse_others(options, [*_arguments(getattr(type(self), call)), *known], self._field("mean"), call)
+
     @staticmethod
     def _frames(
         fields: Sequence[xr.DataArray], time: Any, sel: Mapping[Hashable, Any] | None, call: str
-    ) -> tuple[xr.DataArray, ...]:
-        """One step of every field (which may be a single one already), evaluated together."""
+    ) -> tuple[tuple[xr.DataArray, ...], str]:
+        """One step of every field (which may be a single one already), evaluated together, and its title."""
         import dask
 
-        frames = []
-        for field in (_selected(field, sel) for field in fields):
-            _require_one_field(field, call)
-            dim = _time_dim(field)
-            step = 0 if dim is None or time is None else _step(field, dim, time)
-            frames.append(field if dim is None else field.isel({dim: step}))
-        found: tuple[xr.DataArray, ...] = dask.compute(*frames)
-        return found
+        frames, title, moment = [], "", time
+        for field in (selected(field, sel) for field in fields):
+            require_one_field(field, call)
+            dim = frame_dim(field)
+            if dim is None:
+                frames.append(field)
+                continue
+            step, said = (0, place_in_order(field, dim, 0)) if moment is None else step_at(field, dim, moment)
+            label = field.indexes[dim][step] if dim in field.indexes else step
+            if title and label != moment:
+                raise AlignmentError(
+                    f"`truth` has the step {label} of {dim!r} nearest to {moment}, that of the reconstruction. Put it "
+                    f"on the same steps: `truth.reindex({dim}=mean[{dim!r}])`."
+                )
+            frames.append(field.isel({dim: step}))
+            title, moment = title or said, label
+        return dask.compute(*frames), title
+
+
+@dataclass(frozen=True, eq=False)
+class ModelPictures:
+    """What ``model.plot`` is.
+
+    Attributes
+    ----------
+    model : FittedModel
+    """
+
+    model: Any
+
+    def __repr__(self) -> str:
+        return "ModelPictures: .covariance()"
+
+    def covariance(self, *, axes: Sequence[Axes] | None = None) -> Figure:
+        """Draw the learned covariance against time lag and distance: :func:`xgpfill.plotting.covariance`.
+
+        Parameters
+        ----------
+        axes : sequence of matplotlib Axes, optional
+            One for each panel; None makes a figure.
+        """
+        from xgpfill.plotting import covariance
+
+        return covariance(self.model, axes=axes)
+
+
+def _arguments(function: Any) -> list[str]:
+    """The names of the arguments that a function takes, its first one aside."""
+    named = list(signature(function).parameters.values())[1:]
+    return [each.name for each in named if each.kind is not each.VAR_KEYWORD]
 
 
 def _looks(what: str) -> dict[str, Any]:
@@ -230,95 +302,3 @@ def _one_of(truth: Any, variable: Hashable | None) -> xr.DataArray:
             f"`truth[{next(iter(truth.data_vars), 'sst')!r}]`."
         )
     return truth[variable]  # type: ignore[no-any-return]
-
-
-def _selected(field: xr.DataArray, sel: Mapping[Hashable, Any] | None) -> xr.DataArray:
-    """The field at labels (indices where there are none) of dimensions that it has."""
-    wanted = checked_sel(sel)
-    here = {name: value for name, value in wanted.items() if name in field.dims}
-    try:
-        return field.sel(here)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DimensionError(
-            f"sel={shown(wanted)}: {shown(error, 120)}. Give labels that are there, e.g. those of "
-            f"`reconstruction.mean[{next(iter(here))!r}]`."
-        ) from None
-
-
-def _time_dim(field: xr.DataArray) -> Hashable | None:
-    """The dimension of time, where there are more than the two of a map, or the one of a list of places."""
-    from xgpfill.plotting._layout import sites_of
-
-    roles = roles_if_told(field)
-    if roles is None:
-        return field.dims[0] if field.ndim == 3 else None
-    return roles.time if field.ndim > (2 if sites_of(field) is None else 1) else None
-
-
-def _require_one_field(field: xr.DataArray, call: str) -> None:
-    """Refuse several independent fields, levels or members, where one is drawn.
-
-    Raises
-    ------
-    DimensionError
-    """
-    roles = roles_if_told(field)
-    if roles is None or not roles.extra:
-        return
-    firsts = {str(dim): _first(field, dim) for dim in roles.extra}
-    raise DimensionError(
-        f"There is one field for each {listed(roles.extra)}, and a picture is of one. Choose it: "
-        f"`reconstruction.plot.{call}(sel={firsts!r})`."
-    )
-
-
-def _step(field: xr.DataArray, dim: Hashable, time: Any) -> int:
-    """The step nearest to a time, or the first within a month or year; an index where steps have no labels."""
-    if dim not in field.indexes:
-        if (
-            isinstance(time, bool)
-            or not isinstance(time, int | np.integer)
-            or not -field.sizes[dim] <= time < field.sizes[dim]
-        ):
-            raise DimensionError(
-                f"time={shown(time)}: the {field.sizes[dim]} steps of {dim!r} have no labels. Give an index, e.g. "
-                f"`time=0`."
-            )
-        return int(time)
-    times = field.indexes[dim]
-    steps = xr.DataArray(np.arange(times.size), coords={dim: times}, dims=(dim,))
-    try:
-        found = _within(steps, dim, time)
-        return _nearest(steps, dim, time) if found is None else found
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
-        raise DimensionError(
-            f"time={shown(time)}: the steps of {dim!r} run from {times[0]} to {times[-1]}. Give one of their kind, "
-            f"e.g. `time={str(times[0])!r}`."
-        ) from None
-
-
-def _within(steps: xr.DataArray, dim: Hashable, time: Any) -> int | None:
-    """The first step that a label says, which may be a month or a year in text; None when it says none."""
-    try:
-        found = steps.sel({dim: time}).values.ravel()
-    except (KeyError, TypeError, ValueError):
-        return None
-    return int(found[0]) if found.size else None
-
-
-def _nearest(steps: xr.DataArray, dim: Hashable, time: Any) -> int:
-    """The step nearest to a time, no farther beyond the ends than half a step.
-
-    Raises
-    ------
-    KeyError
-        When it lies beyond them.
-    """
-    times = steps.indexes[dim]
-    step = int(steps.sel({dim: time}, method="nearest").values.flat[0])
-    at = pd.Timestamp(time) if times.dtype.kind == "M" else time
-    ordered = times.sort_values()
-    half = np.median(np.diff(ordered)) / 2 if times.size > 1 else 0 * (ordered[0] - ordered[0])
-    if not ordered[0] - half <= at <= ordered[-1] + half:
-        raise KeyError(time)
-    return step

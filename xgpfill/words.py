@@ -45,6 +45,22 @@ def typeset(units: str) -> str:
     return _EXPONENT.sub(raised, _CELSIUS.sub("°C", units))
 
 
+def rounded(value: float, figures: int = 3) -> str:
+    """Write a number to so many significant figures; powers of ten only where they are shorter.
+
+    Examples
+    --------
+    >>> rounded(0.5), rounded(12345.6), rounded(-0.0123456), rounded(1.5e-7), rounded(float("nan"))
+    ('0.500', '12300', '-0.0123', '1.50 × 10⁻⁷', 'none')
+    """
+    if not np.isfinite(value):
+        return "none"
+    mantissa, power = f"{value:.{figures - 1}e}".split("e")
+    if not -4 <= int(power) <= 5:
+        return f"{mantissa} × 10{str(int(power)).translate(_RAISED)}"
+    return f"{float(f'{mantissa}e{power}'):.{max(figures - 1 - int(power), 0)}f}"
+
+
 def squared(units: str) -> str:
     """Write the units of a variance.
 

@@ -20,7 +20,7 @@ from cartopy import crs as ccrs  # noqa: E402
 from cartopy.mpl.feature_artist import FeatureArtist  # noqa: E402
 from matplotlib.collections import LineCollection  # noqa: E402
 from xgpfill.datasets import synthetic_sst  # noqa: E402
-from xgpfill.errors import AlignmentError, DimensionError  # noqa: E402
+from xgpfill.errors import AlignmentError, DataError, DimensionError  # noqa: E402
 from xgpfill.plotting import comparison, field_map  # noqa: E402
 
 if TYPE_CHECKING:
@@ -280,3 +280,48 @@ def test_a_map_of_a_time_series_points_to_the_picture_of_one() -> None:
         DimensionError, match=r"needs two dimensions; this field has 1: .*`reconstruction\.plot\.series"
     ):
         field_map(xr.DataArray([1.0, 2.0], dims="time"))
+
+
+AMPLITUDE = xr.DataArray(np.geomspace(0.3, 3.0, 12).reshape(3, 4), dims=("y", "x"), name="amplitude")
+PLACED = {"lat": ("lat", [38.0, 40.0, 42.0]), "lon": ("lon", [2.0, 4.0, 6.0, 8.0])}
+CURVED = {"lat": (("y", "x"), 40.0 + np.add.outer(np.arange(3.0), 0.1 * np.arange(4.0)))}
+CURVED["lon"] = (("y", "x"), 2.0 + np.add.outer(0.1 * np.arange(3.0), np.arange(4.0)))
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        AMPLITUDE,
+        AMPLITUDE.rename(y="lat", x="lon").assign_coords(PLACED),
+        AMPLITUDE.assign_coords(y=("y", [0.0, 5e3, 1e4], {"units": "m"}), x=("x", np.arange(4) * 5e3, {"units": "m"})),
+        AMPLITUDE.assign_coords(CURVED),
+        AMPLITUDE.rename(y="lat", x="lon").assign_coords(PLACED).stack(site=("lat", "lon")).reset_index("site"),
+    ],
+    ids=["image", "degrees", "metres", "curvilinear", "stations"],
+)
+def test_factors_are_drawn_on_a_logarithm_with_round_numbers_on_its_bar(field: xr.DataArray) -> None:
+    mesh = field_map(field.assign_attrs(units="1"), norm="log", vmin=0.3, vmax=3.0)
+    assert mesh.norm(1.0) == pytest.approx(np.log(1.0 / 0.3) / np.log(10.0))
+    assert np.ma.count(mesh.get_array()) == 12
+    assert [tick.get_text() for tick in mesh.colorbar.ax.get_yticklabels()] == ["0.5", "1", "2"]
+    assert mesh.colorbar.ax.get_ylabel() == "amplitude"
+    assert saved(mesh.axes.figure)
+
+
+@pytest.mark.parametrize("values", [np.nan, 2.0])
+def test_a_logarithm_of_one_value_or_none_is_drawn_too(values: float) -> None:
+    assert saved(field_map(AMPLITUDE * 0 + values, norm="log").axes.figure)
+
+
+@pytest.mark.parametrize(
+    ("field", "options", "match"),
+    [
+        (AMPLITUDE - 1.0, {"norm": "log"}, r"norm='log': the colours would run from -0\.7 to 2,.*where\(field > 0\)"),
+        (AMPLITUDE, {"norm": "log", "vmin": 0.0}, r"norm='log': the colours would run from 0 to 3"),
+        (AMPLITUDE, {"norm": "sqrt"}, r"norm='sqrt': choose one of 'linear', 'log'"),
+        (AMPLITUDE, {"vmax": np.inf}, r"vmax=inf: expected a finite number"),
+    ],
+)
+def test_a_scale_of_colours_that_cannot_be_says_what_to_type(field: Any, options: dict[str, Any], match: str) -> None:
+    with pytest.raises(DataError, match=match):
+        field_map(field, **options)

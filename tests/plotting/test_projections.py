@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import cartopy
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
 from cartopy import crs as ccrs
 from matplotlib.collections import LineCollection
-from matplotlib.patches import PathPatch
+from matplotlib.patches import Circle, PathPatch, Rectangle
+from xgpfill.errors import XgpfillWarning
 from xgpfill.plotting import _coast as coast
 from xgpfill.plotting import comparison, facets, field_map
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def field_on(lat: Any, lon: Any) -> xr.DataArray:
@@ -203,19 +207,44 @@ def test_truth_stands_below_the_mean_and_the_error_below_the_standard_deviation(
     assert [text.get_text() for text in legend.get_texts()] == ["not observed"]
 
 
-def test_how_to_get_coastlines_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.filterwarnings("error")
+def test_a_newcomer_is_warned_once_of_his_own_line_how_to_get_coastlines() -> None:
     coast.hint_at_coastlines.cache_clear()
-    with caplog.at_level(logging.WARNING):
-        for _ in range(3):
-            field_map(ARCTIC)
-    (record,) = caplog.records
-    assert "Natural Earth is not on this disk" in record.message and "cartopy_feature_download" in record.message
+    with pytest.warns(XgpfillWarning, match="Natural Earth is not on this disk.*cartopy_feature_download") as told:
+        facets(ARCTIC.expand_dims(time=2), dim="time")
+    field_map(ARCTIC)  # it would be an error now
+    (warning,) = told
+    assert warning.filename == __file__
 
 
-def test_plain_axes_hear_nothing_of_coastlines(caplog: pytest.LogCaptureFixture) -> None:
+def test_plain_axes_hear_nothing_of_coastlines(recwarn: pytest.WarningsRecorder) -> None:
     coast.hint_at_coastlines.cache_clear()
     field_map(xr.DataArray(np.zeros((3, 4)), dims=("y", "x")))
-    assert not caplog.records
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("folder", ["pre_existing_data_dir", "data_dir"])
+@pytest.mark.parametrize("scale", ["10m", "50m", "110m"])
+def test_natural_earth_is_found_where_cartopy_itself_reads_it(folder, scale, tmp_path: Path, monkeypatch) -> None:
+    from cartopy.io.shapereader import natural_earth
+
+    monkeypatch.setitem(cartopy.config, folder, tmp_path)
+    place = tmp_path / "shapefiles" / "natural_earth" / "physical"
+    place.mkdir(parents=True)
+    for part in (".shp", ".shx", ".dbf"):
+        assert coast.coastlines_on_disk(10.0) is None
+        (place / f"ne_{scale}_coastline{part}").touch()
+    assert [coast.coastlines_on_disk(width) for width in (10.0, 100.0, 360.0)] == [scale] * 3
+    assert natural_earth(scale, "physical", "coastline") == place / f"ne_{scale}_coastline.shp"
+
+
+def test_the_resolution_of_coastlines_suits_the_width_of_the_map(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(cartopy.config, "data_dir", tmp_path)
+    place = tmp_path / "shapefiles" / "natural_earth" / "physical"
+    place.mkdir(parents=True)
+    for scale, part in itertools.product(("10m", "50m", "110m"), (".shp", ".shx", ".dbf")):
+        (place / f"ne_{scale}_coastline{part}").touch()
+    assert [coast.coastlines_on_disk(width) for width in (10.0, 100.0, 360.0)] == ["10m", "50m", "110m"]
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])
@@ -228,3 +257,42 @@ def test_lines_and_land_are_seen_on_light_and_on_dark_paper(style: str) -> None:
     assert abs(np.array(outline.get_colors()[0][:3]) - paper).mean() > 0.7
     land = ax.collections[1].get_cmap()(0.0)[:3]
     assert 0.15 < abs(np.array(land) - paper).mean() < 0.5
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_hatching_is_seen_on_light_and_on_dark_paper(style: str) -> None:
+    with plt.style.context(style):
+        ax = field_map(GLOBE.where(GLOBE < 100), hatched=True).axes
+    (patch,) = hatched(ax)
+    paper = np.array(ax.get_facecolor()[:3])
+    assert abs(np.array(patch.get_edgecolor()[:3]) - paper).mean() > 0.59
+
+
+EUROPE = field_on(np.arange(35, 71, 5), np.arange(-10, 41, 5))
+SITES = EUROPE.stack(site=("lat", "lon")).reset_index("site")
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+@pytest.mark.parametrize("field", [GLOBE, ARCTIC, EUROPE, SITES], ids=["globe", "pole", "conic", "stations"])
+@pytest.mark.parametrize("known", [True, False], ids=["truth", "no truth"])
+def test_no_word_is_cut_at_the_edge_and_the_title_stands_clear(field: xr.DataArray, known: bool, style: str) -> None:
+    field = field.assign_attrs(long_name="sea surface temperature")
+    observed = field.where(field % 3 > 0)
+    options = {"error": 0 * field, "observed": observed} if known else {}
+    with plt.style.context(style):
+        figure = comparison(field if known else observed, field, 0 * field + 1, title="2021-04-15", **options)
+        figure.canvas.draw()
+    room = 0.05 * figure.dpi
+    words = figure.get_tightbbox().transformed(figure.dpi_scale_trans)
+    paper = figure.bbox
+    assert words.x0 > room and words.y0 > room and words.x1 < paper.x1 - room and words.y1 < paper.y1 - room
+    title = figure._suptitle.get_window_extent()
+    assert all(title.y0 > ax.title.get_window_extent().y1 + room for ax in figure.axes if ax.get_title())
+
+
+def test_gaps_of_stations_have_a_hatched_ring_in_the_legend() -> None:
+    for field, shape in ((SITES, Circle), (EUROPE, Rectangle)):
+        figure = comparison(field.where(field % 3 > 0), field, 0 * field + 1)
+        figure.canvas.draw()
+        (mark,) = figure.legends[0].get_patches()
+        assert type(mark) is shape and mark.get_hatch()

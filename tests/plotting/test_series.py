@@ -225,3 +225,65 @@ def test_mean_and_observations_stand_out_from_paper_and_bands(style: str) -> Non
     for label, least in (("mean", 0.2), ("observed", 0.3)):
         colour = np.array(to_rgb(line(ax, label).get_color()))
         assert all(abs(colour - other).mean() > least for other in under)
+
+
+CURVED = xr.DataArray(
+    np.arange(24.0).reshape(2, 3, 4),
+    dims=("time", "j", "i"),
+    coords={
+        "time": DATES[:2],
+        "lat": (("j", "i"), 40.0 + np.add.outer(np.arange(3.0), 0.1 * np.arange(4.0))),
+        "lon": (("j", "i"), 178.0 + np.add.outer(0.1 * np.arange(3.0), np.arange(4.0))),
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "sel", "match"),
+    [
+        (cube(), {"lat": 16.0, "lon": 180.0}, r"'lat' from 15°S to 15°N and 'lon' .*nearest is `sel=\{'lat': 10\.0, "),
+        (cube(), {"lat": 0.0, "lon": 5.0}, r"'lon' from 167\.5°E to 172\.5°W"),
+        (cube(), {"latitude": 0.0, "longitude": 165.0}, r"sel=\{'lat': 0\.0, 'lon': 165\.0\} lies beyond the field"),
+        (
+            cube().isel(lon=0),
+            {"lat": -80.0},
+            r"sel=\{'lat': -80\.0\} lies beyond .*the nearest is `sel=\{'lat': -10\.0\}`",
+        ),
+        (
+            CURVED,
+            {"lat": 50.0, "lon": 179.0},
+            r"beyond the field, which has 'lat' from 40°N to 42\.3°N and 'lon' from 178°E to 178\.8°W",
+        ),
+        (stations(), {"lat": 80.0, "lon": 3.0}, r"beyond .*the nearest is `sel=\{'lat': 39\.6, 'lon': 2\.6\}`"),
+        (
+            cube().rename(lat="y", lon="x").assign_coords(y=[0, 5, 10], x=[0, 5, 10, 15]),
+            {"x": 18.0, "y": 0.0},
+            r"'y' from -2\.5 to 12\.5 and 'x' from -2\.5 to 17\.5",
+        ),
+        (
+            cube().isel(lon=0).rename(lat="level").assign_coords(level=[850, 700, 500]),
+            {"level": 100},
+            r"from 400 to 925",
+        ),
+    ],
+    ids=["north of it", "east of it", "by long names", "one axis", "curvilinear", "stations", "plane", "a level"],
+)
+def test_a_place_out_of_range_is_refused_with_the_range_and_the_nearest_place(field: Any, sel: Any, match: str) -> None:
+    with pytest.raises(DimensionError, match=match):
+        series(mean=field, sel=sel)
+
+
+@pytest.mark.parametrize(
+    ("field", "sel", "title"),
+    [
+        (cube(), {"lat": 14.9, "lon": 187.4}, "10°N, 175°W"),
+        (cube(lon=np.arange(0.0, 360.0, 90.0)), {"lat": 0.0, "lon": -50.0}, "0°, 90°W"),
+        (cube(lon=np.arange(0.0, 360.0, 90.0)), {"lat": 0.0, "lon": 178.0}, "0°, 180°"),
+        (CURVED, {"lat": 40.4, "lon": 181.3}, "40.3°N, 179°W"),
+        (stations(), {"lat": 38.0, "lon": 0.0}, "Palma, 39.6°N, 2.6°E"),
+        (cube().isel(lat=[1]), {"lat": 0.4, "lon": 170.0}, "0°, 170°E"),
+    ],
+    ids=["edge of a cell", "round the globe", "where it closes", "curvilinear", "near a station", "a lone row"],
+)
+def test_the_title_is_the_cell_that_is_drawn_not_the_place_that_was_asked_for(field: Any, sel: Any, title: str) -> None:
+    assert series(mean=field, sel=sel).get_title() == title

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xgpfill.plotting.calibration import calibration
 from xgpfill.plotting.covariance import covariance, prior_draws
 from xgpfill.plotting.frames import facets
 from xgpfill.plotting.maps import comparison, field_map
@@ -9,4 +10,14 @@ from xgpfill.plotting.scores import bars
 from xgpfill.plotting.series import series
 from xgpfill.plotting.steps import over_time
 
-__all__ = ["bars", "comparison", "covariance", "facets", "field_map", "over_time", "prior_draws", "series"]
+__all__ = [
+    "bars",
+    "calibration",
+    "comparison",
+    "covariance",
+    "facets",
+    "field_map",
+    "over_time",
+    "prior_draws",
+    "series",
+]

@@ -5,10 +5,10 @@ Nothing here reaches for the network.
 
 from __future__ import annotations
 
-import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from xgpfill.errors import warn
 from xgpfill.plotting._edges import borders
 from xgpfill.plotting._ink import ink
 from xgpfill.plotting._projection import widest
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from xgpfill.plotting._edges import Array
     from xgpfill.plotting._sheet import Sheet
-
-logger = logging.getLogger(__name__)
 
 
 def draw_coast(sheet: Sheet, ax: Axes, x: Array, y: Array, crs: Any) -> None:
@@ -44,7 +42,8 @@ def coastlines_on_disk(width: float) -> str | None:
     """Choose a resolution of Natural Earth to draw over `width` degrees; None when there is none on disk.
 
     `ax.coastlines()` always succeeds; without the shapefile it is saving the figure that tries to download
-    it and fails. So look where cartopy's own downloader would, and let it download nothing.
+    it and fails. So look where cartopy's own downloader would, and let it download nothing: in the folder named by
+    ``CARTOPY_DATA_DIR``, then in the user's own.
     """
     from cartopy import config
     from cartopy.io import Downloader
@@ -54,16 +53,18 @@ def coastlines_on_disk(width: float) -> str | None:
     for scale in scales[finest:] + scales[:finest][::-1]:
         keys = {"config": config, "category": "physical", "name": "coastline", "resolution": scale}
         finder = Downloader.from_config(("shapefiles", "natural_earth", scale, "physical", "coastline"))
-        for path in (finder.pre_downloaded_path(keys), finder.target_path(keys)):
-            if path is not None and all(path.with_suffix(part).exists() for part in (".shp", ".shx", ".dbf")):
-                return scale
+        places = (finder.pre_downloaded_path(keys), finder.target_path(keys))
+        path = next((path for path in places if path is not None and path.exists()), None)  # the one cartopy reads
+        if path is not None and all(path.with_suffix(part).exists() for part in (".shx", ".dbf")):
+            return scale
     return None
 
 
 @cache
 def hint_at_coastlines() -> None:
-    """Say once how maps get coastlines."""
-    logger.warning(
+    """Warn once how maps get coastlines."""
+    warn(
         "Maps are drawn without coastlines: Natural Earth is not on this disk. Fetch it once, where there is a "
-        "network, with `cartopy_feature_download physical`; until then the edge of `valid=` is drawn."
+        "network, with `cartopy_feature_download physical`, or name the folder that has it in the environment, "
+        "`CARTOPY_DATA_DIR`; until then the edge of `valid=` is drawn."
     )

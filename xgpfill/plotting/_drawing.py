@@ -6,17 +6,17 @@ Nothing here reaches for the network: coastlines are drawn when Natural Earth is
 
 from __future__ import annotations
 
-from numbers import Real
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xgpfill.errors import DataError, shown
 from xgpfill.plotting._coast import draw_coast
+from xgpfill.plotting._colours import check_colours, log_ticks, scale_of
 from xgpfill.plotting._edges import Array, areas, broken
 from xgpfill.plotting._graticule import MERIDIAN, PARALLEL, frame_foreign, frame_map, frame_plain, hide_labels
-from xgpfill.plotting._ink import ink, land, pencil
+from xgpfill.plotting._ink import hatch_ink, ink, land
+from xgpfill.plotting._paper import MARGIN, new_panels
 from xgpfill.plotting._projection import aspect, divided, is_straight, located_on, projection, widest
 from xgpfill.plotting._sheet import Sheet, limits
 
@@ -42,19 +42,10 @@ def panels(
 
     `width` (inches) is that of a panel; `bars` leaves room for a bar at each of them, else for one at the right.
     """
-    import matplotlib.pyplot as plt
-
     height = float(np.clip(width * aspect(sheet), 0.35 * width, 1.3 * width)) + (0.5 if bars else 0.35)
     total = (width + 1.1) * columns if bars else max(width * columns, 3.2) + 1.3
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(total, height * rows + (0.3 if bars else 0.7)),
-        layout="compressed",
-        squeeze=False,
-        subplot_kw={"projection": projection(sheet)},
-    )
-    return figure, list(axes.flat)
+    size = (total, height * rows + 2 * MARGIN * rows + (0.3 if bars else 0.7))
+    return new_panels(rows, columns, size, layout="compressed", subplot_kw={"projection": projection(sheet)})
 
 
 def draw(
@@ -65,19 +56,19 @@ def draw(
     label: str | None = None,
     *,
     hatched: bool = False,
+    norm: str = "linear",
 ) -> Collection:
     """Draw a sheet in a panel, its colours between two limits; with a `label` it has a bar of its own.
 
-    `hatched` marks where the field exists but has no value.
+    `hatched` marks where the field exists but has no value; `norm` is "linear" or "log".
     """
-    _check_colours(colours, within)
-    lowest, highest = limits(sheet.values)
-    vmin, vmax = (lowest if within[0] is None else within[0]), (highest if within[1] is None else within[1])
+    check_colours(colours)
+    scale = scale_of(sheet.values, within, norm)
     crs = _crs_of(sheet, ax)
     own = crs is None or crs == projection(sheet)
     whole, sheet = sheet, sheet if is_straight(crs) else divided(sheet)
     x, y = _positions(sheet, crs)
-    options: dict[str, Any] = {"cmap": colours, "vmin": vmin, "vmax": vmax, "rasterized": True}
+    options: dict[str, Any] = {"cmap": colours, "norm": scale, "rasterized": True}
     drawn = _draw_places if sheet.places else _draw_cells
     mesh = drawn(sheet, ax, x, y, options, hatched=hatched)
     draw_coast(sheet, ax, x, y, crs)
@@ -118,7 +109,7 @@ def _draw_cells(sheet: Sheet, ax: Axes, x: Array, y: Array, options: dict[str, A
         ax.pcolormesh(across, up, shaded, cmap=ListedColormap([land(ax)]), rasterized=True, **where)
     gaps = areas(sheet.gaps, x, y, widest(sheet, _crs_of(sheet, ax))) if hatched else None
     if gaps is not None:
-        hatching = PathPatch(gaps, facecolor="none", edgecolor=pencil(ax), linewidth=0.0, hatch=HATCH)
+        hatching = PathPatch(gaps, facecolor="none", edgecolor=hatch_ink(ax), linewidth=0.0, hatch=HATCH)
         ax.add_artist(hatching)  # `add_patch` would look for limits in every ring
     return mesh
 
@@ -145,21 +136,9 @@ def _draw_places(sheet: Sheet, ax: Axes, x: Array, y: Array, options: dict[str, 
     if sheet.outside is not None and sheet.outside.any():
         ax.scatter(x[sheet.outside], y[sheet.outside], s=size / 2, color=land(ax), zorder=2.5)
     if hatched and sheet.gaps.any():
-        empty: dict[str, Any] = {"facecolors": "none", "edgecolors": pencil(ax), "linewidths": 0.6, "hatch": HATCH}
+        empty: dict[str, Any] = {"facecolors": "none", "edgecolors": hatch_ink(ax), "linewidths": 0.8, "hatch": HATCH}
         ax.scatter(x[sheet.gaps], y[sheet.gaps], s=size, zorder=2.8, **empty)
     return dots
-
-
-def _check_colours(colours: Any, within: tuple[Any, Any]) -> None:
-    from matplotlib import colormaps
-
-    if isinstance(colours, str) and colours not in colormaps:
-        raise DataError(
-            f"cmap={shown(colours)}: matplotlib has no such colours. Name one it has, e.g. `cmap='viridis'`."
-        )
-    for name, limit in zip(("vmin", "vmax"), within, strict=True):
-        if limit is not None and not (isinstance(limit, Real) and np.isfinite(float(limit))):
-            raise DataError(f"{name}={shown(limit)}: expected a finite number in the units of the field, or None.")
 
 
 def add_bar(mesh: Collection, axes: list[Axes], values: list[Array], label: str) -> None:
@@ -170,6 +149,10 @@ def add_bar(mesh: Collection, axes: list[Axes], values: list[Array], label: str)
     options: dict[str, Any] = own if len(axes) == 1 else shared
     bar = axes[0].figure.colorbar(mesh, ax=axes, extend=_extend(seen, *mesh.get_clim()), **options)
     bar.set_label(fill(label, 32))
+    if type(mesh.norm).__name__ == "LogNorm":
+        round_numbers = log_ticks(*mesh.get_clim()).tolist()
+        bar.set_ticks(round_numbers, labels=[f"{number:g}" for number in round_numbers])
+        bar.minorticks_off()
 
 
 def hide_inner_labels(axes: list[Axes], columns: int) -> None:
@@ -187,19 +170,32 @@ def hide_inner_labels(axes: list[Axes], columns: int) -> None:
 
 def explain(figure: Figure, sheet: Sheet, like: Axes, spare: Axes | None) -> None:
     """Say what hatching and shading mean in a panel, in a spare panel or below all of them."""
-    from matplotlib.patches import Patch
+    from matplotlib.legend_handler import HandlerPatch
+    from matplotlib.patches import Circle, Patch
 
+    swatch: Any = (lambda **look: Circle((0.0, 0.0), **look)) if sheet.places else Patch
     marks = []
     if sheet.gaps.any():
-        marks.append(Patch(facecolor="none", edgecolor=pencil(like), linewidth=0.6, hatch=HATCH, label="not observed"))
+        empty = {"facecolor": "none", "edgecolor": hatch_ink(like), "linewidth": 0.8, "hatch": HATCH}
+        marks.append(swatch(**empty, label="not observed"))
     if sheet.outside is not None and sheet.outside.any():
-        marks.append(Patch(facecolor=land(like), label="outside the field"))
+        marks.append(swatch(facecolor=land(like), edgecolor=ink(like), linewidth=0.4, label="outside the field"))
     if spare is not None:
         spare.set_axis_off()
-    if marks and spare is not None:
-        spare.legend(handles=marks, loc="center", frameon=False)
-    elif marks:
-        figure.legend(handles=marks, loc="outside lower left", ncols=len(marks), frameon=False, fontsize="small")
+    if not marks:
+        return
+    legend: dict[str, Any] = {"handles": marks, "handler_map": {Circle: HandlerPatch(_dot)}, "frameon": False}
+    if spare is not None:
+        spare.legend(loc="center", **legend)
+    else:
+        figure.legend(loc="outside lower left", ncols=len(marks), fontsize="small", **legend)
+
+
+def _dot(*, width: float, height: float, xdescent: float, ydescent: float, **_: Any) -> Any:
+    """A place in a legend, in the middle of its swatch."""
+    from matplotlib.patches import Circle
+
+    return Circle((width / 2 - xdescent, height / 2 - ydescent), 0.7 * height)
 
 
 def _extend(values: Array, vmin: float, vmax: float) -> str:

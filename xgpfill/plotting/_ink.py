@@ -33,8 +33,13 @@ def ink(ax: Axes) -> str:
 
 
 def pencil(ax: Axes) -> str:
-    """What should be seen, but not first: hatching, the noise."""
+    """What should be seen, but not first: the noise, draws."""
     return on_paper(ax, "0.45", "0.6")
+
+
+def hatch_ink(ax: Axes) -> str:
+    """Thin lines on bare paper that mark gaps."""
+    return on_paper(ax, "0.4", "0.85")
 
 
 def land(ax: Axes) -> str:

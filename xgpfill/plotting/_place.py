@@ -11,6 +11,8 @@ from xgpfill.checks import checked_sel
 from xgpfill.errors import AlignmentError, DimensionError, listed, shown
 from xgpfill.grid.dims import Roles, roles_if_told
 from xgpfill.grid.metric import Metric, degrees_per
+from xgpfill.plotting._layout import in_degrees
+from xgpfill.plotting._reach import Reach, beyond, kind_of, on_field, reaches_of, width_of_cell
 from xgpfill.plotting._sheet import on_cells_of
 from xgpfill.words import degrees, units_of, value_of
 
@@ -29,7 +31,8 @@ def find_place(field: xr.DataArray, sel: Mapping[Hashable, Any] | None, time: Ha
     Raises
     ------
     DimensionError
-        When a name is no coordinate or dimension, a label is not there, or dimensions other than time are left.
+        When a name is no coordinate or dimension, a label is not there, the place lies beyond the field, or dimensions
+        other than time are left.
     """
     roles = roles_if_told(field)
     wanted = {_own_name(field, name, roles): value for name, value in checked_sel(sel).items()}
@@ -42,11 +45,10 @@ def find_place(field: xr.DataArray, sel: Mapping[Hashable, Any] | None, time: Ha
     if roles is not None and roles.y in wanted and roles.x in wanted:
         place |= _nearest(field, roles, wanted.pop(roles.y), wanted.pop(roles.x))
     for name, value in wanted.items():
-        turn = roles is not None and roles.degrees and name == roles.x
-        place |= _along_one(field, name, value, turn=turn)
+        place |= _along_one(field, name, value, roles)
     left = [d for d in field.dims if d not in (time, *place) and field.sizes[d] > 1]
     if left:
-        example = {d: _first(field, d) for d in left}
+        example = {d: first_label(field, d) for d in left}
         raise DimensionError(
             f"A series is drawn at one place; of {listed(field.dims)} there are still {listed(left)} to choose. "
             f"Say where, e.g. `sel={example!r}`."
@@ -98,7 +100,13 @@ def _own_name(field: xr.DataArray, name: Hashable, roles: Roles | None) -> Hasha
 
 
 def _nearest(field: xr.DataArray, roles: Roles, y: Any, x: Any) -> Place:
-    """The cell nearest to a point, on the sphere or on a plane."""
+    """The cell nearest to a point, on the sphere or on a plane.
+
+    Raises
+    ------
+    DimensionError
+        When the field does not reach so far.
+    """
     from xarray import broadcast
 
     ys, xs = broadcast(field.coords[roles.y], field.coords[roles.x])
@@ -108,11 +116,15 @@ def _nearest(field: xr.DataArray, roles: Roles, y: Any, x: Any) -> Place:
     north, east = _number(y, roles.y), _number(x, roles.x)
     point = Metric(metric.geometry, degrees=metric.degrees).embed(np.asarray(north), np.asarray(east))
     away = np.linalg.norm(cells - point, axis=-1)
-    index = np.unravel_index(int(np.nanargmin(away)), away.shape)
-    return {d: int(i) for d, i in zip(ys.dims, index, strict=True)}
+    index = tuple(int(i) for i in np.unravel_index(int(np.nanargmin(away)), away.shape))
+    if not on_field(field, roles, (north, east), float(away[index]), width_of_cell(cells, index)):
+        near = [float(in_degrees(c)[index] if roles.degrees else c.values[index]) for c in (ys, xs)]
+        reaches = reaches_of(field, roles)
+        raise beyond({roles.y: y, roles.x: x}, dict(zip(reaches, near, strict=True)), reaches)
+    return dict(zip(ys.dims, index, strict=True))
 
 
-def _along_one(field: xr.DataArray, name: Hashable, value: Any, *, turn: bool) -> Place:
+def _along_one(field: xr.DataArray, name: Hashable, value: Any, roles: Roles | None) -> Place:
     """The index along one dimension: of the nearest number, of a label, or itself where there are none."""
     if name in field.dims and name not in field.coords:
         count = field.sizes[name]
@@ -133,10 +145,7 @@ def _along_one(field: xr.DataArray, name: Hashable, value: Any, *, turn: bool) -
     coordinate = field.coords[name]
     values = coordinate.values
     if values.dtype.kind in "iuf":
-        number = _number(value, name)
-        away = np.abs(values.astype(float) - number)
-        away = np.abs((values - number + 180.0) % 360.0 - 180.0) if turn else away
-        return {coordinate.dims[0]: int(np.nanargmin(away))}
+        return {coordinate.dims[0]: _nearest_number(coordinate, value, kind_of(name, roles))}
     try:
         same = np.flatnonzero(values == np.asarray(value, dtype=values.dtype))
     except (TypeError, ValueError):
@@ -149,6 +158,18 @@ def _along_one(field: xr.DataArray, name: Hashable, value: Any, *, turn: bool) -
     return {coordinate.dims[0]: int(same[0])}
 
 
+def _nearest_number(coordinate: xr.DataArray, value: Any, kind: str) -> int:
+    """The index of the nearest number along a coordinate; `kind` as that of a `Reach`."""
+    number, name = _number(value, coordinate.name), coordinate.name
+    values = in_degrees(coordinate) if kind else coordinate.values.astype(float)
+    away = values - number
+    index = int(np.nanargmin(np.abs((away + 180.0) % 360.0 - 180.0 if kind == "EW" else away)))
+    reach = Reach(coordinate, kind, listed=name not in coordinate.dims)
+    if not reach.holds(number):
+        raise beyond({name: value}, {name: float(values[index])}, {name: reach})
+    return index
+
+
 def _number(value: Any, name: Hashable) -> float:
     """Where along a coordinate of numbers."""
     number = isinstance(value, Real) or (getattr(value, "ndim", 1) == 0 and value.dtype.kind in "iuf")
@@ -157,7 +178,7 @@ def _number(value: Any, name: Hashable) -> float:
     return float(value)
 
 
-def _first(field: xr.DataArray, dim: Hashable) -> Any:
+def first_label(field: xr.DataArray, dim: Hashable) -> Any:
     """A value to show in a message."""
     first = field.coords[dim].values[0] if dim in field.coords else 0
     return first.item() if isinstance(first, np.generic) else first

@@ -9,6 +9,7 @@ import numpy as np
 
 from xgpfill.errors import KernelError
 from xgpfill.plotting._ink import ink, pencil
+from xgpfill.plotting._paper import new_panels
 from xgpfill.words import bracketed, units_of, with_units
 
 if TYPE_CHECKING:
@@ -65,7 +66,11 @@ def covariance(model: Any, *, axes: Sequence[Axes] | None = None) -> Figure:
             f"There is no covariance to draw in a {type(model).__name__}. Give a fitted model, or "
             f"`model.covariance(time=..., distance=...)`; one learned on a single value has neither."
         )
-    panels = _new_axes(len(names)) if axes is None else list(np.ravel(np.asarray(axes, dtype=object)))
+    panels = (
+        new_panels(1, len(names), (0.4 + 4.6 * len(names), 4.0))[1]
+        if axes is None
+        else list(np.ravel(np.asarray(axes, dtype=object)))
+    )
     if len(panels) < len(names):
         raise KernelError(
             f"axes= holds {len(panels)} panel(s); {len(names)} are needed, e.g. `plt.subplots(1, {len(names)})[1]`."
@@ -168,15 +173,12 @@ def prior_draws(draws: xr.DataArray) -> Figure:
             f"There are no draws of kernels in {draws!r:.80}. Make them first, e.g. "
             f"`xgpfill.plotting.prior_draws(xgpfill.prior_draws(['matern32', 'rbf'], extent=100.0))`."
         )
-    import matplotlib.pyplot as plt
-
     (dim,) = (d for d in draws.dims if d not in ("kernel", "sample"))
     count = draws.sizes["kernel"]
     columns = min(count, 3)
     rows = math.ceil(count / columns)
     size = (0.3 + 3.6 * columns, 0.3 + 2.3 * rows)
-    figure, grid = plt.subplots(rows, columns, figsize=size, sharex=True, squeeze=False, layout="constrained")
-    panels = list(grid.flat)
+    figure, panels = new_panels(rows, columns, size, sharex=True)
     for i, ax in enumerate(panels[:count]):
         part = draws.isel(kernel=i).transpose(dim, "sample")
         ax.plot(draws[dim].values, part.values, linewidth=1.0)
@@ -194,10 +196,3 @@ def _folded(text: str) -> str:
     from textwrap import fill
 
     return fill(text, 44)
-
-
-def _new_axes(count: int) -> list[Axes]:
-    import matplotlib.pyplot as plt
-
-    size = (0.4 + 4.6 * count, 4.0)
-    return list(plt.subplots(1, count, figsize=size, squeeze=False, layout="constrained")[1].flat)

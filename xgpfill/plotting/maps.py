@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from xgpfill.plotting._edges import Array
 
+WORDS = 0.5  # inches: a title over the panels of a comparison, a legend below them
+
 
 def field_map(
     field: xr.DataArray,
@@ -35,6 +37,7 @@ def field_map(
     vmax: float | None = None,
     label: str | None = None,
     hatched: bool = False,
+    norm: str = "linear",
 ) -> Collection:
     """Draw one frame with its colour bar: a map when it has latitudes and longitudes, plain axes otherwise.
 
@@ -60,6 +63,8 @@ def field_map(
         Of the colour bar; by default the name and units in the attributes of `field`.
     hatched : bool
         Hatch the gaps, where the field exists and has no value.
+    norm : {"linear", "log"}
+        Scale of the colours; "log" suits factors, 0.5 and 2 are as far from 1.
 
     Returns
     -------
@@ -72,6 +77,8 @@ def field_map(
         When `field` has other dimensions than those of a map.
     AlignmentError
         When `valid` lies on other cells.
+    DataError
+        When a limit or name of colours cannot be, or a logarithm has something at or below zero.
 
     Examples
     --------
@@ -86,7 +93,8 @@ def field_map(
     sheet = to_sheet(field, valid)
     if ax is None:
         ax = panels(sheet, 1, 1)[1][0]
-    return draw(sheet, ax, cmap or FIELD_COLOURS, (vmin, vmax), label or label_of(field), hatched=hatched)
+    label = label or label_of(field)
+    return draw(sheet, ax, cmap or FIELD_COLOURS, (vmin, vmax), label, hatched=hatched, norm=norm)
 
 
 def comparison(
@@ -151,6 +159,8 @@ def comparison(
     places = _ARRANGED[known, "observed" in fields]
     rows, columns = max(row for row, _ in places.values()) + 1, max(column for _, column in places.values()) + 1
     figure, axes = panels(sheets["mean"], rows, columns)
+    wide, high = figure.get_size_inches()
+    figure.set_size_inches(wide, high + WORDS)
     looks = _looks(fields, sheets)
     for name, (row, column) in places.items():
         panel, ax = looks[name], axes[row * columns + column]

@@ -9,6 +9,7 @@ import numpy as np
 
 from xgpfill.errors import DataError, DimensionError, VariableError, listed
 from xgpfill.plotting._ink import ink, pencil
+from xgpfill.plotting._paper import new_panels
 from xgpfill.words import bracketed, units_of
 
 if TYPE_CHECKING:
@@ -155,12 +156,9 @@ def _values(runs: dict[str, xr.Dataset], metric: str) -> tuple[Array, str]:
 
 def _new_panels(rows: int, columns: int, names: list[str]) -> tuple[Figure, list[Axes]]:
     """Make a figure that leaves each run a line, and long names their room."""
-    import matplotlib.pyplot as plt
-
     words = min(0.085 * max(len(name) for name in names), 6.0)
     size = (words + 2.5 * columns + 0.3, rows * (0.9 + 0.24 * max(len(names), 2)))
-    figure, grid = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
-    return figure, list(grid.flat)
+    return new_panels(rows, columns, size, sharey=True)
 
 
 def _draw_bars(ax: Axes, values: Array, names: list[str], *, named: bool) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from xgpfill.checks import require_array
 from xgpfill.errors import DataError, DimensionError, XgpfillError, listed, shown
 from xgpfill.plotting._ink import ink, on_paper, pencil
+from xgpfill.plotting._paper import new_panels
 from xgpfill.plotting._place import at_place, find_place, place_name
 from xgpfill.plotting._sheet import load_together, on_cells_of
 from xgpfill.plotting._time import TimeAxis, time_dim
@@ -103,7 +104,7 @@ def series(
             f"Choose another place, e.g. `sel={{'lat': ..., 'lon': ...}}`."
         )
     if ax is None:
-        ax = _new_axes()
+        (ax,) = new_panels(1, 1, (8.0, 3.6))[1]
     _draw_all(found, TimeAxis.of(found.mean, time), widths, ax)
     ax.set_title(place_name(found.mean))
     ax.set_ylabel(label_of(found.mean))
@@ -214,9 +215,3 @@ def _draw_draws(ax: Axes, axis: TimeAxis, draws: xr.DataArray) -> None:
 def _single(at: Array) -> dict[str, Any]:
     """One moment makes no line: mark it."""
     return {"marker": "s", "markersize": 5} if at.size == 1 else {}
-
-
-def _new_axes() -> Axes:
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(figsize=(8.0, 3.6), layout="constrained")[1]

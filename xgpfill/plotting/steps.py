@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from xgpfill.errors import DataError, VariableError, listed
+from xgpfill.plotting._paper import new_panels
 from xgpfill.plotting._time import TimeAxis, time_dim
 from xgpfill.words import bracketed, label_of, name_of, units_of
 
@@ -59,13 +60,10 @@ def over_time(*panels: xr.Dataset, dim: Hashable | None = None) -> Figure:
             "There is nothing to draw over time. Give a Dataset of numbers for each step, e.g. "
             "`over_time(reconstruction.score(truth, dim=('lat', 'lon'))[['rmse', 'mae']])`."
         )
-    import matplotlib.pyplot as plt
-
     first = next(iter(panels[0].values()))
     axis = TimeAxis.of(first, time_dim(first, dim))
-    size = (9.0, 0.6 + 2.8 * len(panels))
-    figure, axes = plt.subplots(len(panels), 1, figsize=size, sharex=True, squeeze=False, layout="constrained")
-    for ax, panel in zip(axes.flat, panels, strict=True):
+    figure, axes = new_panels(len(panels), 1, (9.0, 0.6 + 2.8 * len(panels)), sharex=True)
+    for ax, panel in zip(axes, panels, strict=True):
         for number, line in enumerate(panel.values()):
             _draw_line(ax, axis, line, f"C{number}")
         ax.set_ylabel(_panel_label(panel))
@@ -73,7 +71,7 @@ def over_time(*panels: xr.Dataset, dim: Hashable | None = None) -> Figure:
         ax.grid(linewidth=0.4, alpha=0.6)
         if len(panel.data_vars) > 1:
             ax.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False)
-    axis.write(axes[-1, 0])
+    axis.write(axes[-1])
     return figure
 
 

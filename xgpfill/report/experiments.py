@@ -18,7 +18,7 @@ from xgpfill.plotting.scores import METRICS, bars, metric_name
 from xgpfill.report.document import opened, titled
 from xgpfill.report.single import prepared, write
 from xgpfill.report.typesetting import Section
-from xgpfill.words import bracketed, units_of
+from xgpfill.words import bracketed, rounded, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -236,8 +236,5 @@ def _heads(table: xr.Dataset, names: list[str]) -> tuple[str, ...]:
 
 
 def _table_rows(table: xr.Dataset, names: list[str]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    for run in table["run"].values:
-        numbers = (f"{float(table[n].sel(run=run)):.4g}" for n in names)
-        rows.append((*numbers, str(run)))
-    return rows
+    """The scores of every run, each to three figures."""
+    return [(*(rounded(float(table[n].sel(run=run))) for n in names), str(run)) for run in table["run"].values]

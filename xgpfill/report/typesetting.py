@@ -224,8 +224,9 @@ def _row(
 
 
 def _is_number(text: str) -> bool:
+    """Whether a cell is a number, or says that there is none."""
     try:
-        float(text)
+        float("nan" if text == "none" else text.partition(" × ")[0])
     except ValueError:
         return False
     return True
