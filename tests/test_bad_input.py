@@ -117,7 +117,7 @@ DATA: list[tuple[str, Change, type[XgpfillError], str]] = [
     ("longitudes times ten", column(0.0, 1200.0, 2400.0, 3600.0), CoordinateError,
      r"'lon' run from 0 to 3600, several times round.*`da\.assign_coords\(lon=da\['lon'\] / 10\)`"),
     ("radians without units", lambda da: row(-1.57, 0.0, 1.57)(column(-3.14, -1.0, 1.0, 3.1)(da)), CoordinateError,
-     r"Latitude reaches 1\.57.*whole globe in radians.*`da\['lat'\]\.attrs\['units'\]"),
+     r"from -1\.57 to 1\.57.*whole globe in radians, but no units.*`da\['lat'\]\.attrs\['units'\]"),
     ("yes and no for a latitude", row(True, False, True), CoordinateError,
      r"'lat' has dtype bool; expected real numbers"),
     ("yes and no for times", times(True, False, True), CoordinateError, r"Time has dtype bool; expected datetime64"),

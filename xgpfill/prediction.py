@@ -16,6 +16,7 @@ from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooMany
 from xgpfill.grid.companions import as_mask
 from xgpfill.grid.dates import typed_dates
 from xgpfill.grid.dims import require_numeric
+from xgpfill.grid.metric import POLE
 from xgpfill.grid.names import role_of_name
 from xgpfill.grid.places import still
 from xgpfill.grid.points import Points
@@ -245,7 +246,7 @@ def _embedded(
         values = by_name[name].values.ravel()
         flat.append(np.asarray(values, float))
     metric = layout.metric_of([own[name] for name in (roles.y, roles.x) if name is not None])
-    beyond = np.abs(metric.factor * flat[0]) > 90 + 1e-6
+    beyond = np.abs(metric.factor * flat[0]) > POLE
     if metric.degrees and beyond.any():
         raise CoordinateError(
             f"Target latitude {float(flat[0][beyond][0])!r} is outside −90…90 degrees. Swap latitude and longitude if "

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import CoordinateError
+from xgpfill.grid.angles import check_angles
 from xgpfill.grid.dims import require_numeric
 from xgpfill.grid.metric import clock_of, degrees_per
+from xgpfill.grid.places import crs_units
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -18,8 +20,15 @@ if TYPE_CHECKING:
     from xgpfill.grid.dims import Roles
 
 
-def check_axes(da: xr.DataArray, roles: Roles) -> None:
+def check_axes(da: xr.DataArray, roles: Roles, *, told: bool = False) -> None:
     """Coordinates must be numbers, or dates of time, and those of an axis must rise or fall without a repeat.
+
+    Parameters
+    ----------
+    da : DataArray
+    roles : Roles
+    told : bool
+        Whether the unit of angles that name none is known, from the data that these are compared with.
 
     Raises
     ------
@@ -38,30 +47,7 @@ def check_axes(da: xr.DataArray, roles: Roles) -> None:
             turn = 360.0 / degrees_per(units) if roles.degrees and name == roles.x_dim else None
             _check_order(coordinate.values, name, turn)
     if roles.degrees and roles.y in da.coords and roles.x in da.coords:
-        _check_degrees(da.coords[roles.y], da.coords[roles.x])
-
-
-def _check_degrees(latitude: xr.DataArray, longitude: xr.DataArray) -> None:
-    """Angles must be in the unit they are taken to be in: not far beyond a turn, and no whole globe of 2π."""
-    units = str(longitude.attrs.get("units", ""))
-    turn = 360.0 / degrees_per(units)
-    low, high = float(longitude.min()), float(longitude.max())
-    if max(abs(low), abs(high)) > 2 * turn:
-        name = longitude.name
-        raise CoordinateError(
-            f"Longitudes {name!r} run from {low:.6g} to {high:.6g}, several times round the globe. If they were stored "
-            f"times ten, type `da.assign_coords({name}=da[{name!r}] / 10)`; if they are projected, give them units: "
-            f"`da[{name!r}].attrs['units'] = 'm'`."
-        )
-    if units or latitude.attrs.get("units") or min(latitude.size, longitude.size) < 3:
-        return
-    pole, circle = float(np.abs(latitude).max()), 2 * np.pi
-    if 0.9 * np.pi / 2 <= pole <= 1.001 * np.pi / 2 and 0.9 * circle <= high - low <= 1.001 * circle:
-        raise CoordinateError(
-            f"Latitude reaches {pole:.4g} and longitude goes from {low:.4g} to {high:.4g}, the whole globe in radians, "
-            f"but no units say so. Say it: `da[{latitude.name!r}].attrs['units'] = "
-            f"da[{longitude.name!r}].attrs['units'] = 'radians'`, or 'degrees' if they are that."
-        )
+        check_angles(da.coords[roles.y], da.coords[roles.x], told=told or bool(crs_units(da)))
 
 
 _CODED = {8: "%Y%m%d", 6: "%Y%m", 10: "%Y%m%d%H"}

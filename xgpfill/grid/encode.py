@@ -124,7 +124,7 @@ def encode(
     require_array(da, "fit")
     _require_real(da)
     roles = find_roles(da, dims) if like is None else _same_roles(da, like)
-    check_axes(da, roles)
+    check_axes(da, roles, told=like is not None and like.metric.degrees and like.metric.factor != 1.0)
     y, x = _space_values(da, roles)
     if like is None:
         units = _space_units(da, roles)
