@@ -120,8 +120,8 @@ def fit(
     check_tiles(lattice, options["tile"], options["halo"])
     blocks = draw_blocks(lattice, BlockPlan(), options["seed"])
     observed = all_values(blocks) if lattice.is_lazy else _observed_values(lattice)
-    if lattice.is_lazy:
-        check_fills(observed, lattice.fills)
+    if lattice.is_lazy and blocks:
+        check_fills(distinct(blocks).values, lattice.fills, part=True)
     scaling = Scaling.of(observed, repr(da.name) if da.name is not None else "the data")
     share = observed_share(lattice, options["seed"])
     count = round(share * float(np.prod(lattice.shape)))
