@@ -251,8 +251,10 @@ def test_condition_with_standard_errors_needs_those_of_the_new_data(ds: xr.Datas
     found = model.condition(new, noise=2 * errors.isel(time=slice(4)), valid=True).reconstruct().mean
     expected = oracle(model, new, new, 2 * errors.isel(time=slice(4))).mean
     np.testing.assert_allclose(found.values.ravel(), expected, rtol=1e-8)
-    with pytest.raises(NoiseError, match=r"fitted with standard errors.*condition\(da, noise_std=errors\)"):
+    with pytest.raises(NoiseError, match=r"fitted with standard errors; give.*condition\(da, noise_std=errors\)"):
         model.condition(new)
+    with pytest.raises(NoiseError, match=r"standard errors, and noise_variance=0\.1 is one number; give those"):
+        model.condition(new, noise_variance=0.1)
 
 
 @pytest.mark.parametrize(

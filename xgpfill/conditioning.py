@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from xgpfill.checks import require_array
-from xgpfill.errors import AlignmentError, NoiseError, listed
+from xgpfill.errors import AlignmentError, NoiseError, listed, shown
 from xgpfill.files import sources_of
-from xgpfill.grid.companions import as_mask, in_memory_as, median_error, same_grid, within_valid
+from xgpfill.grid.companions import (
+    as_mask,
+    in_memory_as,
+    median_error,
+    note_noise,
+    read_noise,
+    same_grid,
+    within_valid,
+)
 from xgpfill.grid.encode import encode
 from xgpfill.learning.blocks import observed_share
 from xgpfill.scoring import same_units
@@ -22,18 +30,13 @@ if TYPE_CHECKING:
 
 
 def conditioned(
-    model: FittedModel, da: xr.DataArray, noise: float | xr.DataArray | None, valid: xr.DataArray | bool | None
+    model: FittedModel, da: xr.DataArray, noises: dict[str, Any], valid: xr.DataArray | bool | None
 ) -> FittedModel:
-    """See :meth:`xgpfill.model.FittedModel.condition`."""
+    """See :meth:`xgpfill.model.FittedModel.condition`; `noises` are its three arguments of that kind by name."""
     require_array(da, "condition")
-    opened = sources_of(da, noise, valid)  # before anything is read
-    errors = noise if isinstance(noise, xr.DataArray) else None
-    if isinstance(noise, float) or (errors is None) != (model.errors is None):
-        raise NoiseError(
-            "The model was fitted with standard errors; give those of the new data: `condition(da, noise_std=errors)`."
-            if model.errors is not None
-            else "The model was fitted with one noise variance; leave `noise=` out."
-        )
+    opened = sources_of(da, *noises.values(), valid)  # before anything is read
+    errors = _new_errors(model, noises)
+    note_noise(noises["noise"], da)
     _require_units(model, da)
     kept = _kept_valid(model, da) if valid is None else valid
     kept, errors = as_mask(in_memory_as(da, kept)), in_memory_as(da, errors)
@@ -45,6 +48,21 @@ def conditioned(
         share=model.share if lattice.is_lazy else observed_share(lattice, 0),
         valid=kept, typical_error=median_error(da, errors, model.typical_error), opened=opened,
     )  # fmt: skip
+
+
+def _new_errors(model: FittedModel, noises: dict[str, Any]) -> xr.DataArray | None:
+    """Standard errors of the new data, which must be there when the model was fitted with such, and only then."""
+    found = read_noise(**noises)
+    name = next((name for name, value in noises.items() if value is not None), "noise_std")
+    if model.errors is None and found is not None:
+        raise NoiseError(f"The model was fitted with one noise variance; leave `{name}=` out.")
+    if model.errors is None or isinstance(found, xr.DataArray):
+        return found  # type: ignore[return-value]
+    given = "" if found is None else f", and {name}={shown(noises[name])} is one number"
+    raise NoiseError(
+        f"The model was fitted with standard errors{given}; give those of the new data: `condition(da, "
+        f"noise_std=errors)`."
+    )
 
 
 def _require_units(model: FittedModel, da: xr.DataArray) -> None:

@@ -110,7 +110,7 @@ def encode(
     valid : bool DataArray, True, or None
         Where the field exists.
     errors : DataArray, optional
-        Standard error of each observation.
+        Standard error of each observation, named as the argument that it came by.
     like : Layout, optional
         Use its roles, metric and clock, so that coordinates are comparable.
     check : bool
@@ -140,16 +140,21 @@ def encode(
         time=np.zeros(1) if clock is None else clock.days(*_time_values(da, roles.time)),
         space=_space(layout, metric.embed(y, x)),
         valid=None if valid is None or _is_true(valid) else _aligned(valid, layout, "valid"),
-        errors=None if errors is None else _aligned(errors, layout, "noise"),
+        errors=None if errors is None else _aligned(errors, layout, _argument(errors)),
         extra_shape=tuple(da.sizes[d] for d in roles.extra),
         fills=declared_fills(da),
     )
-    _check_types(lattice)
+    _check_types(lattice, _argument(errors))
     if check:
         require_decoded(da)
     if check and not lattice.is_lazy:
-        _check_values(lattice, layout, valid)
+        _check_values(lattice, layout, valid, _argument(errors))
     return lattice, layout
+
+
+def _argument(errors: xr.DataArray | None) -> str:
+    """What the user called standard errors: fields of them are named as the argument that they came by."""
+    return str(errors.name) if errors is not None and str(errors.name).startswith("noise") else "noise"
 
 
 def _require_real(da: xr.DataArray) -> None:
@@ -300,7 +305,7 @@ def _bring(field: xr.DataArray, da: xr.DataArray, name: str, filled: str) -> str
     return f"Bring it there first, e.g. `{name}.reindex_like(da{filled})`."
 
 
-def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool | None) -> None:
+def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool | None, noise: str) -> None:
     """Infinities are refused; errors must be known where the data are; never-observed cells are reported once."""
     values = lattice.values
     if values.dtype.kind == "f" and np.isinf(values).any():
@@ -313,7 +318,7 @@ def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool |
     exists = lattice.valid
     check_fills(values if exists is None else values[np.broadcast_to(exists, values.shape)], lattice.fills)
     if lattice.errors is not None:
-        check_errors(values, lattice.errors)
+        check_errors(values, lattice.errors, noise)
     if valid is None and lattice.time.size > 1 and values.dtype.kind == "f":
         never = float(np.mean(np.isnan(values).all(axis=-3)))
         if never > 0 and np.isfinite(values).sum() > 1:  # else there is more to say than this
@@ -327,19 +332,23 @@ def _is_true(valid: Any) -> bool:
     return isinstance(valid, (bool, np.bool_)) and bool(valid)
 
 
-def _check_types(lattice: Lattice) -> None:
+def _check_types(lattice: Lattice, noise: str) -> None:
     """Masks are boolean, errors are real numbers."""
     if lattice.valid is not None and lattice.valid.dtype != bool:
         raise AlignmentError(f"`valid` has dtype {lattice.valid.dtype}; expected bool, e.g. `valid=mask == 1`.")
     if lattice.errors is not None and lattice.errors.dtype.kind not in "iuf":
         raise NoiseError(
-            f"`noise` (standard errors) has dtype {lattice.errors.dtype}; expected real numbers, e.g. "
-            f"`noise=errors.astype(float)`."
+            f"`{noise}` (standard errors) has dtype {lattice.errors.dtype}; expected real numbers, e.g. "
+            f"`{noise}=errors.astype(float)`."
         )
 
 
-def check_errors(values: Any, errors: Any) -> None:
-    """Standard errors must be positive and known wherever there is an observation.
+_KINDS = {"noise_variance": "(variances)"}
+"""What the arguments of noise hold, unless it is standard errors."""
+
+
+def check_errors(values: Any, errors: Any, noise: str = "noise") -> None:
+    """Standard errors, or variances, given as the argument `noise` must be positive and known at every observation.
 
     Raises
     ------
@@ -347,15 +356,15 @@ def check_errors(values: Any, errors: Any) -> None:
     """
     observed = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
     known = np.broadcast_to(np.asarray(errors, float), values.shape)
-    bad = observed & ~(np.isfinite(known) & (known > 0))
+    bad, kind = observed & ~(np.isfinite(known) & (known > 0)), _KINDS.get(noise, "(standard errors)")
     if bad.any():
         raise NoiseError(
-            f"`noise` (standard errors) is missing, zero or negative at {int(bad.sum())} observed cell(s). Give a "
-            f"positive one for every observation, or hide these: `da.where(noise > 0)`."
+            f"`{noise}` {kind} is missing, zero or negative at {int(bad.sum())} observed cell(s). Give a positive one "
+            f"for every observation, or hide these: `da.where({noise} > 0)`."
         )
     extreme = observed & ((known < SMALLEST) | (known > LARGEST))
     if extreme.any():
         raise NoiseError(
-            f"`noise` (standard errors) holds {float(known[extreme][0]):.3g}, whose square is beyond float64; expected "
-            f"the error of an observation in its units. Hide it, e.g. `da.where(noise < 1e6)`, or correct it."
+            f"`{noise}` {kind} holds {float(known[extreme][0]):.3g}, whose square is beyond float64; expected the "
+            f"error of an observation in its units. Hide it, e.g. `da.where({noise} < 1e6)`, or correct it."
         )
