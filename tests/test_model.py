@@ -633,7 +633,7 @@ def test_predict_refuses_dates_where_the_data_have_none(ds: xr.Dataset, model: F
     ("target", "error", "match"),
     [
         ([40.0, 41.0], AlignmentError, r"The target is a list; expected a Dataset, DataArray or mapping"),
-        ({"y": [1.0]}, AlignmentError, r"none of the coordinates 'time', 'lat', 'lon'.*model\.predict"),
+        ({"y": [1.0]}, AlignmentError, r"target has 'y', but the data call it 'lat'.*model\.predict"),
         ({"lat": np.zeros((2, 2)), "lon": 3.0}, AlignmentError, r"'lat' has 2 dimensions; give a DataArray"),
         ({"lat": [91.0], "lon": [3.0]}, CoordinateError, r"latitude 91\.0 is outside"),
         ({"lat": [np.nan], "lon": [3.0]}, CoordinateError, r"'lat' holds .*NaN"),
