@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from xgpfill.errors import (
     NoiseError,
     TooManyPointsError,
     XgpfillError,
+    XgpfillWarning,
 )
 
 from tests import reference as ref
@@ -255,6 +257,34 @@ def test_condition_with_standard_errors_needs_those_of_the_new_data(ds: xr.Datas
         model.condition(new)
     with pytest.raises(NoiseError, match=r"standard errors, and noise_variance=0\.1 is one number; give those"):
         model.condition(new, noise_variance=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            lambda da: da + 273.15,
+            r"taken for 'degC'.*mean is 28\d\.?\d* .*in 'K' they.*: `\(da - 273\.15\)\.assign_attrs",
+        ),
+        (
+            lambda da: 1000 * da,
+            r"their standard deviation \d+, while it was fitted on 1\d\.\d+ and \d",
+        ),
+        (
+            lambda da: da - 1000,
+            r"If they are in 'degC', say so: `da\.assign_attrs\(units='degC'\)`; convert them where",
+        ),
+    ],
+)
+def test_new_data_without_units_that_are_hardly_in_those_of_the_model_are_warned_of(ds, model, change, match) -> None:
+    bare = change(ds.sst).drop_attrs(deep=False)
+    with pytest.warns(XgpfillWarning, match=match):
+        model.condition(bare)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for plausible in (bare.assign_attrs(units="degC"), ds.sst.drop_attrs(deep=False), ds.sst[:1] + 3.0):
+            model.condition(plausible, valid=True)
+        model.condition(bare.chunk(time=4))
 
 
 @pytest.mark.parametrize(
