@@ -270,6 +270,12 @@ def _embedded(
             f"Target latitude {float(flat[0][beyond][0])!r} is outside −90…90 degrees. Swap latitude and longitude if "
             f"they are mixed up."
         )
+    far = np.abs(metric.factor * flat[1]) > 720
+    if metric.degrees and far.any():
+        raise CoordinateError(
+            f"Target longitude {float(flat[1][far][0])!r} is several times round the globe; expected degrees, within "
+            f"-360…360. Give those, e.g. `model.predict({{'lon': [3.2]}})`."
+        )
     return days, metric.embed(flat[0], flat[1])
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xgpfill.errors import CoordinateError
+from xgpfill.errors import CoordinateError, warn
 from xgpfill.grid.angles import check_angles
 from xgpfill.grid.dims import require_numeric
 from xgpfill.grid.metric import clock_of, degrees_per
+from xgpfill.grid.names import STEP_UNITS
 from xgpfill.grid.places import crs_units
 
 if TYPE_CHECKING:
@@ -72,6 +73,20 @@ def _require_elapsed(values: np.ndarray[Any, Any], name: Hashable, units: str) -
             )
 
 
+def _note_years(values: np.ndarray[Any, Any], name: Hashable) -> None:
+    """Warn of numbers that are taken for days, and look like years: 1990, 1991, or 1990.04, 1990.12."""
+    if values.size < 2 or values.min() < EARLIEST or values.max() > LATEST:
+        return
+    warn(
+        f"Coordinate {name!r} runs from {float(values.min()):.6g} to {float(values.max()):.6g}, which look like years, "
+        f"and no units say so: they are counted as days. Say it: `da[{name!r}].attrs['units'] = 'years'`, or 'days'."
+    )
+
+
+EARLIEST, LATEST = 1500, 2300
+"""Years that data are of."""
+
+
 def _check_times(values: np.ndarray[Any, Any], name: Hashable, units: str) -> None:
     if values.dtype.kind in "mM" and np.isnat(values).any():
         raise CoordinateError(
@@ -80,6 +95,8 @@ def _check_times(values: np.ndarray[Any, Any], name: Hashable, units: str) -> No
     if clock_of(values, units).kind == "number":
         require_numeric(values, name)
         _require_elapsed(values, name, units)
+        if not units and str(name).lower() not in STEP_UNITS:
+            _note_years(values, name)
 
 
 def _check_order(values: np.ndarray[Any, Any], dim: Hashable, turn: float | None) -> None:

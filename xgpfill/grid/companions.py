@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from xgpfill.errors import AlignmentError, NoiseError, listed, shown, warn
+from xgpfill.errors import AlignmentError, DataError, NoiseError, listed, shown, warn
+from xgpfill.grid.units import call_that_converts, conversion
 from xgpfill.words import squared, units_of, with_units
 
 if TYPE_CHECKING:
@@ -76,6 +78,31 @@ def _true_or_false(values: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(numbers == 1)
 
 
+INVERTED = 0.1
+"""A mask is more likely inverted when less than this share of the observations, and of its cells, are left."""
+
+
+def require_inside(values: Any, exists: Any) -> None:
+    """Refuse a `valid` that leaves no observation, and warn of one that leaves hardly any where there were many.
+
+    Raises
+    ------
+    DataError
+    """
+    observed, inside = np.isfinite(values), np.broadcast_to(exists, values.shape)
+    count, left = int(observed.sum()), int((observed & inside).sum())
+    if not count or left >= INVERTED * count or (left and left >= INVERTED * int(inside.sum())):
+        return
+    found = f"{left} of {count} observations" if left else "no observation at all"
+    said = (
+        f"The data have {found} where `valid` says that the field exists, {count - left} lie elsewhere and are left out"
+    )
+    cure = "If `valid` is inverted, type `valid=~valid`"
+    if not left:
+        raise DataError(f"{said}. {cure}; else choose cells that are observed.")
+    warn(f"{said}. {cure}.")
+
+
 _NOISE = {
     "noise": "a variance of at least zero in data units², or a DataArray of standard errors on the grid of the data",
     "noise_std": "a standard deviation of at least zero in data units, or a DataArray of these on the grid of the data",
@@ -112,12 +139,30 @@ def read_noise(noise: Any, noise_std: Any, noise_variance: Any) -> float | xr.Da
         )
     for name, value in given.items():
         if isinstance(value, xr.DataArray):
-            return (value if name != "noise_variance" else value.where(value > 0) ** 0.5).rename(name)
-        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+            squares = name == "noise_variance" and value.dtype.kind in "iuf"
+            return (value.where(value > 0) ** 0.5 if squares else value).rename(name)
+        number = isinstance(value, (int, float, np.integer, np.floating))
+        number = number and not isinstance(value, (bool, np.timedelta64))
         if not number or not 0 <= value < np.inf:
             raise NoiseError(f"{name}={shown(value)}: expected None (learn it), {_NOISE[name]}.")
         return float(value) ** 2 if name == "noise_std" else float(value)
     return None
+
+
+def require_error_units(errors: xr.DataArray, da: xr.DataArray) -> None:
+    """Refuse standard errors in other units than the data, where both say theirs and the factor is known.
+
+    Raises
+    ------
+    NoiseError
+    """
+    found, own, name = units_of(errors), units_of(da), str(errors.name)
+    known = None if name == "noise_variance" else conversion(found, own)  # units of squares are hardly ever kept right
+    if known is not None and not math.isclose(known[0], 1.0):
+        raise NoiseError(
+            f"`{name}` is in {found!r}, but the data are in {own!r}. Convert it and say so: "
+            f"`{call_that_converts(found, own, name, spread=True)}`."
+        )
 
 
 def note_noise(noise: Any, da: xr.DataArray, spread: float | None = None) -> None:

@@ -12,10 +12,12 @@ import xarray as xr
 from xgpfill.checks import require_array
 from xgpfill.errors import AlignmentError, CoordinateError, DataError, NoiseError, listed, warn
 from xgpfill.grid.axes import check_axes, is_closed
+from xgpfill.grid.companions import require_error_units, require_inside
 from xgpfill.grid.dims import Roles, find_roles
 from xgpfill.grid.fills import check_fills, declared_fills, require_decoded
 from xgpfill.grid.lattice import FloatArray, Lattice, Space
 from xgpfill.grid.metric import Clock, Metric, check_latitudes, clock_of, metric_for, same_unit
+from xgpfill.grid.names import STEP_UNITS, role_of
 from xgpfill.grid.places import crs_units, fields_in_words, still
 from xgpfill.grid.scaling import LARGEST, SMALLEST
 
@@ -145,6 +147,8 @@ def encode(
         fills=declared_fills(da),
     )
     _check_types(lattice, _argument(errors))
+    if errors is not None:
+        require_error_units(errors, da)
     if check:
         require_decoded(da)
     if check and not lattice.is_lazy:
@@ -154,7 +158,8 @@ def encode(
 
 def _argument(errors: xr.DataArray | None) -> str:
     """What the user called standard errors: fields of them are named as the argument that they came by."""
-    return str(errors.name) if errors is not None and str(errors.name).startswith("noise") else "noise"
+    name = str(getattr(errors, "name", ""))
+    return name if name.startswith("noise") else "noise"
 
 
 def _require_real(da: xr.DataArray) -> None:
@@ -179,7 +184,7 @@ def _same_roles(da: xr.DataArray, like: Layout) -> Roles:
     if missing:
         raise AlignmentError(
             f"The data lack dimension(s) {listed(missing)} that the model was fitted on; their dimensions are "
-            f"{listed(da.dims)}. Rename them, e.g. `da.rename({{'old': {str(missing[0])!r}}})`."
+            f"{listed(da.dims)}. {_cure_of_missing(da, roles, missing[0])}."
         )
     for name in (roles.y, roles.x):
         if name is not None and not (name in da.coords and set(still(da, name).dims) <= set(roles.space)):
@@ -194,6 +199,15 @@ def _same_roles(da: xr.DataArray, like: Layout) -> Roles:
                 f"e.g. `da.drop_vars({dim!r})`, or fit again."
             )
     return replace(roles, extra=tuple(d for d in da.dims if d not in roles.fitted))
+
+
+def _cure_of_missing(da: xr.DataArray, roles: Roles, dim: Hashable) -> str:
+    """What to type where new data lack a dimension: one that `isel` took away comes back, another is renamed."""
+    if dim in da.coords and not da.coords[dim].dims:
+        return f"Bring it back: `da.expand_dims({str(dim)!r})`"
+    role = next(role for role, name in roles.by_role.items() if name == dim)
+    same = (str(d) for d in da.dims if d not in roles.fitted and role_of(da, d) == role)
+    return f"Rename them, e.g. `da.rename({{{next(same, 'old')!r}: {str(dim)!r}}})`"
 
 
 def _space_values(da: xr.DataArray, roles: Roles) -> tuple[FloatArray, FloatArray]:
@@ -253,7 +267,9 @@ def _clock(da: xr.DataArray, roles: Roles) -> Clock | None:
 def _time_values(da: xr.DataArray, name: Hashable) -> tuple[np.ndarray[Any, Any], str]:
     if name not in da.coords:
         return np.arange(da.sizes[name], dtype=float), ""
-    return da.coords[name].values, _units(da.coords[name])
+    coordinate = da.coords[name]
+    named = STEP_UNITS.get(str(name).lower(), "") if coordinate.dtype.kind in "iuf" else ""
+    return coordinate.values, _units(coordinate) or named
 
 
 def _space(layout: Layout, places: FloatArray) -> Space:
@@ -316,6 +332,8 @@ def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool |
             f"index {where}. Make them gaps: `da.where(np.isfinite(da))`."
         )
     exists = lattice.valid
+    if exists is not None:
+        require_inside(values, exists)
     check_fills(values if exists is None else values[np.broadcast_to(exists, values.shape)], lattice.fills)
     if lattice.errors is not None:
         check_errors(values, lattice.errors, noise)

@@ -36,6 +36,8 @@ _DAYS_PER_UNIT = {
     **dict.fromkeys(("second", "seconds", "sec", "secs", "s"), 1 / 86400),
     **dict.fromkeys(("week", "weeks"), 7.0),
     **dict.fromkeys(("year", "years", "yr", "yrs"), 365.2425),
+    "mean months": 365.2425 / 12,
+    "mean quarters": 365.2425 / 4,
 }
 
 FloatArray = NDArray[np.float64]

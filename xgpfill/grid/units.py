@@ -57,8 +57,10 @@ def conversion(found: str, wanted: str) -> tuple[float, float] | None:
     return None
 
 
-def call_that_converts(found: str, wanted: str) -> str:
-    """What to type to bring `da` from units `found` to units `wanted`; empty for units that are not known.
+def call_that_converts(found: str, wanted: str, name: str = "da", *, spread: bool = False) -> str:
+    """What to type to bring `name` from units `found` to units `wanted`; empty for units that are not known.
+
+    Of a `spread`, as standard errors are, nothing is taken off.
 
     Examples
     --------
@@ -68,8 +70,8 @@ def call_that_converts(found: str, wanted: str) -> str:
     known = conversion(found, wanted)
     if known is None:
         return ""
-    factor, offset = known
-    scaled = "da" if factor == 1 else f"{factor:.10g} * da" if factor > 1 else f"da / {1 / factor:.10g}"
+    factor, offset = known[0], 0.0 if spread else known[1]
+    scaled = name if factor == 1 else f"{factor:.10g} * {name}" if factor > 1 else f"{name} / {1 / factor:.10g}"
     shift = f" {'+' if offset > 0 else '-'} {abs(offset):.10g}" if offset else ""
     return f"({scaled}{shift}).assign_attrs(units={wanted!r})"
 
