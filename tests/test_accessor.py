@@ -574,7 +574,7 @@ def test_given_hyperparameters_skip_learning(ds: xr.Dataset, model: FittedModel,
 
 
 def test_a_given_noise_variance_is_kept_and_the_rest_is_learned(ds: xr.Dataset, model: FittedModel) -> None:
-    given = ds.sst.gpfill.fit(valid=ds.valid, method="exact", noise=0.25)
+    given = ds.sst.gpfill.fit(valid=ds.valid, method="exact", noise_variance=0.25)
     np.testing.assert_allclose(given.hyperparameters.noise, 0.25)
     assert given.record.evaluations > 0
     observed, latent = (given.reconstruct(include_noise=n).variance for n in (True, False))
@@ -599,7 +599,7 @@ def test_a_given_noise_counts_also_beside_given_hyperparameters(ds: xr.Dataset, 
 
 def test_standard_errors_learn_a_scale_and_their_own_scale_does_not_matter(ds: xr.Dataset) -> None:
     errors = 0.1 + 0.05 * ds.lat.broadcast_like(ds.sst).transpose(*CUBE) / 40
-    one, other = (ds.sst.gpfill.fit(valid=ds.valid, method="exact", noise=s * errors) for s in (1.0, 2.0))
+    one, other = (ds.sst.gpfill.fit(valid=ds.valid, method="exact", noise_std=s * errors) for s in (1.0, 2.0))
     assert one.hyperparameters.noise.attrs["units"] == "1"
     np.testing.assert_allclose(other.reconstruct().mean, one.reconstruct().mean, atol=0.03)
     np.testing.assert_allclose(other.hyperparameters.noise, one.hyperparameters.noise / 4, rtol=0.3)
@@ -609,7 +609,7 @@ def test_standard_errors_learn_a_scale_and_their_own_scale_does_not_matter(ds: x
 def test_standard_errors_may_lack_dims_of_the_data(ds: xr.Dataset) -> None:
     by_row = 0.1 + 0.01 * (ds.lat - 36)
     full = by_row.broadcast_like(ds.sst).transpose(*CUBE)
-    one, other = (ds.sst.gpfill.fit(valid=ds.valid, method="exact", noise=e) for e in (by_row, full))
+    one, other = (ds.sst.gpfill.fit(valid=ds.valid, method="exact", noise_std=e) for e in (by_row, full))
     xr.testing.assert_allclose(
         one.reconstruct(include_noise=True).variance, other.reconstruct(include_noise=True).variance
     )

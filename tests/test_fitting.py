@@ -430,9 +430,7 @@ def given_noise(ds: xr.Dataset, **noise: Any) -> tuple[float, xr.DataArray | Non
     return float(model.hyperparameters.noise), model.errors
 
 
-@pytest.mark.parametrize(
-    "noise", [{"noise_std": 0.5}, {"noise_variance": 0.25}, {"noise": 0.25}, {"noise_std": np.float32(0.5)}]
-)
+@pytest.mark.parametrize("noise", [{"noise_std": 0.5}, {"noise_variance": 0.25}, {"noise_std": np.float32(0.5)}])
 def test_a_number_is_a_standard_deviation_or_a_variance_as_its_name_says_and_held(ds: xr.Dataset, noise) -> None:
     assert given_noise(ds, **noise) == (pytest.approx(0.25), None)
     assert given_noise(ds, **noise, noise_fixed=True) == (pytest.approx(0.25), None)
@@ -455,15 +453,58 @@ def test_a_field_of_errors_is_of_deviations_or_variances_as_its_name_says(
     xr.testing.assert_identical(again.reconstruct().mean, model.reconstruct().mean)
 
 
-def test_a_dataarray_of_one_number_that_does_not_say_what_it_is_is_warned_of(ds: xr.Dataset) -> None:
-    with pytest.warns(
-        XgpfillWarning, match=r"is a DataArray and so a standard error.*Say which, e\.g\. `noise_std=0\.3`"
-    ):
-        given_noise(ds, noise=xr.DataArray(0.3))
+@pytest.mark.parametrize("noise", [0.25, np.float32(0.25)])
+def test_a_number_that_does_not_say_what_it_is_is_noted_once_and_read_as_a_variance(ds: xr.Dataset, noise: Any) -> None:
+    expected = r"is a number and so a variance, that of a standard deviation of 0\.5 °C.*`noise_variance=.*`noise_std="
+    with pytest.warns(XgpfillWarning, match=expected) as told:
+        found, errors = given_noise(ds, noise=noise)
+    assert (found, errors, len(told)) == (pytest.approx(0.25), None, 1)
+
+
+@pytest.mark.parametrize("noise", [0, 1, 1e-4, 25.0])
+def test_a_number_that_can_only_be_a_variance_is_not_noted(ds: xr.Dataset, noise: float) -> None:
+    """One is its own square; others are no deviation of data that vary by 2 °C."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert given_noise(ds, noise=noise)[0] == pytest.approx(noise, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("said", "match"),
+    [
+        ({}, r"is a DataArray and so a standard error.*nothing in its name or units says so\. .*`noise_std=0\.3`"),
+        ({"units": "degC2"}, r"noise= is 'unsure' in 'degC2', which looks like variances.*`noise_variance=`"),
+        ({"units": "(degC)^2"}, r"in '\(degC\)\^2', which looks like variances"),
+        ({"long_name": "error variance"}, r"noise= is 'unsure', which looks like variances"),
+    ],
+)
+def test_a_field_that_may_hold_no_standard_errors_is_noted_once(ds: xr.Dataset, said, match: str) -> None:
+    noise = xr.DataArray(0.3, attrs=said, name="unsure")
+    with pytest.warns(XgpfillWarning, match=match) as told:
+        assert given_noise(ds, noise=noise)[1] is not None
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [xr.DataArray(0.3, attrs={"units": "degC"}), xr.DataArray(0.3, name="sst_std"),
+     xr.DataArray(0.3, attrs={"standard_name": "sea_surface_temperature standard_error"})],
+)  # fmt: skip
+def test_a_field_that_says_that_it_holds_standard_errors_is_not_noted(ds: xr.Dataset, noise: xr.DataArray) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert given_noise(ds, noise=noise)[1] is not None
+
+
+def test_new_variances_that_are_read_as_standard_errors_are_noted(ds: xr.Dataset) -> None:
+    part = ds.sst.isel(time=[0], lat=slice(3), lon=slice(3, 7)).astype(float)
+    model = part.gpfill.fit(valid=True, method="exact", noise_std=xr.DataArray(0.3))
+    with pytest.warns(XgpfillWarning, match=r"noise= is a DataArray in 'degC2', which looks like variances"):
+        model.condition(part, noise=xr.DataArray(0.3, attrs={"units": "degC2"}))
 
 
 def test_a_noise_that_is_given_is_neither_lowered_nor_calibrated(rough_in_space) -> None:
-    model = rough_in_space.gpfill.fit(valid=True, combine="product", method="exact", noise=0.3)
+    model = rough_in_space.gpfill.fit(valid=True, combine="product", method="exact", noise_variance=0.3)
     assert (model.record.calibration, float(model.hyperparameters.noise)) == (1.0, pytest.approx(0.3))
 
 

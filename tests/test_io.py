@@ -105,7 +105,7 @@ def test_a_model_can_be_saved_over_and_over_and_leaves_nothing_else(model: Fitte
         {"time_kernel": "brownian", "space_kernel": "rational_quadratic", "combine": "sum"},
         {"time_kernel": None, "space_kernel": xgpfill.Matern(0.5, lengthscale=300.0, fixed=True)},
         {"method": xgpfill.Variational(num_inducing=40), "tile": {"time": 3}, "halo": 2},
-        {"geometry": "plane", "seed": 3, "noise": 0.01},
+        {"geometry": "plane", "seed": 3, "noise_variance": 0.01},
     ],
     ids=["sum of kernels", "spectral", "brownian", "fixed", "variational tiles", "plane"],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from xgpfill.errors import (
     NoiseError,
     TooManyPointsError,
     XgpfillError,
+    XgpfillWarning,
 )
 
 from tests import reference as ref
@@ -251,8 +253,38 @@ def test_condition_with_standard_errors_needs_those_of_the_new_data(ds: xr.Datas
     found = model.condition(new, noise=2 * errors.isel(time=slice(4)), valid=True).reconstruct().mean
     expected = oracle(model, new, new, 2 * errors.isel(time=slice(4))).mean
     np.testing.assert_allclose(found.values.ravel(), expected, rtol=1e-8)
-    with pytest.raises(NoiseError, match=r"fitted with standard errors.*condition\(da, noise_std=errors\)"):
+    with pytest.raises(NoiseError, match=r"fitted with standard errors; give.*condition\(da, noise_std=errors\)"):
         model.condition(new)
+    with pytest.raises(NoiseError, match=r"standard errors, and noise_variance=0\.1 is one number; give those"):
+        model.condition(new, noise_variance=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            lambda da: da + 273.15,
+            r"taken for 'degC'.*mean is 28\d\.?\d* .*in 'K' they.*: `\(da - 273\.15\)\.assign_attrs",
+        ),
+        (
+            lambda da: 1000 * da,
+            r"their standard deviation 1\.\d+e\+03, while it was fitted on 1\d\.\d+ and \d",
+        ),
+        (
+            lambda da: da - 1000,
+            r"If they are in 'degC', say so: `da\.assign_attrs\(units='degC'\)`; convert them where",
+        ),
+    ],
+)
+def test_new_data_without_units_that_are_hardly_in_those_of_the_model_are_warned_of(ds, model, change, match) -> None:
+    bare = change(ds.sst).drop_attrs(deep=False)
+    with pytest.warns(XgpfillWarning, match=match):
+        model.condition(bare)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for plausible in (bare.assign_attrs(units="degC"), ds.sst.drop_attrs(deep=False), ds.sst[:1] + 3.0):
+            model.condition(plausible, valid=True)
+        model.condition(bare.chunk(time=4))
 
 
 @pytest.mark.parametrize(
@@ -265,7 +297,7 @@ def test_condition_with_standard_errors_needs_those_of_the_new_data(ds: xr.Datas
             NoiseError,
             r"fitted with one noise variance; leave `noise=` out",
         ),
-        (lambda da: da.isel(time=0), {}, AlignmentError, r"lack dimension\(s\) 'time'.*da\.rename"),
+        (lambda da: da.isel(time=0), {}, AlignmentError, r"lack dimension\(s\) 'time'.*da\.expand_dims\('time'\)"),
         (lambda da: da.rename(lat="y"), {}, AlignmentError, r"lack dimension\(s\) 'lat'"),
         (lambda da: da.convert_calendar("noleap"), {}, AlignmentError, r"cftime \(noleap calendar\).*datetime64"),
         (
@@ -631,7 +663,7 @@ def test_predict_refuses_dates_where_the_data_have_none(ds: xr.Dataset, model: F
     ("target", "error", "match"),
     [
         ([40.0, 41.0], AlignmentError, r"The target is a list; expected a Dataset, DataArray or mapping"),
-        ({"y": [1.0]}, AlignmentError, r"none of the coordinates 'time', 'lat', 'lon'.*model\.predict"),
+        ({"y": [1.0]}, AlignmentError, r"target has 'y', but the data call it 'lat'.*model\.predict"),
         ({"lat": np.zeros((2, 2)), "lon": 3.0}, AlignmentError, r"'lat' has 2 dimensions; give a DataArray"),
         ({"lat": [91.0], "lon": [3.0]}, CoordinateError, r"latitude 91\.0 is outside"),
         ({"lat": [np.nan], "lon": [3.0]}, CoordinateError, r"'lat' holds .*NaN"),

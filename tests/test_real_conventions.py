@@ -31,6 +31,19 @@ def unit_of(field: xr.DataArray) -> str:
     return "degrees" if "lat" in field.coords else "km"
 
 
+PROMISED = (
+    "CF", "ROMS", "NEMO/ORCA", "CESM", "WRF", "ICON", "HEALPix", "EASE-Grid", "rotated pole", "GeoTIFF", "stations",
+    "trajectory", "profile", "noleap", "360_day", "packed integers", "0 to 360", "descending", "cyclic meridian",
+    "images",
+)  # fmt: skip
+
+
+def test_every_convention_that_is_promised_is_filled_or_refused_here() -> None:
+    tables = {*conventions.FILLED, *conventions.REFUSED, "profile"}  # which has a test of its own
+    assert len(set(PROMISED)) == 20
+    assert set(PROMISED) <= tables
+
+
 @pytest.mark.parametrize("name", conventions.FILLED)
 def test_a_convention_is_filled_as_on_plain_axes(name: str) -> None:
     field, make = conventions.FILLED[name]
@@ -64,6 +77,19 @@ def test_a_convention_that_is_refused_names_the_call_that_makes_it_plain(name: s
     found = model_of(cured, unit).reconstruct().mean
     best = gap_rmse(model_of(seen, unit).reconstruct().mean, truth, seen)
     assert gap_rmse(found, whole, cured) == pytest.approx(best, rel=0.05)
+
+
+def test_an_image_is_filled_channel_by_channel_as_frames_on_plain_axes() -> None:
+    truth = conventions.on_a_plane()
+    seen = conventions.hidden(truth)
+    expected = model_of(seen, "km", time_kernel=None).reconstruct().mean
+    image = seen.drop_vars(["y", "x", "time"]).rename(time="channel").transpose("y", "x", "channel")
+    found = model_of(image, "km").reconstruct().mean
+    assert found.dims == image.dims
+    back = xr.zeros_like(truth) + found.rename(channel="time").drop_attrs()
+    rmse, best = (gap_rmse(f, truth, seen) for f in (back, expected))
+    assert best < 0.6
+    assert rmse == pytest.approx(best, rel=0.05)
 
 
 def test_cells_whose_places_are_told_anew_at_each_time_are_predicted_at_some_times() -> None:

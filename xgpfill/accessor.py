@@ -50,7 +50,8 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
             Whether it stays as given: by default a number does, and of a DataArray a common factor is learned. With
             False learning starts from the number, with True the factor is one.
         noise : float or DataArray, optional
-            The same in short, of either kind: a number is a variance, a DataArray holds standard errors.
+            A short name for either: ``noise=0.3`` is ``noise_variance=0.3`` (data units²), while a DataArray is read as
+            ``noise_std`` (data units). Where it may have been meant otherwise, a warning says how it was read.
         method : {{"auto", "exact", "iterative", "variational"}} or settings
             The engine, e.g. ``xgpfill.Iterative(num_samples=32)``. "auto" takes "exact" for up to 1,000 observations
             and "iterative" on lattices beyond; see ``xgpfill.select_method``.

@@ -3,43 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from xgpfill.checks import require_array
-from xgpfill.errors import AlignmentError, NoiseError, listed
+from xgpfill.errors import AlignmentError, NoiseError, listed, shown, warn
 from xgpfill.files import sources_of
-from xgpfill.grid.companions import as_mask, in_memory_as, median_error, same_grid, within_valid
+from xgpfill.grid.companions import (
+    as_mask,
+    in_memory_as,
+    median_error,
+    note_noise,
+    read_noise,
+    same_grid,
+    within_valid,
+)
 from xgpfill.grid.encode import encode
+from xgpfill.grid.units import call_that_converts, conversion, siblings
 from xgpfill.learning.blocks import observed_share
 from xgpfill.scoring import same_units
 from xgpfill.words import units_of
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
+    from xgpfill.grid.scaling import Scaling
     from xgpfill.model import FittedModel
+
+FAR_OFF, WIDE = 6.0, 10.0
+"""How many standard deviations off, and how many times as wide, data are hardly in the units of the model."""
 
 
 def conditioned(
-    model: FittedModel, da: xr.DataArray, noise: float | xr.DataArray | None, valid: xr.DataArray | bool | None
+    model: FittedModel, da: xr.DataArray, noises: dict[str, Any], valid: xr.DataArray | bool | None
 ) -> FittedModel:
-    """See :meth:`xgpfill.model.FittedModel.condition`."""
+    """See :meth:`xgpfill.model.FittedModel.condition`; `noises` are its three arguments of that kind by name."""
     require_array(da, "condition")
-    opened = sources_of(da, noise, valid)  # before anything is read
-    errors = noise if isinstance(noise, xr.DataArray) else None
-    if isinstance(noise, float) or (errors is None) != (model.errors is None):
-        raise NoiseError(
-            "The model was fitted with standard errors; give those of the new data: `condition(da, noise_std=errors)`."
-            if model.errors is not None
-            else "The model was fitted with one noise variance; leave `noise=` out."
-        )
+    opened = sources_of(da, *noises.values(), valid)  # before anything is read
+    errors = _new_errors(model, noises)
+    note_noise(noises["noise"], da)
     _require_units(model, da)
     kept = _kept_valid(model, da) if valid is None else valid
     kept, errors = as_mask(in_memory_as(da, kept)), in_memory_as(da, errors)
     lattice, layout = encode(da, valid=kept, errors=errors, like=model.layout)
     _require_learned_axes(model, lattice)
     lattice = within_valid(lattice)
+    _note_implausible(model, da, lattice)
     return replace(
         model, lattice=lattice, layout=layout, errors=errors, has_data=True,
         share=model.share if lattice.is_lazy else observed_share(lattice, 0),
@@ -47,14 +57,63 @@ def conditioned(
     )  # fmt: skip
 
 
+def _new_errors(model: FittedModel, noises: dict[str, Any]) -> xr.DataArray | None:
+    """Standard errors of the new data, which must be there when the model was fitted with such, and only then."""
+    found = read_noise(**noises)
+    name = next((name for name, value in noises.items() if value is not None), "noise_std")
+    if model.errors is None and found is not None:
+        raise NoiseError(f"The model was fitted with one noise variance; leave `{name}=` out.")
+    if model.errors is None or isinstance(found, xr.DataArray):
+        return found  # type: ignore[return-value]
+    given = "" if found is None else f", and {name}={shown(noises[name])} is one number"
+    raise NoiseError(
+        f"The model was fitted with standard errors{given}; give those of the new data: `condition(da, "
+        f"noise_std=errors)`."
+    )
+
+
 def _require_units(model: FittedModel, da: xr.DataArray) -> None:
     """Refuse data in other units, as far as both say theirs: what was learned is in those of the old data."""
     found, own = units_of(da), units_of(model.layout.template)
-    if found and own and not same_units(found, own):
-        raise AlignmentError(
-            f"The data are in {found!r}, but the model was fitted on {own!r}. Convert them and say so, e.g. "
-            f"`(factor * da).assign_attrs(units={own!r})`; if both mean the same, `da.assign_attrs(units={own!r})`."
-        )
+    if not (found and own) or same_units(found, own):
+        return
+    call, any_units = call_that_converts(found, own), f"(factor * da + offset).assign_attrs(units={own!r})"
+    cure = f"`{call}`" if call else f"`{any_units}` with the numbers for these units"
+    raise AlignmentError(
+        f"The data are in {found!r}, but the model was fitted on {own!r}. Convert them and say so: {cure}; if both "
+        f"mean the same, `da.assign_attrs(units={own!r})`."
+    )
+
+
+def _note_implausible(model: FittedModel, da: xr.DataArray, lattice: Lattice) -> None:
+    """Warn of data in memory that name no units, where they hardly are in those of the model."""
+    own, scaling = units_of(model.layout.template), model.scaling
+    values = np.zeros(0) if lattice.is_lazy else np.asarray(lattice.values, float)
+    values = values[np.isfinite(values)]
+    if units_of(da) or own in ("", "1") or not values.size:
+        return
+    mean, spread = float(values.mean()), float(values.std())
+    if abs(mean - scaling.shift) <= FAR_OFF * max(spread, scaling.scale) and spread <= WIDE * scaling.scale:
+        return
+    near = (units for units in siblings(own) if _is_near(scaling, mean, conversion(units, own)))
+    other = next(near, "")
+    cure = (
+        f"in {other!r} they would be plausible: `{call_that_converts(other, own)}`"
+        if other
+        else "convert them where they are in others"
+    )
+    warn(
+        f"The data name no units and are taken for {own!r}, those of the model; but their mean is {mean:.4g} and their "
+        f"standard deviation {spread:.3g}, while it was fitted on {scaling.shift:.4g} and {scaling.scale:.3g}. If they "
+        f"are in {own!r}, say so: `da.assign_attrs(units={own!r})`; {cure}."
+    )
+
+
+def _is_near(scaling: Scaling, mean: float, conversion: tuple[float, float] | None) -> bool:
+    """Whether a mean would be one of the model's data once it is converted."""
+    assert conversion is not None
+    factor, offset = conversion
+    return abs(factor * mean + offset - scaling.shift) <= FAR_OFF / 2 * scaling.scale
 
 
 def _kept_valid(model: FittedModel, da: xr.DataArray) -> xr.DataArray | bool | None:

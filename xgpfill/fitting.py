@@ -17,7 +17,7 @@ from xgpfill.engines.select import Choice, select_settings
 from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
 from xgpfill.errors import DataError, NoiseError, shown, warn
 from xgpfill.files import sources_of
-from xgpfill.grid.companions import as_mask, in_memory_as, read_noise, within_valid
+from xgpfill.grid.companions import as_mask, in_memory_as, note_noise, read_noise, within_valid
 from xgpfill.grid.encode import Dims, encode
 from xgpfill.grid.fills import check_fills
 from xgpfill.grid.scaling import Scaling
@@ -102,7 +102,7 @@ def fit(
     auto = tuple(axis for axis, k in (("time", time_kernel), ("space", space_kernel)) if _is_auto(k))
     time_kernel, space_kernel = ("matern32" if _is_auto(k) else k for k in (time_kernel, space_kernel))
     directional = is_directional(as_kernel(space_kernel))
-    noise = read_noise(noise, noise_std, noise_variance)
+    alias, noise = noise, read_noise(noise, noise_std, noise_variance)
     valid, noise = as_mask(in_memory_as(da, valid)), in_memory_as(da, noise)
     errors = noise if isinstance(noise, xr.DataArray) else None
     if not isinstance(check, str) or check not in ("blocks", "full"):
@@ -120,9 +120,10 @@ def fit(
     check_tiles(lattice, options["tile"], options["halo"])
     blocks = draw_blocks(lattice, BlockPlan(), options["seed"])
     observed = all_values(blocks) if lattice.is_lazy else _observed_values(lattice)
-    if lattice.is_lazy:
-        check_fills(observed, lattice.fills)
+    if lattice.is_lazy and blocks:
+        check_fills(distinct(blocks).values, lattice.fills, part=True)
     scaling = Scaling.of(observed, repr(da.name) if da.name is not None else "the data")
+    note_noise(alias, da, scaling.scale)
     share = observed_share(lattice, options["seed"])
     count = round(share * float(np.prod(lattice.shape)))
     prior = build_prior(

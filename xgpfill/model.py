@@ -182,8 +182,9 @@ class FittedModel:
         da : DataArray
             On the fitted dimensions; other times, places and masks are welcome.
         noise_std, noise_variance : DataArray, optional
-            Standard errors or their squares, needed when the model was fitted with such; `noise` is the same as
-            `noise_std` here.
+            Standard errors or their squares, needed when the model was fitted with such.
+        noise : DataArray, optional
+            The same as `noise_std`.
         valid : bool DataArray or True, optional
             Where the field exists; by default as in ``fit``, where it still lies on the same grid.
 
@@ -199,9 +200,9 @@ class FittedModel:
         >>> later = model.condition(ds.sst.isel(time=slice(4, 8)))
         """
         from xgpfill.conditioning import conditioned
-        from xgpfill.grid.companions import read_noise
 
-        return conditioned(self, da, read_noise(noise, noise_std, noise_variance, or_number=False), valid)
+        noises = {"noise": noise, "noise_std": noise_std, "noise_variance": noise_variance}
+        return conditioned(self, da, noises, valid)
 
     # The field
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooMany
 from xgpfill.grid.companions import as_mask
 from xgpfill.grid.dates import typed_dates
 from xgpfill.grid.dims import require_numeric
-from xgpfill.grid.names import role_of_name
+from xgpfill.grid.metric import POLE
+from xgpfill.grid.names import LAT_NAMES, LON_NAMES, TIME_NAMES, role_of_name
 from xgpfill.grid.places import still
 from xgpfill.grid.points import Points
 from xgpfill.options import progress_bar, show_progress
@@ -82,12 +84,12 @@ def read_target(model: FittedModel, target: Any) -> Target:
         for name in (roles.time, roles.y or roles.y_dim, roles.x or roles.x_dim)
         if name is not None
     }
+    _require_known(target, given, layout)
     if not any(c is not None for c in given.values()):
         raise AlignmentError(
             f"The target has none of the coordinates {listed(given)}. Give e.g. "
             f"`model.predict({{{', '.join(f'{str(n)!r}: [...]' for n in given)}}})`."
         )
-    _require_known(target, given, layout)
     own = {name: c if c is not None else _own_coordinate(layout, name) for name, c in given.items()}
     _check_space_pair(given, own, roles)
     for name in own.keys() - {roles.time}:
@@ -145,7 +147,8 @@ def _require_known(target: Any, given: dict[Hashable, Any], layout: Layout) -> N
     names = {"time": roles.time, "y": roles.y or roles.y_dim, "x": roles.x or roles.x_dim}
     if isinstance(target, (xr.Dataset, xr.DataArray)):  # with whatever else there is beside the coordinates
         lacking = {role for role, name in names.items() if name is not None and given[name] is None}
-        others = [name for name in target.coords if name not in layout.template.dims and role_of_name(name) in lacking]
+        foreign = (name for name in target.coords if name not in layout.template.dims)
+        others = [name for name in foreign if _meant(name, names, SAME_WORD) in lacking]
     else:
         others = [name for name in target if name not in given]
     if not others:
@@ -156,15 +159,31 @@ def _require_known(target: Any, given: dict[Hashable, Any], layout: Layout) -> N
             f"{said}a dimension of independent fields, which `predict` gives all of. Leave it out and select "
             f"afterwards, e.g. `model.predict(target).mean.sel({name}=...)`."
         )
-    own = names.get(role_of_name(name) or "")
+    own = names.get(_meant(name, names, LIKE_WORD) or "")
     if own is None or given[own] is not None:
+        kept = [n for n, value in given.items() if value is not None] or list(given)
+        beside = f", here beside {own!r}" if own is not None else ""
         raise AlignmentError(
-            f"{said}which the model was not fitted on; its coordinates are {listed(given)}. Leave it out, or fit on it."
+            f"{said}which the model was not fitted on; its coordinates are {listed(given)}{beside}. Leave it out, "
+            f"`model.predict({{{', '.join(f'{str(n)!r}: ...' for n in kept)}}})`, or fit on data that have it."
         )
     raise AlignmentError(
-        f"{said}but the data call it {own!r}. Use their name, e.g. `model.predict({{{str(own)!r}: ...}})`, or rename: "
-        f"`target.rename({{{name!r}: {own!r}}})`."
+        f"{said}but the data call it {own!r}; the coordinates of the model are {listed(given)}. Use their name, e.g. "
+        f"`model.predict({{{str(own)!r}: ...}})`, or rename: `target.rename({{{name!r}: {own!r}}})`."
     )
+
+
+LIKE_WORD, SAME_WORD = 0.75, 0.85
+"""Share of two names that is the same (difflib's ratio) where one is a slip of the other: likely, and surely."""
+
+
+def _meant(name: Hashable, names: dict[str, Any], cutoff: float) -> str | None:
+    """The role that a name suggests, if need be with a slip in it."""
+    if (role := role_of_name(name)) is not None:
+        return role
+    own = {str(known).lower(): role for role, known in names.items() if known is not None}
+    close = difflib.get_close_matches(str(name).lower(), [*own, *TIME_NAMES, *LAT_NAMES, *LON_NAMES], 1, cutoff)
+    return own.get(close[0], role_of_name(close[0])) if close else None
 
 
 def _with_dates(coordinate: xr.DataArray, layout: Layout) -> xr.DataArray:
@@ -245,11 +264,17 @@ def _embedded(
         values = by_name[name].values.ravel()
         flat.append(np.asarray(values, float))
     metric = layout.metric_of([own[name] for name in (roles.y, roles.x) if name is not None])
-    beyond = np.abs(metric.factor * flat[0]) > 90 + 1e-6
+    beyond = np.abs(metric.factor * flat[0]) > POLE
     if metric.degrees and beyond.any():
         raise CoordinateError(
             f"Target latitude {float(flat[0][beyond][0])!r} is outside −90…90 degrees. Swap latitude and longitude if "
             f"they are mixed up."
+        )
+    far = np.abs(metric.factor * flat[1]) > 720
+    if metric.degrees and far.any():
+        raise CoordinateError(
+            f"Target longitude {float(flat[1][far][0])!r} is several times round the globe; expected degrees, within "
+            f"-360…360. Give those, e.g. `model.predict({{'lon': [3.2]}})`."
         )
     return days, metric.embed(flat[0], flat[1])
 

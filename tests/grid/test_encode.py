@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +152,30 @@ def test_days_count_from_the_first_step_for_dates_of_every_kind(expected: np.nda
     assert_allclose(lattice.time, expected - expected[0], atol=1e-9)
     falling, _ = encode(da[::-1])
     assert_allclose(np.abs(np.diff(falling.time)), np.diff(expected)[::-1], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [("year", 365.2425), ("hour", 1 / 24), ("week", 7.0), ("month", 365.2425 / 12), ("dayofyear", 1.0)],
+)
+def test_numbers_along_a_dimension_of_years_or_hours_count_these(name: str, step: float) -> None:
+    da = cube().assign_coords(time=[3, 4, 6, 7]).rename(time=name)
+    lattice, layout = encode(da)
+    assert_allclose(lattice.time, step * np.array([0.0, 1.0, 3.0, 4.0]))
+    assert_allclose(encode(da[1:], like=layout)[0].time, lattice.time[1:])
+    da[name].attrs["units"] = "days"
+    assert_allclose(encode(da)[0].time, [0, 1, 3, 4])
+
+
+@pytest.mark.parametrize("years", [[1990, 1991, 1992, 1993], 1990 + np.arange(4) / 12])
+def test_numbers_that_look_like_years_are_warned_of_with_both_cures(years: Any) -> None:
+    da = cube().assign_coords(time=years)
+    with pytest.warns(XgpfillWarning, match=r"'time' runs from 1990 to 199.*counted as days.*= 'years'`, or 'days'"):
+        encode(da)
+    da.time.attrs["units"] = "years"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_allclose(encode(da)[0].time, 365.2425 * (np.array(years) - 1990))
 
 
 def test_descending_axes_keep_their_order() -> None:
@@ -403,6 +428,16 @@ def never_seen() -> xr.DataArray:
     return da
 
 
+def test_a_mask_that_leaves_hardly_an_observation_is_warned_of() -> None:
+    da = cube(8).where(lambda da: (da.lon < 13) | (da.time == da.time[0]) & (da.lat == da.lat[0]))
+    with pytest.warns(XgpfillWarning, match=r"have 3 of 123 observations where `valid` says.*`valid=~valid`"):
+        encode(da, valid=da.lon >= 13)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encode(da, valid=da.lon < 13)
+        encode(cube(8), valid=cube(8).lon < 11)  # a part of the domain, of which all is observed
+
+
 def test_cells_that_are_never_observed_are_warned_about_once_with_their_share_and_both_cures() -> None:
     words = r"20\.0% of the cells are never observed.*`valid=da\.notnull\(\)\.any\('time'\)`; if .* gaps, `valid=True`"
     with pytest.warns(XgpfillWarning, match=words) as record:
@@ -481,7 +516,7 @@ def test_other_data_counted_in_cells_are_refused_among_data_in_km() -> None:
 def test_other_data_without_a_fitted_dimension_are_refused() -> None:
     _, layout = encode(cube())
     with pytest.raises(
-        AlignmentError, match=r"lack dimension\(s\) 'lat' .*'time', 'y', 'lon'.*`da\.rename\(\{'old': 'lat'"
+        AlignmentError, match=r"lack dimension\(s\) 'lat' .*'time', 'y', 'lon'.*`da\.rename\(\{'y': 'lat'"
     ):
         encode(cube().rename(lat="y"), like=layout)
 

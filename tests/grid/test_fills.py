@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,11 +12,17 @@ import pytest
 import xarray as xr
 import xgpfill
 from xgpfill.errors import DataError, XgpfillWarning
+from xgpfill.grid.encode import encode
 from xgpfill.grid.fills import declared_fills, suspected_fill
 
 GUESSED = [(-999.0, "f8"), (-9999.0, "f4"), (-32768.0, "i4"), (9999.0, "f8")]
 CERTAIN = [(1e20, "f4"), (9.969209968386869e36, "f8"), (-1e34, "f4")]
-FIXED = {"noise": 0.5, "time_kernel": None, "space_kernel": xgpfill.Matern(1.5, 300.0, fixed=True), "method": "exact"}
+FIXED = {
+    "noise_variance": 0.5,
+    "time_kernel": None,
+    "space_kernel": xgpfill.Matern(1.5, 300.0, fixed=True),
+    "method": "exact",
+}
 
 
 @pytest.fixture
@@ -70,6 +78,80 @@ def test_what_can_only_be_a_fill_value_is_refused(da: xr.DataArray, value: float
     for data in (bad, bad.chunk(time=2)):
         with pytest.raises(DataError, match=r"a fill value among ordinary numbers.*`da\.where\(abs\(da\) < 1e\+19\)`"):
             data.gpfill.fit(method="exact", valid=True)
+
+
+RNG = np.random.default_rng(3)
+CELSIUS = np.clip(RNG.normal(10.0, 12.0, 4000), -30.0, 40.0)
+"""Air temperatures of a continent."""
+RAIN = np.where(RNG.uniform(size=4000) < 0.7, 0.0, np.round(RNG.gamma(0.5, 12.0, 4000), 1))
+EMPTY: dict[str, tuple[float, Any]] = {
+    "-99": (-99.0, CELSIUS),
+    "-99 in float32": (-99.9, CELSIUS.astype("f4")),
+    "255 in bytes": (255, RNG.integers(0, 101, 4000, dtype="u1")),
+    "65535": (65535, RNG.integers(0, 10_000, 4000, dtype="u2")),
+    "1e15": (1e15, CELSIUS),
+    "32767": (32767, RNG.integers(-500, 8000, 4000, dtype="i2")),
+    "-128 in bytes": (-128, RNG.integers(0, 101, 4000).astype("i1")),
+    "-9999 in rain": (-9999.0, RAIN),
+    "-999 among many": (-999.0, RNG.normal(0.0, 150.0, 4000)),
+    "0 K": (0.0, 273.15 + CELSIUS),
+    "-5": (-5.0, RNG.normal(35.0, 0.5, 4000)),
+}
+"""A number that stands for no value, and the data that it is put among."""
+ORDINARY: dict[str, Any] = {
+    "rain": RAIN,
+    "rain on a few days": np.where(np.arange(4000) < 3990, 0.0, RAIN.max() + np.arange(4000) / 10),
+    "saturated image": np.clip(RNG.normal(140.0, 70.0, 4000), 0, 255).astype("u1"),
+    "saturated lamp": np.append(np.clip(RNG.normal(80.0, 20.0, 4000), 0, 160), [255.0] * 50).astype("u1"),
+    "image with holes in its levels": (RNG.integers(0, 18, 4000) * 15).astype("u1"),
+    "sea ice": np.clip(np.round(RNG.normal(60.0, 80.0, 4000)), 0, 100),
+    "sea ice or none": RNG.choice([0.0, 100.0], 4000),
+    "sea ice, little or all": RNG.choice(np.append(np.arange(13.0), 100.0), 4000),
+    "a mask of bytes": RNG.choice([0, 255], 4000).astype("u1"),
+    "classes": RNG.choice([1, 2, 3, 255], 4000).astype("u1"),
+    "clipped": np.clip(RNG.normal(size=4000), -0.5, 0.5),
+    "humidity": np.minimum(RNG.gamma(20.0, 4.0, 4000), 100.0),
+    "heavy tails": RNG.standard_cauchy(4000),
+    "one outlier": np.append(CELSIUS, [-99.0]),
+    "depths": np.append(np.round(RNG.uniform(-9999, 0, 4000)), [-9999.0] * 20),
+    "shares of one": np.append(RNG.uniform(0, 0.1, 4000), [1.0] * 50),
+    "99 among percents": RNG.integers(60, 100, 4000),
+}
+
+
+def every_fortieth(name: str) -> tuple[xr.DataArray, str]:
+    """Data of which every fortieth value stands for none, and what is said of them."""
+    fill, values = EMPTY[name]
+    values = np.where(np.arange(values.size) % 40 == 7, np.array(fill, values.dtype), values)
+    told = re.escape(f"{float(values[7]):.10g}")
+    return xr.DataArray(
+        values.reshape(40, 100), dims=("y", "x")
+    ), rf"the number {told}, far from all.*`da\.where\(da != "
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_a_number_repeated_far_from_all_others_is_warned_of_with_its_count_and_cure(name: str) -> None:
+    da, told = every_fortieth(name)
+    with pytest.warns(XgpfillWarning, match=f"The data hold 100 time.*{told}"):
+        encode(da)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encode(da.where(da != da.values[0, 7]))
+
+
+def test_on_lazy_data_the_count_is_the_least_that_there_are(da: xr.DataArray) -> None:
+    cells, told = every_fortieth("-99")
+    fixed = FIXED | {"space_kernel": xgpfill.Matern(1.5, 3.0, fixed=True)}
+    with pytest.warns(XgpfillWarning, match=f"The data hold at least .*{told}") as found:
+        cells.chunk(y=10).gpfill.fit(**fixed)
+    (said,) = (str(w.message) for w in found if "fill value" in str(w.message))
+    assert 0 < int(re.search(r"(\d+) time", said)[1]) <= 100
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_an_ordinary_field_is_not_suspected(name: str) -> None:
+    assert suspected_fill(np.asarray(ORDINARY[name])) is None
+    assert suspected_fill(np.asarray(ORDINARY[name], "f4")) is None
 
 
 def test_ordinary_numbers_that_equal_a_fill_value_are_no_fill_values(da: xr.DataArray) -> None:

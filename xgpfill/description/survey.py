@@ -152,7 +152,7 @@ def _look(block: Any, fills: tuple[float, ...]) -> tuple[BoolArray, ValueRange]:
     else:
         seen, infinities = np.ones(block.shape, bool), 0
     values = block[seen].astype(float)
-    suspect = suspected_fill(values) if block.dtype.kind in "if" else None
+    suspect = suspected_fill(values)
     filled = is_fill(values, fills if suspect is None else (*fills, suspect))
     none = ValueRange(infinities=infinities)
     if filled.any():

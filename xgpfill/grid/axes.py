@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xgpfill.errors import CoordinateError
+from xgpfill.errors import CoordinateError, warn
+from xgpfill.grid.angles import check_angles
 from xgpfill.grid.dims import require_numeric
 from xgpfill.grid.metric import clock_of, degrees_per
+from xgpfill.grid.names import STEP_UNITS
+from xgpfill.grid.places import crs_units
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -18,8 +21,15 @@ if TYPE_CHECKING:
     from xgpfill.grid.dims import Roles
 
 
-def check_axes(da: xr.DataArray, roles: Roles) -> None:
+def check_axes(da: xr.DataArray, roles: Roles, *, told: bool = False) -> None:
     """Coordinates must be numbers, or dates of time, and those of an axis must rise or fall without a repeat.
+
+    Parameters
+    ----------
+    da : DataArray
+    roles : Roles
+    told : bool
+        Whether the unit of angles that name none is known, from the data that these are compared with.
 
     Raises
     ------
@@ -38,30 +48,7 @@ def check_axes(da: xr.DataArray, roles: Roles) -> None:
             turn = 360.0 / degrees_per(units) if roles.degrees and name == roles.x_dim else None
             _check_order(coordinate.values, name, turn)
     if roles.degrees and roles.y in da.coords and roles.x in da.coords:
-        _check_degrees(da.coords[roles.y], da.coords[roles.x])
-
-
-def _check_degrees(latitude: xr.DataArray, longitude: xr.DataArray) -> None:
-    """Angles must be in the unit they are taken to be in: not far beyond a turn, and no whole globe of 2π."""
-    units = str(longitude.attrs.get("units", ""))
-    turn = 360.0 / degrees_per(units)
-    low, high = float(longitude.min()), float(longitude.max())
-    if max(abs(low), abs(high)) > 2 * turn:
-        name = longitude.name
-        raise CoordinateError(
-            f"Longitudes {name!r} run from {low:.6g} to {high:.6g}, several times round the globe. If they were stored "
-            f"times ten, type `da.assign_coords({name}=da[{name!r}] / 10)`; if they are projected, give them units: "
-            f"`da[{name!r}].attrs['units'] = 'm'`."
-        )
-    if units or latitude.attrs.get("units") or min(latitude.size, longitude.size) < 3:
-        return
-    pole, circle = float(np.abs(latitude).max()), 2 * np.pi
-    if 0.9 * np.pi / 2 <= pole <= 1.001 * np.pi / 2 and 0.9 * circle <= high - low <= 1.001 * circle:
-        raise CoordinateError(
-            f"Latitude reaches {pole:.4g} and longitude goes from {low:.4g} to {high:.4g}, the whole globe in radians, "
-            f"but no units say so. Say it: `da[{latitude.name!r}].attrs['units'] = "
-            f"da[{longitude.name!r}].attrs['units'] = 'radians'`, or 'degrees' if they are that."
-        )
+        check_angles(da.coords[roles.y], da.coords[roles.x], told=told or bool(crs_units(da)))
 
 
 _CODED = {8: "%Y%m%d", 6: "%Y%m", 10: "%Y%m%d%H"}
@@ -86,6 +73,20 @@ def _require_elapsed(values: np.ndarray[Any, Any], name: Hashable, units: str) -
             )
 
 
+def _note_years(values: np.ndarray[Any, Any], name: Hashable) -> None:
+    """Warn of numbers that are taken for days, and look like years: 1990, 1991, or 1990.04, 1990.12."""
+    if values.size < 2 or values.min() < EARLIEST or values.max() > LATEST:
+        return
+    warn(
+        f"Coordinate {name!r} runs from {float(values.min()):.6g} to {float(values.max()):.6g}, which look like years, "
+        f"and no units say so: they are counted as days. Say it: `da[{name!r}].attrs['units'] = 'years'`, or 'days'."
+    )
+
+
+EARLIEST, LATEST = 1500, 2300
+"""Years that data are of."""
+
+
 def _check_times(values: np.ndarray[Any, Any], name: Hashable, units: str) -> None:
     if values.dtype.kind in "mM" and np.isnat(values).any():
         raise CoordinateError(
@@ -94,6 +95,8 @@ def _check_times(values: np.ndarray[Any, Any], name: Hashable, units: str) -> No
     if clock_of(values, units).kind == "number":
         require_numeric(values, name)
         _require_elapsed(values, name, units)
+        if not units and str(name).lower() not in STEP_UNITS:
+            _note_years(values, name)
 
 
 def _check_order(values: np.ndarray[Any, Any], dim: Hashable, turn: float | None) -> None:

@@ -12,10 +12,12 @@ import xarray as xr
 from xgpfill.checks import require_array
 from xgpfill.errors import AlignmentError, CoordinateError, DataError, NoiseError, listed, warn
 from xgpfill.grid.axes import check_axes, is_closed
+from xgpfill.grid.companions import require_error_units, require_inside
 from xgpfill.grid.dims import Roles, find_roles
 from xgpfill.grid.fills import check_fills, declared_fills, require_decoded
 from xgpfill.grid.lattice import FloatArray, Lattice, Space
 from xgpfill.grid.metric import Clock, Metric, check_latitudes, clock_of, metric_for, same_unit
+from xgpfill.grid.names import STEP_UNITS, role_of
 from xgpfill.grid.places import crs_units, fields_in_words, still
 from xgpfill.grid.scaling import LARGEST, SMALLEST
 
@@ -110,7 +112,7 @@ def encode(
     valid : bool DataArray, True, or None
         Where the field exists.
     errors : DataArray, optional
-        Standard error of each observation.
+        Standard error of each observation, named as the argument that it came by.
     like : Layout, optional
         Use its roles, metric and clock, so that coordinates are comparable.
     check : bool
@@ -124,7 +126,7 @@ def encode(
     require_array(da, "fit")
     _require_real(da)
     roles = find_roles(da, dims) if like is None else _same_roles(da, like)
-    check_axes(da, roles)
+    check_axes(da, roles, told=like is not None and like.metric.degrees and like.metric.factor != 1.0)
     y, x = _space_values(da, roles)
     if like is None:
         units = _space_units(da, roles)
@@ -140,16 +142,24 @@ def encode(
         time=np.zeros(1) if clock is None else clock.days(*_time_values(da, roles.time)),
         space=_space(layout, metric.embed(y, x)),
         valid=None if valid is None or _is_true(valid) else _aligned(valid, layout, "valid"),
-        errors=None if errors is None else _aligned(errors, layout, "noise"),
+        errors=None if errors is None else _aligned(errors, layout, _argument(errors)),
         extra_shape=tuple(da.sizes[d] for d in roles.extra),
         fills=declared_fills(da),
     )
-    _check_types(lattice)
+    _check_types(lattice, _argument(errors))
+    if errors is not None:
+        require_error_units(errors, da)
     if check:
         require_decoded(da)
     if check and not lattice.is_lazy:
-        _check_values(lattice, layout, valid)
+        _check_values(lattice, layout, valid, _argument(errors))
     return lattice, layout
+
+
+def _argument(errors: xr.DataArray | None) -> str:
+    """What the user called standard errors: fields of them are named as the argument that they came by."""
+    name = str(getattr(errors, "name", ""))
+    return name if name.startswith("noise") else "noise"
 
 
 def _require_real(da: xr.DataArray) -> None:
@@ -174,7 +184,7 @@ def _same_roles(da: xr.DataArray, like: Layout) -> Roles:
     if missing:
         raise AlignmentError(
             f"The data lack dimension(s) {listed(missing)} that the model was fitted on; their dimensions are "
-            f"{listed(da.dims)}. Rename them, e.g. `da.rename({{'old': {str(missing[0])!r}}})`."
+            f"{listed(da.dims)}. {_cure_of_missing(da, roles, missing[0])}."
         )
     for name in (roles.y, roles.x):
         if name is not None and not (name in da.coords and set(still(da, name).dims) <= set(roles.space)):
@@ -189,6 +199,15 @@ def _same_roles(da: xr.DataArray, like: Layout) -> Roles:
                 f"e.g. `da.drop_vars({dim!r})`, or fit again."
             )
     return replace(roles, extra=tuple(d for d in da.dims if d not in roles.fitted))
+
+
+def _cure_of_missing(da: xr.DataArray, roles: Roles, dim: Hashable) -> str:
+    """What to type where new data lack a dimension: one that `isel` took away comes back, another is renamed."""
+    if dim in da.coords and not da.coords[dim].dims:
+        return f"Bring it back: `da.expand_dims({str(dim)!r})`"
+    role = next(role for role, name in roles.by_role.items() if name == dim)
+    same = (str(d) for d in da.dims if d not in roles.fitted and role_of(da, d) == role)
+    return f"Rename them, e.g. `da.rename({{{next(same, 'old')!r}: {str(dim)!r}}})`"
 
 
 def _space_values(da: xr.DataArray, roles: Roles) -> tuple[FloatArray, FloatArray]:
@@ -248,7 +267,9 @@ def _clock(da: xr.DataArray, roles: Roles) -> Clock | None:
 def _time_values(da: xr.DataArray, name: Hashable) -> tuple[np.ndarray[Any, Any], str]:
     if name not in da.coords:
         return np.arange(da.sizes[name], dtype=float), ""
-    return da.coords[name].values, _units(da.coords[name])
+    coordinate = da.coords[name]
+    named = STEP_UNITS.get(str(name).lower(), "") if coordinate.dtype.kind in "iuf" else ""
+    return coordinate.values, _units(coordinate) or named
 
 
 def _space(layout: Layout, places: FloatArray) -> Space:
@@ -300,7 +321,7 @@ def _bring(field: xr.DataArray, da: xr.DataArray, name: str, filled: str) -> str
     return f"Bring it there first, e.g. `{name}.reindex_like(da{filled})`."
 
 
-def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool | None) -> None:
+def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool | None, noise: str) -> None:
     """Infinities are refused; errors must be known where the data are; never-observed cells are reported once."""
     values = lattice.values
     if values.dtype.kind == "f" and np.isinf(values).any():
@@ -311,9 +332,11 @@ def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool |
             f"index {where}. Make them gaps: `da.where(np.isfinite(da))`."
         )
     exists = lattice.valid
+    if exists is not None:
+        require_inside(values, exists)
     check_fills(values if exists is None else values[np.broadcast_to(exists, values.shape)], lattice.fills)
     if lattice.errors is not None:
-        check_errors(values, lattice.errors)
+        check_errors(values, lattice.errors, noise)
     if valid is None and lattice.time.size > 1 and values.dtype.kind == "f":
         never = float(np.mean(np.isnan(values).all(axis=-3)))
         if never > 0 and np.isfinite(values).sum() > 1:  # else there is more to say than this
@@ -327,19 +350,23 @@ def _is_true(valid: Any) -> bool:
     return isinstance(valid, (bool, np.bool_)) and bool(valid)
 
 
-def _check_types(lattice: Lattice) -> None:
+def _check_types(lattice: Lattice, noise: str) -> None:
     """Masks are boolean, errors are real numbers."""
     if lattice.valid is not None and lattice.valid.dtype != bool:
         raise AlignmentError(f"`valid` has dtype {lattice.valid.dtype}; expected bool, e.g. `valid=mask == 1`.")
     if lattice.errors is not None and lattice.errors.dtype.kind not in "iuf":
         raise NoiseError(
-            f"`noise` (standard errors) has dtype {lattice.errors.dtype}; expected real numbers, e.g. "
-            f"`noise=errors.astype(float)`."
+            f"`{noise}` (standard errors) has dtype {lattice.errors.dtype}; expected real numbers, e.g. "
+            f"`{noise}=errors.astype(float)`."
         )
 
 
-def check_errors(values: Any, errors: Any) -> None:
-    """Standard errors must be positive and known wherever there is an observation.
+_KINDS = {"noise_variance": "(variances)"}
+"""What the arguments of noise hold, unless it is standard errors."""
+
+
+def check_errors(values: Any, errors: Any, noise: str = "noise") -> None:
+    """Standard errors, or variances, given as the argument `noise` must be positive and known at every observation.
 
     Raises
     ------
@@ -347,15 +374,15 @@ def check_errors(values: Any, errors: Any) -> None:
     """
     observed = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
     known = np.broadcast_to(np.asarray(errors, float), values.shape)
-    bad = observed & ~(np.isfinite(known) & (known > 0))
+    bad, kind = observed & ~(np.isfinite(known) & (known > 0)), _KINDS.get(noise, "(standard errors)")
     if bad.any():
         raise NoiseError(
-            f"`noise` (standard errors) is missing, zero or negative at {int(bad.sum())} observed cell(s). Give a "
-            f"positive one for every observation, or hide these: `da.where(noise > 0)`."
+            f"`{noise}` {kind} is missing, zero or negative at {int(bad.sum())} observed cell(s). Give a positive one "
+            f"for every observation, or hide these: `da.where({noise} > 0)`."
         )
     extreme = observed & ((known < SMALLEST) | (known > LARGEST))
     if extreme.any():
         raise NoiseError(
-            f"`noise` (standard errors) holds {float(known[extreme][0]):.3g}, whose square is beyond float64; expected "
-            f"the error of an observation in its units. Hide it, e.g. `da.where(noise < 1e6)`, or correct it."
+            f"`{noise}` {kind} holds {float(known[extreme][0]):.3g}, whose square is beyond float64; expected the "
+            f"error of an observation in its units. Hide it, e.g. `da.where({noise} < 1e6)`, or correct it."
         )

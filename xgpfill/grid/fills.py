@@ -11,18 +11,29 @@ from xgpfill.errors import DataError, warn
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from xgpfill.grid.lattice import FloatArray
+    from numpy.typing import NDArray
 
 _USUAL = (
-    999.0, 9999.0, 99999.0, 32767.0, 32768.0, 2147483647.0, 2147483648.0, 1e20, 1e30, 1e34, 1e35, 1e36, 1e37,
+    999.0, 9999.0, 99999.0, 32767.0, 32768.0, 2147483647.0, 2147483648.0, 1e15, 1e20, 1e30, 1e34, 1e35, 1e36, 1e37,
     9.969209968386869e36,
 )  # fmt: skip
 """What programs write where there is nothing, of either sign; the last is the default of netCDF."""
+_SHORT = (
+    99.0, 127.0, 128.0, 255.0, 65535.0, 4294967295.0, 99.9, 99.99, 999.9, 999.99, 9999.9, 9999.99, 99999.9, 999999.0,
+)  # fmt: skip
+"""The same, of numbers that may well be data: they count where they are repeated."""
 CERTAIN = 1e19
 """From here on such a number is no guess: nothing that is measured beside ordinary values is as large."""
 FAR = 3.0
-"""How far off all others it is, in their range, to look like no value."""
+"""How far off all others any repeated number is, in their range, to look like no value."""
+ABOVE, BELOW = 1.5, 1 / 3
+"""The same for numbers that programs write: sensors saturate above what they measure, but hardly at −99 below it."""
+REPEATED, MANY = 3, 10
+"""How often such a number, and any other, is there exactly before the repetition says something."""
+VARIED = 10
+"""How many different numbers the others are at least: classes and masks lie far apart by nature."""
+_WHOLES = (1.0, 100.0)
+"""A whole, as a share and in percent: often reached."""
 ORDINARY = 1e-6
 """The share of such a number that ordinary values stay below."""
 
@@ -48,10 +59,12 @@ def is_fill(values: Any, fills: tuple[float, ...]) -> Any:
     return found
 
 
-def suspected_fill(values: FloatArray) -> float | None:
-    """The least or largest value where it is a number that programs write for nothing, and far from all others.
+def suspected_fill(values: NDArray[Any]) -> float | None:
+    """The least or largest value where it looks like one that stands for none; None where neither does.
 
-    Far is three times as far as the others are spread. None where no value is suspect.
+    It does when it is far from all others and a number that programs write for nothing; when it is such a number, not
+    as far, and repeated exactly; or when it is any other number, repeated exactly, and far from others that vary. What
+    is clipped, saturated or zero by nature lies next to other values instead.
 
     Examples
     --------
@@ -59,17 +72,37 @@ def suspected_fill(values: FloatArray) -> float | None:
     -9999.0
     >>> suspected_fill(np.array([-9000.0, -9999.0, 0.0])) is None  # depths of the sea
     True
+    >>> suspected_fill(np.append(np.arange(20.0), [400.0] * 10))
+    400.0
     """
     if not values.size:
         return None
-    for extreme in (float(values.min()), float(values.max())):
-        usual_ones = (math.isclose(abs(extreme), usual, rel_tol=1e-3 if usual >= CERTAIN else 1e-6) for usual in _USUAL)
-        if not any(usual_ones):
-            continue
-        rest = values[~is_fill(values, (extreme,))]
-        if not rest.size or min(abs(extreme - rest.min()), abs(extreme - rest.max())) > FAR * np.ptp(rest):
-            return extreme
-    return None
+    extremes = (float(values.min()), ABOVE if values.min() > 0 else BELOW), (float(values.max()), ABOVE)
+    return next((extreme for extreme, bound in extremes if _stands_for_none(values, extreme, bound)), None)
+
+
+def _stands_for_none(values: NDArray[Any], extreme: float, bound: float) -> bool:
+    """Whether an extreme value looks like none; `bound` is how far off one that programs write must be."""
+    usual, short = _is_among(extreme, _USUAL), _is_among(extreme, _SHORT)
+    count = int(np.count_nonzero(values == extreme))
+    natural = extreme in _WHOLES or 2 * count > values.size  # days without rain
+    repeated = count >= REPEATED if usual or short else count >= MANY and not natural
+    if not (usual or repeated):
+        return False
+    rest = values[~is_fill(values, (extreme,))]
+    if not rest.size:
+        return usual
+    lowest, highest = float(rest.min()), float(rest.max())
+    gap, spread = min(abs(extreme - lowest), abs(extreme - highest)), highest - lowest
+    if usual and gap > FAR * spread:
+        return True
+    far = gap > (bound if usual or short else FAR) * spread
+    return repeated and far and np.unique(rest).size >= VARIED
+
+
+def _is_among(value: float, numbers: tuple[float, ...]) -> bool:
+    """Whether it is one of these, of either sign, in single precision."""
+    return any(math.isclose(abs(value), one, rel_tol=1e-3 if one >= CERTAIN else 1e-6) for one in numbers)
 
 
 def require_decoded(da: xr.DataArray) -> None:
@@ -87,7 +120,7 @@ def require_decoded(da: xr.DataArray) -> None:
         )
 
 
-def check_fills(values: Any, fills: tuple[float, ...], where: str = "") -> None:
+def check_fills(values: Any, fills: tuple[float, ...], where: str = "", *, part: bool = False) -> None:
     """Refuse values that are declared to be none, or are so large that they must be; warn of those that look it.
 
     Parameters
@@ -98,6 +131,8 @@ def check_fills(values: Any, fills: tuple[float, ...], where: str = "") -> None:
         What :func:`declared_fills` found.
     where : str
         The part of the data that these are, for the message.
+    part : bool
+        Whether there are others, which were not read.
 
     Raises
     ------
@@ -112,11 +147,12 @@ def check_fills(values: Any, fills: tuple[float, ...], where: str = "") -> None:
             f"gaps: `{cure_of_fill(value)}`."
         )
     known = np.asarray(values)[np.isfinite(values)]
-    suspect = None if known.dtype.kind in "ub" else suspected_fill(known)
+    suspect = suspected_fill(known)
     if suspect is None:
         return
     rest = known[~is_fill(known, (suspect,))]
-    said, cure = f"{known.size - rest.size} time(s){where} the number {suspect:.10g}", cure_of_fill(suspect)
+    said = f"{'at least ' if part else ''}{known.size - rest.size} time(s){where} the number {suspect:.10g}"
+    cure = cure_of_fill(suspect)
     if rest.size and abs(suspect) >= CERTAIN and float(np.abs(rest, dtype=float).max()) < ORDINARY * abs(suspect):
         raise DataError(f"The data hold {said}, a fill value among ordinary numbers. Make these gaps: `{cure}`.")
     if rest.size:

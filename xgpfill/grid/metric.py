@@ -14,6 +14,9 @@ from xgpfill.errors import AlignmentError, CoordinateError, KernelError, listed,
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (km), IUGG."""
 
+POLE = 90.0 + 1e-5
+"""The largest latitude (degrees): half π in single precision lies beyond 90°."""
+
 GEOMETRIES = ("auto", "sphere", "cylinder", "plane")
 _KM_PER_UNIT = {
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e-3),
@@ -33,6 +36,8 @@ _DAYS_PER_UNIT = {
     **dict.fromkeys(("second", "seconds", "sec", "secs", "s"), 1 / 86400),
     **dict.fromkeys(("week", "weeks"), 7.0),
     **dict.fromkeys(("year", "years", "yr", "yrs"), 365.2425),
+    "mean months": 365.2425 / 12,
+    "mean quarters": 365.2425 / 4,
 }
 
 FloatArray = NDArray[np.float64]
@@ -149,7 +154,7 @@ def check_latitudes(latitude: FloatArray) -> None:
     ------
     CoordinateError
     """
-    outside = np.abs(latitude) > 90.0 + 1e-6
+    outside = np.abs(latitude) > POLE
     if outside.any():
         raise CoordinateError(
             f"Latitude {float(latitude[outside][0])!r} is outside −90…90 degrees. If these are projected coordinates, "

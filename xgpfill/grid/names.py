@@ -15,6 +15,8 @@ TIME_NAMES = frozenset(
         "hour", "week", "quarter", "time_counter", "ocean_time", "xtime",
     }
 )  # fmt: skip
+STEP_UNITS = {"year": "years", "quarter": "mean quarters", "month": "mean months", "week": "weeks", "hour": "hours"}
+"""What numbers along dimensions of these names count, where no units say it; others count days."""
 LAT_NAMES = frozenset(
     {
         "lat", "latitude", "nav_lat", "rlat", "grid_latitude", "lats",
