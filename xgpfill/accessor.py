@@ -30,7 +30,7 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
         dims : names in any order, or mapping, optional
             Dimensions to fit, e.g. ``("time", "lat", "lon")``; inferred when left out. A mapping says which is which:
             ``{{"time": "t", "y": "j", "x": "i"}}``. Other dimensions are independent fields that share the
-            hyperparameters.
+            hyperparameters, each with a mean and a standard deviation of its own.
         time_kernel, space_kernel : str, Kernel or None
             "matern12", "matern32", "matern52", "rbf", "rational_quadratic", "periodic", "spectral", "brownian" (time),
             "constant", or an object such as ``xgpfill.Matern(1.5, lengthscale=30.0)``; they compose with ``+`` and
@@ -65,6 +65,12 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
             Cells of a tile and seen beyond it, e.g. ``tile={{"time": 30}}``; "auto" makes one tile whenever it fits.
         check : {{"blocks", "full"}}
             On lazy data, whether to look for infinities only in what learning reads, or in all of it first.
+        amplitude : bool
+            Whether to look for places where the field and its noise vary more than elsewhere. A smooth map of how much
+            is taken where it predicts hidden observations better; see :attr:`FittedModel.amplitude`.
+        calibrate : bool
+            Whether widths of intervals are fitted to hidden observations; see :attr:`FittedModel.calibration`. Mean,
+            variance and samples are not changed by it.
         device : {{"auto", "cpu", "cuda"}}
         dtype : {{"float64", "float32"}}
         seed : int
@@ -221,6 +227,8 @@ class DataArrayAccessor(_Accessor):
         tile: Sizes = "auto",
         halo: str | int | Mapping[str, int] = "auto",
         check: str = "blocks",
+        amplitude: bool = True,
+        calibrate: bool = True,
         device: str = "auto",
         dtype: str = "float64",
         seed: int = 0,
@@ -233,7 +241,7 @@ class DataArrayAccessor(_Accessor):
             self._data, dims=dims, time_kernel=time_kernel, space_kernel=space_kernel, combine=combine, scales=scales,
             noise=noise, noise_std=noise_std, noise_variance=noise_variance, noise_fixed=noise_fixed, method=method,
             geometry=geometry, valid=valid, hyperparameters=hyperparameters, tile=tile, halo=halo, check=check,
-            device=device, dtype=dtype, seed=seed, progress=progress,
+            amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype, seed=seed, progress=progress,
         )  # fmt: skip
         return self._model  # type: ignore[no-any-return]
 
@@ -301,6 +309,8 @@ class DatasetAccessor(_Accessor):
         tile: Sizes = "auto",
         halo: str | int | Mapping[str, int] = "auto",
         check: str = "blocks",
+        amplitude: bool = True,
+        calibrate: bool = True,
         device: str = "auto",
         dtype: str = "float64",
         seed: int = 0,
@@ -313,7 +323,8 @@ class DatasetAccessor(_Accessor):
             self._data, variable, dims=dims, time_kernel=time_kernel, space_kernel=space_kernel, combine=combine,
             scales=scales, noise=noise, noise_std=noise_std, noise_variance=noise_variance, noise_fixed=noise_fixed,
             method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters, tile=tile, halo=halo,
-            check=check, device=device, dtype=dtype, seed=seed, progress=progress,
+            check=check, amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype, seed=seed,
+            progress=progress,
         )  # fmt: skip
         return self._model  # type: ignore[no-any-return]
 

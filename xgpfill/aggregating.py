@@ -178,11 +178,11 @@ def summed(model: FittedModel, cells: Cells, weights: Any, each: Callable[..., A
     counts = [int(code.max(initial=-1)) + 1 for code in codes]
     _require_few([len(weights), *counts[number:]])
     parts: dict[tuple[int, ...], Any] = {}
-    for member in model.lattice.members():
+    for field, member in enumerate(model.lattice.members()):
         where = tuple(int(code[m]) for code, m in zip(codes, member, strict=False))
         if min(where, default=0) >= 0:
             own = weights[:, *_of_member(weights.shape[1:], member)]
-            found = each(member, own, tuple(codes[number:]), tuple(counts[number:]))
+            found = each(member, field, own, tuple(codes[number:]), tuple(counts[number:]))
             parts[where] = found + parts[where] if where in parts else found
     ordered = [parts[where] for where in np.ndindex(*counts[:number])]
     return _stacked(ordered).reshape((4, len(weights), *counts))
@@ -223,19 +223,19 @@ class _Work:
         self.noise = noise if isinstance(noise, float) else model.layout.canonical(noise)
         self.across = False
 
-    def sums(self, step: Any, member: tuple[int, ...], weights: Any, groups: Any, counts: Any) -> Any:
+    def sums(self, step: Any, member: tuple[int, ...], field: int, weights: Any, groups: Any, counts: Any) -> Any:
         """Those of one field, (4, sets, groups...)."""
-        lattice, sums = self.model.lattice, Sums(weights, groups, counts)
+        lattice, sums, solver = self.model.lattice, Sums(weights, groups, counts), self.solver.of_field(field)
         values, errors = lattice.values[member], self.model._member_errors(member)
         valid = None if lattice.valid is None else lattice.valid[_of_member(lattice.valid.shape, member)]
         noise = self.noise if isinstance(self.noise, float) else self.noise[member]
         known = valid if isinstance(valid, np.ndarray) else None
         self.across = self.across or are_across(self.solver, sums, known)
         if not lattice.is_lazy:
-            return member_sums(self.solver, values, errors, sums, valid, noise, step)
+            return member_sums(solver, values, errors, sums, valid, noise, step)
         import dask
         import dask.array as da
 
-        node = dask.delayed(self.solver, traverse=False)
+        node = dask.delayed(solver, traverse=False)
         found = dask.delayed(kept_sums)(node, values, errors, dask.delayed(sums, traverse=False), valid, noise)
         return da.from_delayed(found, shape=(4, *sums.shape), dtype=np.float64)

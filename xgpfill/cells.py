@@ -13,8 +13,8 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.averaging import checked_dims, checked_weights
+from xgpfill.calibration import position_name
 from xgpfill.conventions import mapping_names
-from xgpfill.decoding import position_name
 from xgpfill.errors import AlignmentError, DataError, listed, shown
 from xgpfill.metrics import area_weights, cos_lat_weights
 

@@ -10,6 +10,7 @@ import xarray as xr
 
 from xgpfill.checks import require_array
 from xgpfill.errors import AlignmentError, NoiseError, listed, shown, warn
+from xgpfill.fields import relative_scales, with_fields_of
 from xgpfill.files import sources_of
 from xgpfill.grid.companions import (
     as_mask,
@@ -23,10 +24,13 @@ from xgpfill.grid.companions import (
 from xgpfill.grid.encode import encode
 from xgpfill.grid.units import call_that_converts, conversion, siblings
 from xgpfill.learning.blocks import observed_share
+from xgpfill.learning.samples import in_memory_if_small
 from xgpfill.scoring import same_units
 from xgpfill.words import units_of
 
 if TYPE_CHECKING:
+    from xgpfill.calibration import Calibration
+    from xgpfill.grid.encode import Layout
     from xgpfill.grid.lattice import Lattice
     from xgpfill.grid.scaling import Scaling
     from xgpfill.model import FittedModel
@@ -36,7 +40,11 @@ FAR_OFF, WIDE = 6.0, 10.0
 
 
 def conditioned(
-    model: FittedModel, da: xr.DataArray, noises: dict[str, Any], valid: xr.DataArray | bool | None
+    model: FittedModel,
+    da: xr.DataArray,
+    noises: dict[str, Any],
+    valid: xr.DataArray | bool | None,
+    calibrate: bool | None = None,
 ) -> FittedModel:
     """See :meth:`xgpfill.model.FittedModel.condition`; `noises` are its three arguments of that kind by name."""
     require_array(da, "condition")
@@ -50,10 +58,13 @@ def conditioned(
     _require_learned_axes(model, lattice)
     lattice = within_valid(lattice)
     _note_implausible(model, da, lattice)
+    fresh = calibrate if calibrate is not None else model.options.get("calibrate", True) and not lattice.is_lazy
+    scaling = _scaling(model, layout)
     return replace(
-        model, lattice=lattice, layout=layout, errors=errors, has_data=True,
+        model, lattice=lattice, layout=layout, errors=errors, has_data=True, scaling=scaling,
         share=model.share if lattice.is_lazy else observed_share(lattice, 0),
         valid=kept, typical_error=median_error(da, errors, model.typical_error), opened=opened,
+        intervals=_intervals(model, scaling, lattice) if fresh else _kept_intervals(model, calibrate),
     )  # fmt: skip
 
 
@@ -70,6 +81,29 @@ def _new_errors(model: FittedModel, noises: dict[str, Any]) -> xr.DataArray | No
         f"The model was fitted with standard errors{given}; give those of the new data: `condition(da, "
         f"noise_std=errors)`."
     )
+
+
+def _intervals(model: FittedModel, scaling: Scaling, lattice: Lattice) -> Calibration | None:
+    """How wide intervals must be, told anew by what is hidden of the new data; as they were where these are few."""
+    from xgpfill.learning.steps import Course, Rules
+
+    has_errors = model.errors is not None
+    rules = Rules(has_errors=has_errors, seed=model.options["seed"])
+    course = Course(in_memory_if_small(lattice), [], scaling, rules, model.noise_is_known)
+    found = course.intervals(model.prior.scaled(1 / scaling.reference**2, noise=not has_errors))
+    return _kept_intervals(model, None) if found is None else found
+
+
+def _kept_intervals(model: FittedModel, calibrate: bool | None) -> Calibration | None:
+    """As they were; where there was one for each of several fields, those of no field fit the new ones."""
+    alone = model.intervals is not None and len(model.intervals.ratios) == 1
+    return model.intervals if alone and calibrate is not False else None
+
+
+def _scaling(model: FittedModel, layout: Layout) -> Scaling:
+    """Units of the fields of the new data: those of the fields of their labels, and the old mean where it is shared."""
+    known, old = relative_scales(model.scaling, model.layout), model.scaling
+    return with_fields_of(replace(old, fields=(), unit=old.reference), known, layout.template, layout.roles.extra)
 
 
 def _require_units(model: FittedModel, da: xr.DataArray) -> None:

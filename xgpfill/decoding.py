@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xgpfill.calibration import position_name
 from xgpfill.conventions import PLACING, difference, origin, own_attrs, placing, settled
 from xgpfill.words import squared
 
@@ -87,11 +88,6 @@ def positions_of(template: xr.DataArray) -> xr.Dataset:
     labels = template.coords.to_dataset()
     labels = labels.drop_vars([name for name in labels.coords if name not in template.xindexes]).drop_attrs()
     return labels.assign({position_name(d): (d, np.arange(n)) for d, n in template.sizes.items()})
-
-
-def position_name(dim: Hashable) -> str:
-    """What positions along a dimension are called."""
-    return f"position along {dim}"
 
 
 def suffixed(name: Hashable | None, suffix: str) -> str:

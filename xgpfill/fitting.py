@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time as clock_time
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from xgpfill.checks import checked_flag, require_array
 from xgpfill.engines.select import Choice, select_settings
 from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
 from xgpfill.errors import DataError, NoiseError, shown, warn
+from xgpfill.fields import with_fields_of
 from xgpfill.files import sources_of
 from xgpfill.grid.companions import as_mask, in_memory_as, note_noise, read_noise, within_valid
 from xgpfill.grid.encode import Dims, encode
@@ -24,19 +24,9 @@ from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels.check import check_outside
 from xgpfill.kernels.prior import Prior, build_prior, ordered, resolve_brownian
 from xgpfill.kernels.spec import as_kernel, is_directional
-from xgpfill.learning.blocks import (
-    BlockPlan,
-    all_values,
-    distinct,
-    draw_blocks,
-    draw_sample,
-    observed_share,
-    one_field,
-    read_window,
-    whole,
-)
-from xgpfill.learning.heldout import held_out, settle_noise, settle_smoothness
-from xgpfill.learning.starts import anomaly_share, other_starts, starting_values, summarise
+from xgpfill.learning.blocks import BlockPlan, distinct, draw_blocks, observed_share
+from xgpfill.learning.samples import in_memory_if_small, values_of_fields
+from xgpfill.learning.steps import Course, Rules
 from xgpfill.model import FittedModel, Halo, KernelLike, Record, Tile
 from xgpfill.options import (
     canonical_sizes,
@@ -54,14 +44,8 @@ if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
     from xgpfill.grid.points import Observations
 
-FRESH_BLOCKS = BlockPlan(compact=24, scattered=4, size=384)
-"""Blocks, other than those of learning, that settle noise and calibration where the field is not read whole."""
-MAX_POOL = 2**24
-"""Cells of a field in memory that is read whole for that."""
 AUTO = "auto"
 _log = logging.getLogger(__name__)
-ELBO_OBSERVATIONS = 100_000
-"""The most observations that training by evidence lower bound sees."""
 
 
 def fit(
@@ -83,6 +67,8 @@ def fit(
     tile: Tile = "auto",
     halo: Halo = "auto",
     check: str = "blocks",
+    amplitude: bool = True,
+    calibrate: bool = True,
     device: str = "auto",
     dtype: str = "float64",
     seed: int = 0,
@@ -94,11 +80,11 @@ def fit(
     opened = sources_of(da, noise, noise_std, noise_variance, valid)  # before anything is read
     show = show_progress(progress)
     settings = as_settings(method)
+    amplitude, calibrate = checked_flag(amplitude, "amplitude"), checked_flag(calibrate, "calibrate")
     options: dict[str, Any] = {
-        "device": resolve_device(device),
-        "dtype": checked_dtype(dtype),
-        "seed": checked_seed(seed),
-    }
+        "device": resolve_device(device), "dtype": checked_dtype(dtype), "seed": checked_seed(seed),
+        "calibrate": calibrate,
+    }  # fmt: skip
     auto = tuple(axis for axis, k in (("time", time_kernel), ("space", space_kernel)) if _is_auto(k))
     time_kernel, space_kernel = ("matern32" if _is_auto(k) else k for k in (time_kernel, space_kernel))
     directional = is_directional(as_kernel(space_kernel))
@@ -118,13 +104,16 @@ def fit(
     sizes = {"tile": tile, "halo": halo}
     options |= {key: plain_sizes(canonical_sizes(size, layout.axis_names)) for key, size in sizes.items()}
     check_tiles(lattice, options["tile"], options["halo"])
-    blocks = draw_blocks(lattice, BlockPlan(), options["seed"])
-    observed = all_values(blocks) if lattice.is_lazy else _observed_values(lattice)
-    if lattice.is_lazy and blocks:
+    known = in_memory_if_small(lattice)
+    blocks = draw_blocks(known, BlockPlan(), options["seed"])
+    observed = values_of_fields(known, blocks, options["seed"])
+    if known.is_lazy and blocks:
         check_fills(distinct(blocks).values, lattice.fills, part=True)
-    scaling = Scaling.of(observed, repr(da.name) if da.name is not None else "the data")
+    elif lattice.is_lazy:
+        check_fills(np.concatenate(observed), lattice.fills)
+    scaling = Scaling.of_fields(observed, repr(da.name) if da.name is not None else "the data")
     note_noise(alias, da, scaling.scale)
-    share = observed_share(lattice, options["seed"])
+    share = observed_share(known, options["seed"])
     count = round(share * float(np.prod(lattice.shape)))
     prior = build_prior(
         time_kernel, space_kernel, combine=combine, scales=scales,
@@ -136,109 +125,42 @@ def fit(
     check_outside(prior, lattice, options["seed"])
     prior = resolve_brownian(prior, lattice.time.min() - lattice.time_step, lattice.time_extent + lattice.time_step)
     prior = _with_noise(prior, noise, noise_fixed, scaling)
-    record = Record(choice=str(choice))
+    bound = choice.settings if isinstance(choice.settings, Variational) and choice.settings.train == "elbo" else None
+    rules = Rules(bound, errors is not None, auto, amplitude, calibrate, options["seed"], options["device"])
     if hyperparameters is not None:
         prior = _given(prior, hyperparameters, has_errors=errors is not None)
         tables.require_units(hyperparameters, lattice)
+        scaling = scaling.with_amplitude(tables.amplitude_of(hyperparameters))
+        scaling = with_fields_of(scaling, hyperparameters.get("field_amplitude"), da, layout.roles.extra)
+        course = _course(known, blocks, scaling, rules, prior)
+        intervals = course.intervals(prior.scaled(1 / scaling.reference**2, noise=errors is None))
+        record = Record(choice=str(choice))
     else:
-        prior, record = _learned(
-            prior, blocks, lattice, scaling, choice.settings, errors is not None, auto, options, show
-        )
-        record = replace(record, choice=str(choice), seconds=clock_time.perf_counter() - began)
+        free = prior.scaled(1 / scaling.reference**2, noise=errors is None)
+        with progress_bar("Learning", show, total=None) as step:
+            found = _course(known, blocks, scaling, rules, prior, step).run(free)
+        scaling, intervals = found.scaling, found.calibration
+        prior = ordered(found.prior.scaled(scaling.reference**2, noise=errors is None))
+        seconds = clock_time.perf_counter() - began
+        record = Record(seconds, found.evaluations, found.log_likelihood, str(choice))
     _log.info("fitted %r: %s; %d evaluations in %.1f s", da.name, choice, record.evaluations, record.seconds)
     return FittedModel(
         prior=prior, scaling=scaling, settings=choice.settings, lattice=lattice, layout=layout, options=options,
-        record=record, share=share, valid=valid, errors=errors, opened=opened,
+        record=record, share=share, valid=valid, errors=errors, opened=opened, intervals=intervals,
         learned_shape=(lattice.time.size, lattice.space.size),
         typical_error=None if errors is None else float(np.sqrt(np.median(np.concatenate([b.noise for b in blocks])))),
     )  # fmt: skip
 
 
-def _learned(
-    prior: Prior,
-    blocks: list[Observations],
-    lattice: Lattice,
-    scaling: Scaling,
-    settings: Settings,
-    has_errors: bool,
-    auto: tuple[str, ...],
-    options: dict[str, Any],
-    show: bool,
-) -> tuple[Prior, Record]:
-    """Learn what is free, in standardised units, and bring it back to data units."""
-    from xgpfill.learning.composite import learn
-
-    square = scaling.scale**2
-
-    def standardised(found: Observations) -> Observations:
-        noise = found.noise / square if has_errors else found.noise
-        return replace(found, values=scaling.standardised(found.values), noise=noise)
-
-    standard = [standardised(block) for block in blocks]
-    axes = summarise(standard, lattice, prior)
-    start = _scaled_known(prior, 1 / square, noise=not has_errors)
-    values = starting_values(start, axes, noise_is_scale=has_errors)
-    share, how = anomaly_share(standard), {"noise_is_scale": has_errors}
-    starts = other_starts(start, axes, values, share, options["seed"], **how)
-    start = start.with_values(values)
-    factor, seed = 1.0, options["seed"]
-    field, pool = _pool(lattice, seed + 1) if auto or not prior.fixed_noise else (lattice, None)
-    pool = None if pool is None else standardised(pool)
-    with progress_bar("Learning", show, total=None) as step:
-        relearn = partial(learn, blocks=standard, axes=axes, callback=lambda *_: step())
-        if auto and pool is not None:
-            start = _smoothness(start, auto, relearn, starts, field, pool, seed)
-        if isinstance(settings, Variational) and settings.train == "elbo":
-            from xgpfill.learning.elbo import learn_elbo
-
-            sample = standardised(draw_sample(lattice, ELBO_OBSERVATIONS, seed))
-            kwargs = {"seed": seed, "device": options["device"], "callback": lambda *_: step()}
-            learned = learn_elbo(start, sample, axes, settings, **kwargs)
-        else:
-            learned = relearn(start, rounds=("fine",)) if auto else relearn(start, starts=starts)
-        found = learned.prior
-        hidden = held_out(found, field, pool, seed + 1) if pool is not None and not prior.fixed_noise else None
-        if hidden is not None:
-            found = settle_noise(found, hidden)
-            factor = hidden.predict(found).factor
-    record = Record(evaluations=learned.evaluations, log_likelihood=learned.log_likelihood, calibration=factor)
-    return ordered(found.scaled(factor).scaled(square, noise=not has_errors)), record
+def _course(
+    lattice: Lattice, blocks: list[Observations], scaling: Scaling, rules: Rules, prior: Prior, step: Any = None
+) -> Course:
+    known = rules.has_errors or prior.fixed_noise
+    return Course(lattice, blocks, scaling, rules, known, *([] if step is None else [step]))
 
 
 def _is_auto(kernel: KernelLike) -> bool:
     return isinstance(kernel, str) and kernel.lower() == AUTO
-
-
-def _smoothness(
-    start: Prior, auto: tuple[str, ...], relearn: Any, starts: Any, lattice: Lattice, pool: Observations, seed: int
-) -> Prior:
-    """The prior with the smoothness of these axes settled, near its optimum."""
-
-    def near(prior: Prior, starts: Any = ()) -> Prior:
-        return relearn(prior, rounds=("coarse",), starts=starts).prior  # type: ignore[no-any-return]
-
-    first = near(start, starts)
-    hidden = held_out(first, lattice, pool, seed + 1)
-    return first if hidden is None else settle_smoothness(first, auto, near, hidden)
-
-
-def _pool(lattice: Lattice, seed: int) -> tuple[Lattice, Observations | None]:
-    """One field and observations to hide some of: all of those in memory, else fresh blocks of them."""
-    for member in lattice.members():
-        field = one_field(lattice, member)
-        if not lattice.is_lazy and np.prod(lattice.shape) <= MAX_POOL:
-            found = [read_window(field, (), whole(field))]
-        else:
-            found = draw_blocks(field, FRESH_BLOCKS, seed)
-        if any(map(len, found)):
-            return field, distinct(found) if len(found) > 1 else found[0]
-    return lattice, None
-
-
-def _scaled_known(prior: Prior, factor: float, *, noise: bool) -> Prior:
-    """A prior of which only the noise may be known, in other units."""
-    known = prior.noise * factor if prior.noise is not None and noise else prior.noise
-    return replace(prior, noise=known)
 
 
 def _with_noise(prior: Prior, noise: float | xr.DataArray | None, held: bool | None, scaling: Scaling) -> Prior:
@@ -256,7 +178,7 @@ def _with_noise(prior: Prior, noise: float | xr.DataArray | None, held: bool | N
         return prior
     if isinstance(noise, xr.DataArray):
         return replace(prior, noise=1.0, fixed_noise=True) if fixed else prior
-    return replace(prior, noise=max(noise, SMALLEST_NOISE * scaling.scale**2), fixed_noise=fixed is not False)
+    return replace(prior, noise=max(noise, SMALLEST_NOISE * scaling.reference**2), fixed_noise=fixed is not False)
 
 
 def _given(prior: Prior, hyperparameters: xr.Dataset, *, has_errors: bool) -> Prior:
@@ -271,11 +193,6 @@ def _given(prior: Prior, hyperparameters: xr.Dataset, *, has_errors: bool) -> Pr
             f"{'out' if has_errors else 'to be those errors'}."
         )
     return replace(known, noise=prior.noise, fixed_noise=True) if prior.fixed_noise else known
-
-
-def _observed_values(lattice: Lattice) -> Any:
-    values = np.asarray(lattice.values)
-    return values[np.isfinite(values)]
 
 
 def _scan(da: xr.DataArray) -> None:

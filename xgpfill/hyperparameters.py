@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.errors import KernelError, listed, shown
+from xgpfill.grid.scaling import Amplitude
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.spec import AXIS_FREQUENCY, AXIS_UNIT, Constant, Independent, Kernel, Matern
 from xgpfill.words import squared
@@ -18,14 +19,19 @@ if TYPE_CHECKING:
     from xgpfill.kernels.prior import Prior
 
 
-def to_dataset(prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool) -> xr.Dataset:
+def to_dataset(
+    prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool, amplitude: Amplitude | None = None,
+    fields: xr.DataArray | None = None,
+) -> xr.Dataset:  # fmt: skip
     """Every hyperparameter by term, in data units², days and km.
 
     Returns
     -------
     Dataset
         ``variance(term)``, ``time_lengthscale(term)``, ``space_lengthscale(term)``, … and the scalar ``noise``;
-        NaN where a term has no such hyperparameter. Mixtures have a dimension ``component``.
+        NaN where a term has no such hyperparameter. Mixtures have a dimension ``component``. With a local amplitude
+        its ``amplitude_centre``, ``amplitude_weight``, ``amplitude_lengthscale`` and ``amplitude_level``; with several
+        fields ``field_amplitude``, the standard deviation of each relative to that of the terms.
     """
     names = [term.name for term in prior.terms]
     columns: dict[str, dict[str, Any]] = defaultdict(dict)
@@ -53,7 +59,40 @@ def to_dataset(prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bo
         "units": "1" if noise_is_scale else squared(units),
         "long_name": "factor on the squared standard errors" if noise_is_scale else "noise variance",
     }
-    return ds
+    if fields is not None:
+        ds["field_amplitude"] = fields.assign_attrs(units="1")
+    return ds if amplitude is None else ds.assign(_of_amplitude(amplitude, lattice.space.unit))
+
+
+def _of_amplitude(amplitude: Amplitude, unit: str) -> dict[str, Any]:
+    """The local amplitude as variables of a Dataset."""
+    return {
+        "amplitude_centre": (("bump", "axis"), np.array(amplitude.centres), {"units": unit}),
+        "amplitude_weight": ("bump", np.array(amplitude.weights), {"units": "1"}),
+        "amplitude_lengthscale": ((), amplitude.lengthscale, {"units": unit}),
+        "amplitude_level": ((), amplitude.level, {"units": "1"}),
+    }
+
+
+def amplitude_of(ds: xr.Dataset) -> Amplitude | None:
+    """The local amplitude that such a Dataset holds, if it does.
+
+    Raises
+    ------
+    KernelError
+        When it holds a part of one.
+    """
+    names = [f"amplitude_{part}" for part in ("centre", "weight", "lengthscale", "level")]
+    missing = [name for name in names if name not in ds]
+    if len(missing) == len(names):
+        return None
+    if missing:
+        raise KernelError(
+            f"`hyperparameters` has a local amplitude without {listed(missing)}. Give `model.hyperparameters` of a "
+            f"fitted model, whole, or drop all of {listed(names)}."
+        )
+    centre, weight, lengthscale, level = (np.asarray(ds[name], float) for name in names)
+    return Amplitude(tuple(map(tuple, centre.tolist())), tuple(weight.tolist()), float(lengthscale), float(level))
 
 
 def noise_variance(

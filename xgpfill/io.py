@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xgpfill.calibration import Calibration
 from xgpfill.checks import checked_flag
 from xgpfill.conventions import origin, placing
 from xgpfill.engines.settings import METHODS
@@ -17,7 +18,7 @@ from xgpfill.errors import DataError, FileFormatError, XgpfillError, listed
 from xgpfill.files import as_path, checked_place, require_free, uniform_chunks, written_whole
 from xgpfill.grid.dims import Roles
 from xgpfill.grid.metric import Clock, Metric
-from xgpfill.grid.scaling import Scaling
+from xgpfill.grid.scaling import Amplitude, Scaling
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch, Outside
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.kernels.spec import TYPES
@@ -28,14 +29,26 @@ if TYPE_CHECKING:
     from xgpfill.model import FittedModel
     from xgpfill.variables import FittedDataset
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file format; a file of a newer one is refused."""
 
 _PLAIN: dict[str, type] = {
     **TYPES,
     **{
         cls.__name__: cls
-        for cls in (FromFunction, FromGPyTorch, Prior, Term, Roles, Metric, Clock, Scaling, *METHODS.values())
+        for cls in (
+            FromFunction,
+            FromGPyTorch,
+            Prior,
+            Term,
+            Roles,
+            Metric,
+            Clock,
+            Scaling,
+            Amplitude,
+            Calibration,
+            *METHODS.values(),
+        )
     },
 }
 
@@ -113,7 +126,7 @@ def _nodes(model: FittedModel, *, data: bool) -> dict[str, xr.Dataset]:
     parts = {"prior": model.prior, "scaling": model.scaling, "settings": model.settings, "options": model.options}
     parts |= {"roles": model.layout.roles, "metric": model.layout.metric, "clock": model.layout.clock}
     parts |= {"record": asdict(model.record), "share": model.share, "typical_error": model.typical_error}
-    parts["learned_shape"] = model.learned_shape
+    parts |= {"learned_shape": model.learned_shape, "intervals": model.intervals}
     parts["valid"] = None if isinstance(model.valid, xr.DataArray) else model.valid
     state = {"format": FORMAT, "data": data, **{name: to_plain(part) for name, part in parts.items()}}
     arrays = {"observed": model.layout.template, "errors": model.errors}
@@ -253,14 +266,17 @@ def _state(tree: xr.DataTree, path: Path) -> dict[str, Any]:
 def _stored(tree: xr.DataTree, path: Path) -> Stored:
     state = _state(tree, path)
     arrays = {str(name): _unpacked(node.to_dataset()) for name, node in tree.children.items()}
-    parts = {name: from_plain(state[name]) for name in _PARTS}
+    parts = {name: from_plain(state[name]) for name in _PARTS if name in state or state["format"] == FORMAT}
+    if state["format"] == 1:  # intervals were widened by a factor on all variances
+        parts["intervals"] = None
+        parts["record"].pop("calibration", None)
     valid = arrays.get("valid", parts.pop("valid"))
     return Stored(arrays["observed"], arrays.get("errors"), valid, parts, state["data"])
 
 
 _PARTS = (
     "prior", "scaling", "settings", "options", "roles", "metric", "clock", "record", "share", "typical_error", "valid",
-    "learned_shape",
+    "learned_shape", "intervals",
 )  # fmt: skip
 
 

@@ -71,5 +71,5 @@ def _loaded(stored: Stored, kernels: Mapping[str, Any] | None) -> FittedModel:
         lattice=lattice, layout=layout,
         options={**parts["options"], "device": resolve_device("auto")}, record=Record(**parts["record"]),
         share=parts["share"], valid=valid, errors=stored.errors, typical_error=parts["typical_error"],
-        has_data=stored.has_data, learned_shape=parts["learned_shape"],
+        has_data=stored.has_data, learned_shape=parts["learned_shape"], intervals=parts["intervals"],
     )  # fmt: skip

@@ -13,6 +13,7 @@ import xarray as xr
 from xgpfill import hyperparameters as tables
 from xgpfill.checks import checked_flag
 from xgpfill.errors import DataError, NotFittedError, shown
+from xgpfill.fields import relative_scales
 from xgpfill.files import sources_of
 from xgpfill.options import canonical_sizes, checked_seed, interruptible, show_progress
 from xgpfill.words import units_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from xgpfill.calibration import Calibration, Intervals
     from xgpfill.engines.settings import Settings
     from xgpfill.grid.encode import Layout
     from xgpfill.grid.lattice import Lattice
@@ -49,8 +51,6 @@ class Record:
         Of the likelihood; 0 when nothing was learned.
     log_likelihood : float
         Composite, per observation; NaN when nothing was learned.
-    calibration : float
-        What all variances were multiplied with so that left-out observations fall where they should.
     choice : str
         The engine and why it was chosen.
     """
@@ -58,7 +58,6 @@ class Record:
     seconds: float = 0.0
     evaluations: int = 0
     log_likelihood: float = float("nan")
-    calibration: float = 1.0
     choice: str = ""
 
 
@@ -84,6 +83,8 @@ class FittedModel:
         Their median, for places that have none.
     opened : frozenset of paths
         Files and stores that the data were opened from.
+    intervals : Calibration or None
+        How wide intervals are; None: as the normal law says.
     """
 
     prior: Prior
@@ -100,6 +101,7 @@ class FittedModel:
     has_data: bool = True
     learned_shape: tuple[int, int] = (0, 0)
     opened: frozenset[Path] = frozenset()
+    intervals: Calibration | None = None
 
     # What was learned
 
@@ -107,8 +109,9 @@ class FittedModel:
     def hyperparameters(self) -> xr.Dataset:
         """All hyperparameters in physical units; ``fit(hyperparameters=...)`` takes them back."""
         return tables.to_dataset(
-            self.prior, self.lattice, units_of(self.layout.template), noise_is_scale=self.errors is not None
-        )
+            self.prior, self.lattice, units_of(self.layout.template), noise_is_scale=self.errors is not None,
+            amplitude=self.scaling.amplitude, fields=relative_scales(self.scaling, self.layout),
+        )  # fmt: skip
 
     @property
     def summary(self) -> ModelSummary:
@@ -116,6 +119,48 @@ class FittedModel:
         from xgpfill.summarising import summarised
 
         return summarised(self)
+
+    @property
+    def amplitude(self) -> xr.DataArray:
+        """How much more the field varies at each place, and each of several fields, than `hyperparameters` say.
+
+        Standard deviations at a place are those of the hyperparameters times this. It is one everywhere where hidden
+        observations are not predicted better with another.
+
+        Returns
+        -------
+        DataArray
+            On the dimensions of the data but time; no units.
+        """
+        from xgpfill.amplitude import amplitude
+
+        self._require_data()
+        return amplitude(self)
+
+    @property
+    def fields_of_intervals(self) -> Intervals | None:
+        """How wide intervals are, with the dimensions of the fields they are of."""
+        if self.intervals is None:
+            return None
+        from xgpfill.calibration import Intervals
+
+        sizes = {d: self.layout.template.sizes[d] for d in self.layout.roles.extra}
+        return Intervals(self.intervals, sizes)
+
+    @property
+    def calibration(self) -> xr.Dataset:
+        """How wide central intervals are, as hidden observations tell; used by intervals and scores.
+
+        Returns
+        -------
+        Dataset (..., level)
+            ``half_width``, in standard deviations of an observation; ``normal_half_width``, that of a normal law; and
+            ``hidden``, the number of observations that were hidden, for each independent field. Without calibration
+            half-widths are those of the normal law.
+        """
+        from xgpfill.summarising import calibration_table
+
+        return calibration_table(self)
 
     def __repr__(self) -> str:
         return self.summary.as_text()
@@ -174,8 +219,9 @@ class FittedModel:
         noise_std: xr.DataArray | None = None,
         noise_variance: xr.DataArray | None = None,
         valid: xr.DataArray | bool | None = None,
+        calibrate: bool | None = None,
     ) -> FittedModel:
-        """The same covariance conditioned on other observations; nothing is learned.
+        """The same covariance conditioned on other observations; nothing is learned but the widths of intervals.
 
         Parameters
         ----------
@@ -187,6 +233,9 @@ class FittedModel:
             The same as `noise_std`.
         valid : bool DataArray or True, optional
             Where the field exists; by default as in ``fit``, where it still lies on the same grid.
+        calibrate : bool, optional
+            Whether widths of intervals are fitted to hidden ones of these observations. By default they are for data in
+            memory, if they were in ``fit``; of lazy data nothing is read and widths stay as they were.
 
         Returns
         -------
@@ -202,7 +251,7 @@ class FittedModel:
         from xgpfill.conditioning import conditioned
 
         noises = {"noise": noise, "noise_std": noise_std, "noise_variance": noise_variance}
-        return conditioned(self, da, noises, valid)
+        return conditioned(self, da, noises, valid, None if calibrate is None else checked_flag(calibrate, "calibrate"))
 
     # The field
 
@@ -259,8 +308,13 @@ class FittedModel:
         masked.encoding = da.encoding
         return masked if da.chunks is None else masked.chunk(dict(da.chunksizes))
 
+    @property
+    def noise_is_known(self) -> bool:
+        """Whether the noise is that which was given, wherever the field varies more; else it varies with the field."""
+        return self.errors is not None or self.prior.fixed_noise
+
     def _noise_variance(self) -> Any:
-        from xgpfill.reconstruction import noise_variance
+        from xgpfill.amplitude import noise_variance
 
         return noise_variance(self)
 

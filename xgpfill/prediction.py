@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xgpfill.amplitude import canonical_amplitude, noise_at
 from xgpfill.conventions import mapping_names, origin, placing, settled
 from xgpfill.decoding import dtype_of, mean_attrs, positions_of, sample_array, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooManyPointsError, listed, shown
@@ -300,38 +301,40 @@ def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance:
                 "give targets where the field exists."
             )
         return _joint(model, where, include_noise=include_noise)
-    field, noise = _moments_at(model, where), _target_noise(model)
-    mean = _answer(model, where, model.scaling.physical(field[0]))
-    latent = (field[1] * model.scaling.scale) ** 2
-    kind = "observed" if include_noise else "latent"
-    variance = _answer(model, where, latent + (noise if include_noise else 0.0), model.scaling.scale)
+    field, added = _moments_at(model, where), noise_at(model, where.points)
+    mean = _answer(model, where, field[0])
+    kind, scale = "observed" if include_noise else "latent", model.scaling.reference
+    variance = _answer(model, where, field[1] ** 2 + (added if include_noise else 0.0), scale)
+    noise = _answer(model, where, added, scale).drop_attrs().reset_coords(drop=True) if np.ndim(added) else added
     variance.name = suffixed(mean.name, "variance")
     variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field"))
     variance.encoding = dict(mean.encoding)
     if exists is not None:
         mean, variance = (_where(exists, da) for da in (mean, variance))
     nothing = xr.full_like(mean, np.nan) if not model.lattice.is_lazy else mean * np.nan
-    averager = TargetAverager(model, mean, where.dims, where.points, where.cells, exists, kind, noise)
-    context = Context(nothing, noise, kind, sources=model.sources, averager=averager, positions=positions_of(mean))
-    return Reconstruction(mean, variance, context)
+    known: dict[str, Any] = {"positions": positions_of(mean), "intervals": model.fields_of_intervals}
+    known["averager"] = TargetAverager(model, mean, where.dims, where.points, where.cells, exists, kind, added)
+    return Reconstruction(mean, variance, Context(nothing, noise, kind, sources=model.sources, **known))
 
 
 def _moments_at(model: FittedModel, where: Target) -> Any:
-    """Mean and standard deviation at the targets, (2, extra..., n), standardised; in memory or lazy."""
+    """Mean and standard deviation at the targets, (2, extra..., n), in data units; in memory or lazy."""
     lattice, solver = model.lattice, model._solver(None, None)
-    if lattice.is_lazy:
+
+    def lazily(m: tuple[int, ...], number: int) -> Any:
         import dask
 
-        node = dask.delayed(solver, traverse=False)
-        return over_points(
-            model,
-            lambda m: lazy_points(node, lattice.values[m], model._member_errors(m), where.points, where.cells),
-        )
+        node = dask.delayed(solver.of_field(number), traverse=False)
+        return lazy_points(node, lattice.values[m], model._member_errors(m), where.points, where.cells)
+
+    def at_once(m: tuple[int, ...], number: int) -> Any:
+        own, errors = solver.of_field(number), model._member_errors(m)
+        return blended_points(own, lattice.values[m], errors, where.points, where.cells)
+
+    if lattice.is_lazy:
+        return over_points(model, lazily)
     with solver.watched(show_progress(None)):
-        return over_points(
-            model,
-            lambda m: blended_points(solver, lattice.values[m], model._member_errors(m), where.points, where.cells),
-        )
+        return over_points(model, at_once)
 
 
 def _where(exists: xr.DataArray, field: xr.DataArray) -> xr.DataArray:
@@ -371,7 +374,7 @@ def _existing(where: Target, valid: Any) -> xr.DataArray:
 
 def over_points(model: FittedModel, each: Any) -> Any:
     """Answers (2, n) of all members as (2, extra..., n)."""
-    fields = [each(m) for m in model.lattice.members()]
+    fields = [each(m, number) for number, m in enumerate(model.lattice.members())]
     if model.lattice.is_lazy:
         import dask.array as da
 
@@ -379,15 +382,6 @@ def over_points(model: FittedModel, each: Any) -> Any:
     else:
         stacked = np.stack(fields, axis=1)
     return stacked.reshape(2, *model.lattice.extra_shape, stacked.shape[-1])
-
-
-def _target_noise(model: FittedModel) -> float:
-    """Noise variance of a new observation, data units²; with standard errors, that of a typical one."""
-    assert model.prior.noise is not None
-    if model.errors is None:
-        return float(model.prior.noise)
-    assert model.typical_error is not None
-    return float(model.prior.noise) * model.typical_error**2
 
 
 def _answer(model: FittedModel, where: Target, data: Any, scale: float | None = None) -> xr.DataArray:
@@ -427,10 +421,12 @@ def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[x
     told = member_messages(solver, values, errors)(best)
     window = solver.plan.observed(best)
     posterior = solver.posterior(window, cut(values, window), cut(errors, window), told)
-    matrix = posterior.covariance(where.points) * model.scaling.scale**2
-    mean = _answer(model, where, model.scaling.physical(posterior.moments(where.points).mean))
+    amplitude = solver.amplitude(where.points)
+    unit = np.broadcast_to(solver.scaling.scale * amplitude, n)
+    matrix = posterior.covariance(where.points) * (unit[:, None] * unit)
+    mean = _answer(model, where, solver.scaling.physical(posterior.moments(where.points).mean, amplitude))
     if include_noise:
-        matrix[np.diag_indices(n)] += _target_noise(model)
+        matrix[np.diag_indices(n)] += noise_at(model, where.points)
     joint = xr.DataArray(matrix, dims=("target", "target_other"), name=suffixed(mean.name, "covariance"))
     joint.attrs = variance_attrs(mean.attrs, "observed" if include_noise else "latent", str(mean.name or "field"))
     joint.attrs["long_name"] = joint.attrs["long_name"].replace("variance", "covariance")
@@ -448,25 +444,24 @@ def sample(model: FittedModel, n: int, seed: int, *, include_noise: bool, show: 
     noise_level = float(solver.prior.noise or 1.0)
     draws = PriorDraws(solver.frame, solver.prior, seed, noise_share(solver.prior, noise_level))
     lattice = model.lattice
-    members = {m: i for i, m in enumerate(lattice.members())}
-    scale = model.scaling.scale
+    amplitude = canonical_amplitude(model) * model.scaling.reference
     noise = model._noise_variance()
     noise_sd = math.sqrt(noise) if isinstance(noise, float) else np.sqrt(model.layout.canonical(noise))
 
-    def one(member: tuple[int, ...]) -> Any:
-        errors = model._member_errors(member)
+    def one(member: tuple[int, ...], number: int) -> Any:
+        errors, own, scale = model._member_errors(member), solver.of_field(number), amplitude[member]
         sd = noise_sd if isinstance(noise_sd, float) else noise_sd[member]
         values = lattice.values[member]
         if lattice.is_lazy:
-            return _lazy_sample(solver, draws, values, errors, sd, (n, members[member], scale, include_noise))
-        prior = prior_fields(draws, n, members[member], _everything(lattice.shape)) * scale
-        noisy = noise_fields(draws, n, members[member], _everything(lattice.shape)) * sd
-        found = run_member(solver, values - prior - noisy, errors, work=tile_means, step=step) + prior
+            return _lazy_sample(own, draws, values, errors, sd, scale, (n, number, include_noise))
+        prior = prior_fields(draws, n, number, _everything(lattice.shape)) * scale
+        noisy = noise_fields(draws, n, number, _everything(lattice.shape)) * sd
+        found = run_member(own, values - prior - noisy, errors, work=tile_means, step=step) + prior
         if not include_noise:
             return found
-        return found + noise_fields(draws, n, members[member] + FRESH, _everything(lattice.shape)) * sd
+        return found + noise_fields(draws, n, number + FRESH, _everything(lattice.shape)) * sd
 
-    total = len(solver.plan) * len(members)
+    total = len(solver.plan) * max(1, int(np.prod(lattice.extra_shape)))
     show = show and not lattice.is_lazy
     with progress_bar("Sampling", show and total > 1, total=total) as step, solver.watched(show):
         data = over_members(lattice, one)
@@ -490,13 +485,13 @@ def noise_fields(draws: PriorDraws, n: int, member: int, window: Window) -> Floa
 
 
 def _lazy_sample(
-    solver: Any, draws: PriorDraws, values: Any, errors: Any, sd: Any, how: tuple[int, int, float, bool]
+    solver: Any, draws: PriorDraws, values: Any, errors: Any, sd: Any, scale: FloatArray, how: tuple[int, int, bool]
 ) -> Any:
     """The same on lazy data: draws are made chunk by chunk from the seed."""
     import dask
     import dask.array as da
 
-    n, member, scale, include_noise = how
+    n, member, include_noise = how
     node, source = dask.delayed(solver, traverse=False), dask.delayed(draws, traverse=False)
 
     def field(make: Any, number: int) -> Any:

@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.aggregating import Averager
+from xgpfill.amplitude import noise_variance
 from xgpfill.conventions import settled
 from xgpfill.decoding import decode, positions_of
 from xgpfill.engines.select import tile_capacity
 from xgpfill.engines.settings import Iterative
-from xgpfill.learning.blocks import nearest_known
 from xgpfill.options import progress_bar
 from xgpfill.results import Context, Reconstruction
 from xgpfill.tiling.assemble import (
@@ -54,11 +54,12 @@ def reconstruct(
     if variance:
         latent = field[1] ** 2
         extra = 0.0 if not include_noise else (noise if isinstance(noise, float) else model.layout.canonical(noise))
-        spread = _decoded(model, latent + extra, kind="variance", note=kind, scale=model.scaling.scale)
+        spread = _decoded(model, latent + extra, kind="variance", note=kind, scale=model.scaling.reference)
         if include_noise and model.errors is not None:
             spread.attrs["comment"] = "noise: where no standard error is known, that of the nearest known cell"
     template = model.layout.template
     known = {"averager": Averager(model, include_noise), "positions": positions_of(template)}
+    known["intervals"] = model.fields_of_intervals
     context = Context(template, noise, kind, model.summary, model.sources, **known)
     return Reconstruction(mean, spread, context)
 
@@ -69,54 +70,43 @@ def _field(model: FittedModel, solver: TileSolver, show: bool, work: Work) -> An
     if lattice.is_lazy:
         import dask
 
-        node = dask.delayed(solver, traverse=False)
         leading = 2 if work is tile_moments else 1
-        return over_members(
-            lattice,
-            lambda m: lazy_member(node, solver, lattice.values[m], model._member_errors(m), work=work, leading=leading),
-        )
+
+        def lazily(m: tuple[int, ...], number: int) -> Any:
+            own = solver.of_field(number)
+            node, values = dask.delayed(own, traverse=False), lattice.values[m]
+            return lazy_member(node, own, values, model._member_errors(m), work=work, leading=leading)
+
+        return over_members(lattice, lazily)
     total = len(solver.plan) * max(1, int(np.prod(lattice.extra_shape)))
     with progress_bar("Reconstructing", show and total > 1, total=total) as step, solver.watched(show):
-        return over_members(
-            lattice, lambda m: run_member(solver, lattice.values[m], model._member_errors(m), work=work, step=step)
-        )
+
+        def at_once(m: tuple[int, ...], number: int) -> Any:
+            own, errors = solver.of_field(number), model._member_errors(m)
+            return run_member(own, lattice.values[m], errors, work=work, step=step)
+
+        return over_members(lattice, at_once)
 
 
 def _decoded(model: FittedModel, data: Any, **kwargs: Any) -> xr.DataArray:
     return model.within_valid(decode(model.layout, data, **kwargs))
 
 
-def noise_variance(model: FittedModel) -> Any:
-    """Noise variance in data units²: a number, or a DataArray when there are standard errors."""
-    assert model.prior.noise is not None
-    if model.errors is None:
-        return float(model.prior.noise)
-    errors = model.errors.reset_coords(drop=True)  # levels of an index stay
-    field = [d for d in errors.dims if d in model.layout.roles.fitted]
-    errors = errors if errors.chunks is None else errors.chunk(dict.fromkeys(field, -1))  # nearest in any chunk
-    known = xr.apply_ufunc(
-        nearest_known, errors, model.typical_error, input_core_dims=[field, []], output_core_dims=[field],
-        vectorize=True, keep_attrs=False, dask="parallelized", output_dtypes=[float],
-    )  # fmt: skip
-    whole = (known**2 * float(model.prior.noise)).broadcast_like(model.layout.template)
-    whole = whole.transpose(*model.layout.template.dims)
-    return whole if errors.chunks is None else whole.chunk(dict(model.layout.template.chunksizes))
-
-
 def trend(model: FittedModel, solver: TileSolver) -> xr.Dataset:
     """See :attr:`xgpfill.model.FittedModel.trend`."""
-    found = [
-        member_trend(solver, np.asarray(model.lattice.values[m]), model._member_errors(m))
-        for m in model.lattice.members()
-    ]
+    found = []
+    for number, m in enumerate(model.lattice.members()):
+        own = solver.of_field(number)
+        mean, error = member_trend(own, np.asarray(model.lattice.values[m]), model._member_errors(m))
+        found.append((own.scaling.physical(mean), error * own.scaling.scale))
     table = np.array(found).reshape(*model.lattice.extra_shape, 2)
     dims, known = model.layout.roles.extra, settled(model.layout.template).coords
     coords = {d: known[d] for d in dims if d in known}
     attrs = {"units": units} if (units := units_of(model.layout.template)) else {}
     return xr.Dataset(
         {
-            "mean": (dims, model.scaling.physical(table[..., 0]), attrs),
-            "mean_standard_error": (dims, table[..., 1] * model.scaling.scale, attrs),
+            "mean": (dims, table[..., 0], attrs),
+            "mean_standard_error": (dims, table[..., 1], attrs),
         },
         coords=coords,
     )
@@ -124,7 +114,7 @@ def trend(model: FittedModel, solver: TileSolver) -> xr.Dataset:
 
 def planned(model: FittedModel, tile: Tile, halo: Halo) -> TileSolver:
     """What each tile needs, with the tiles planned for the lattice of the model."""
-    prior = model.prior.scaled(1 / model.scaling.scale**2)
+    prior = model.prior.scaled(1 / model.scaling.reference**2)
     prior = replace(prior, noise=_floored_noise(model, prior))
     plan = plan_tiles(
         model.lattice,
@@ -142,7 +132,7 @@ def planned(model: FittedModel, tile: Tile, halo: Halo) -> TileSolver:
     frame = replace(model.lattice, values=None, valid=None, errors=None)
     return TileSolver(
         frame, prior, model.scaling, model.settings, plan, features, model.options["device"], model.options["dtype"],
-        _existing(model.lattice),
+        _existing(model.lattice), model.noise_is_known,
     )  # fmt: skip
 
 

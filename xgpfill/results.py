@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import xarray as xr
 
+from xgpfill.calibration import NORMAL
 from xgpfill.checks import checked_flag, checked_level
 from xgpfill.conventions import global_attrs, on_scale, placing, settled
 from xgpfill.datasetlike import DatasetLike
@@ -15,7 +16,6 @@ from xgpfill.decoding import bound_attrs, flags, standard_deviation, suffixed
 from xgpfill.errors import VariableError, XgpfillError, XgpfillWarning, shown
 from xgpfill.files import write_netcdf, write_zarr
 from xgpfill.grouping import Grouped, Groups
-from xgpfill.metrics import normal_quantile
 from xgpfill.options import interruptible
 from xgpfill.scoring import check_variables, score_gaussian
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xgpfill.averaging import Dim
+    from xgpfill.calibration import Calibration
     from xgpfill.pictures import Pictures
 
 Field = Any
@@ -49,6 +50,8 @@ class Context:
         Averages the field, where its joint law is known.
     positions : Dataset, mapping of name to these, or None
         Which cells of the field are left.
+    intervals : Intervals, mapping of name to these, or None
+        How wide intervals are; None: as the normal law says.
     """
 
     observed: Field
@@ -58,6 +61,7 @@ class Context:
     sources: frozenset[Path] = frozenset()
     averager: Any = None
     positions: Any = None
+    intervals: Any = None
 
 
 class Reconstruction(DatasetLike):
@@ -173,6 +177,13 @@ class Reconstruction(DatasetLike):
         found = found.transpose(*variance.dims)
         return found.assign_attrs(variance.attrs | {"variance_kind": kind})
 
+    def _law(self, name: Hashable | None) -> tuple[Calibration, xr.DataArray | int]:
+        """How residuals of one variable are distributed, and the number of the independent field of every cell."""
+        intervals, positions = self._context.intervals, self._context.positions
+        if name is not None and intervals is not None:
+            intervals, positions = intervals[name], positions[name]
+        return (NORMAL, 0) if intervals is None else (intervals.calibration, intervals.field(positions))
+
     def _observed_std(self, name: Hashable | None) -> xr.DataArray:
         with xr.set_options(keep_attrs=False):
             return self._variance_of(name, "observed") ** 0.5
@@ -209,15 +220,17 @@ class Reconstruction(DatasetLike):
     def interval(self, level: float = 0.95) -> tuple[Field, Field]:
         """Lower and upper bound of the central interval that holds a new observation with probability `level`.
 
-        The noise is included whatever the kind of the variance.
+        The noise is included whatever the kind of the variance. Widths are calibrated on hidden observations, see
+        :attr:`xgpfill.model.FittedModel.calibration`, unless ``fit(calibrate=False)``.
         """
         level = checked_level(level)
-        half = normal_quantile(level)
 
         def bound(sign: float, side: str) -> Any:
             def one(name: Hashable | None) -> xr.DataArray:
-                mean = self._parts(name)[0]
+                mean, (law, field) = self._parts(name)[0], self._law(name)
+                half = law.half_width(level, field)
                 found = (mean + sign * half * self._observed_std(name)).astype(mean.dtype)
+                found = found.transpose(*mean.dims)
                 found.attrs, found.name = bound_attrs(mean, level, side), suffixed(mean.name, side)
                 found.encoding = placing(mean)[1]
                 return settled(found)
@@ -338,7 +351,8 @@ class Reconstruction(DatasetLike):
     def _score_one(self, name: Hashable | None, truth: Any, dim: Dim, weights: Any) -> xr.Dataset:
         parts = self._parts(name)
         mean, _, _, observed = parts
-        scores = score_gaussian(mean, self._observed_std(name), truth, observed=observed, dim=dim, weights=weights)
+        how = {"dim": dim, "weights": weights, "law": self._law(name)}
+        scores = score_gaussian(mean, self._observed_std(name), truth, observed=observed, **how)
         if any(isinstance(part, xr.DataArray) and part.chunks is not None for part in parts):
             return scores
         scores = scores.compute()
@@ -484,9 +498,10 @@ def paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:
     observed = xr.Dataset({n: r._context.observed for n, r in parts.items()})
     each: dict[str, Any] = {
         what: {n: getattr(r._context, what) for n, r in parts.items()}
-        for what in ("noise", "model", "averager", "positions")
+        for what in ("noise", "model", "averager", "positions", "intervals")
     }
-    if first._context.averager is None:
-        each["averager"] = None
+    for what in ("averager", "intervals"):
+        if getattr(first._context, what) is None:
+            each[what] = None
     sources = frozenset().union(*(r._context.sources for r in parts.values()))
     return Reconstruction(mean, variance, replace(first._context, observed=observed, sources=sources, **each))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from xgpfill import metrics
-from xgpfill.averaging import checked_dims
+from xgpfill.averaging import checked_dims, weighted_mean
+from xgpfill.calibration import NORMAL
 from xgpfill.errors import AlignmentError, DataError, VariableError, listed, shown
 from xgpfill.words import squared
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from xgpfill.averaging import Dim
+    from xgpfill.calibration import Calibration
 
 _NAMES = {
     "rmse": "root mean squared error",
@@ -44,6 +46,7 @@ def score_gaussian(
     observed: xr.DataArray,
     dim: Dim = None,
     weights: Any = None,
+    law: tuple[Calibration, xr.DataArray | int] = (NORMAL, 0),
 ) -> xr.Dataset:
     """All scores over the cells where `truth` is known and `observed` is not.
 
@@ -54,6 +57,8 @@ def score_gaussian(
     dim : names, optional
         Dimensions to average over; all by default.
     weights : DataArray or "cos_lat", optional
+    law : (Calibration, int or DataArray)
+        How residuals are distributed, and the number of the independent field of every cell; by default normally.
 
     Raises
     ------
@@ -64,16 +69,16 @@ def score_gaussian(
         if weights != "cos_lat":
             raise DataError(f"weights={shown(weights)}: choose 'cos_lat', or give a DataArray of weights.")
         weights = metrics.cos_lat_weights(mean)
-    hidden = truth.where(observed.isnull())
+    hidden, (of, field) = truth.where(observed.isnull()), law
     how: dict[str, Any] = {"dim": dim, "weights": weights, "skipna": True}
     scores = {
         "rmse": metrics.rmse(mean, hidden, **how),
         "mae": metrics.mae(mean, hidden, **how),
         "bias": metrics.bias(mean, hidden, **how),
-        "crps": metrics.crps_gaussian(hidden, mean, std, **how),
-        "nlpd": metrics.nlpd(hidden, mean, std, **how),
+        "crps": averaged(of.crps(hidden, mean, std, field), dim, weights),
+        "nlpd": averaged(of.nlpd(hidden, mean, std, field), dim, weights),
         "mean_variance": metrics.mean_variance(hidden, mean, std, **how),
-        "coverage95": metrics.interval_coverage(hidden, mean, std, 0.95, **how),
+        "coverage95": averaged(within(of, field, hidden, mean, std, 0.95), dim, weights),
         "variance_error_correlation": metrics.variance_error_correlation(hidden, mean, std, **how),
         "reduced_chi2": metrics.reduced_chi2(hidden, mean, std, **how),
         "cells": (hidden.notnull() & mean.notnull()).sum(checked_dims(mean, dim)),
@@ -87,6 +92,26 @@ def score_gaussian(
     if units:
         out["mean_variance"].attrs["units"] = squared(str(units))
     return out
+
+
+def averaged(cells: xr.DataArray, dim: Dim, weights: Any) -> xr.DataArray:
+    """Mean over cells that are known."""
+    found: xr.DataArray = weighted_mean(cells, dim, weights, True, False, cells, pure=True)
+    return found
+
+
+def within(
+    law: Calibration,
+    field: xr.DataArray | int,
+    truth: xr.DataArray,
+    mean: xr.DataArray,
+    std: xr.DataArray,
+    level: float,
+) -> xr.DataArray:
+    """One where the truth lies in the central interval of a level, zero where not, NaN where it is not known."""
+    error = abs(truth - mean)
+    found: xr.DataArray = (error <= law.half_width(level, field) * std).where(error.notnull() & (std >= 0))
+    return found.transpose(*mean.dims)
 
 
 def check_variables(truth: Any, mean: Any, call: str) -> None:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import xarray as xr
 
 from xgpfill import hyperparameters as tables
+from xgpfill.calibration import LEVELS, NORMAL
+from xgpfill.metrics import normal_quantile
 from xgpfill.report.summary import ModelSummary
 from xgpfill.words import squared, units_of
 
 if TYPE_CHECKING:
     from xgpfill.model import FittedModel
+
+WORTH_SAYING = 0.05
+"""Change of a half-width from which on it is told."""
 
 
 def summarised(model: FittedModel) -> ModelSummary:
@@ -48,10 +54,7 @@ def _heading(model: FittedModel) -> str:
 def _notes(model: FittedModel) -> list[str]:
     loose = tables.unidentified(model.prior, model.lattice)
     notes = [] if model.has_data else ["Loaded without data: `condition` it on observations first."]
-    if abs(model.record.calibration - 1.0) >= 0.05:
-        notes.append(
-            f"Variances include a factor of {model.record.calibration:.2f}, calibrated on hidden observations."
-        )
+    notes += [*_amplitude(model), *_intervals(model)]
     if loose:
         notes.append(
             f"Lengthscale beyond half the extent: variance and lengthscale not separately identified "
@@ -74,3 +77,50 @@ def _checked(model: FittedModel) -> list[str]:
     )
     means = f"; means within {mean:.3f} standard deviations" if probes else ""
     return [f"Checked: standard deviations {exact}{bias:+.1%} on the whole{means}."]
+
+
+def _amplitude(model: FittedModel) -> list[str]:
+    """That the field varies more in some places or fields than in others."""
+    if not model.has_data or model.scaling.is_uniform:
+        return []
+    found = model.amplitude
+    return [
+        f"Local amplitude {float(found.min()):.2g} to {float(found.max()):.2g} times these standard deviations and "
+        f"noise: `model.amplitude`."
+    ]
+
+
+def _intervals(model: FittedModel) -> list[str]:
+    """How wide intervals are, where that is not as the normal law says."""
+    if model.intervals is None:
+        return []
+    ratios = np.array([model.intervals.curve(i).ratios for i in range(len(model.intervals.ratios))])
+    if np.abs(ratios - 1.0).max() < WORTH_SAYING:
+        return []
+    told = ", ".join(f"{100 * level:g} %: {_span(ratios[:, i])}" for i, level in enumerate(LEVELS))
+    return [f"Intervals are calibrated on hidden observations; half-widths relative to the normal law: {told}."]
+
+
+def _span(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def calibration_table(model: FittedModel) -> xr.Dataset:
+    """See :attr:`xgpfill.model.FittedModel.calibration`."""
+    found, extra = model.intervals or NORMAL, model.layout.roles.extra
+    template, alone = model.layout.template, len((model.intervals or NORMAL).ratios) == 1
+    dims = () if alone else extra
+    shape = tuple(template.sizes[d] for d in dims)
+    normal = np.array([normal_quantile(level) for level in LEVELS])
+    half_width = (np.array(found.ratios) * normal).reshape(*shape, len(LEVELS))
+    attrs = {"units": "1"}
+    table = xr.Dataset(
+        {
+            "half_width": ((*dims, "level"), half_width, {"long_name": "half-width in standard deviations", **attrs}),
+            "normal_half_width": ("level", normal, {"long_name": "half-width of the normal law", **attrs}),
+            "hidden": (dims, np.reshape(found.counts, shape), {"long_name": "hidden observations"}),
+        },
+        {"level": ("level", list(LEVELS), {"long_name": "probability of the interval"})},
+    )
+    return table.assign_coords({d: template.coords[d] for d in dims if d in template.coords})

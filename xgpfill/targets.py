@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.aggregating import averaged, summed
+from xgpfill.calibration import position_name
 from xgpfill.cells import Cells, averaged_dims, weights_of
-from xgpfill.decoding import position_name
 from xgpfill.errors import MethodError, TooManyPointsError
 from xgpfill.options import show_progress
 from xgpfill.tiling.assemble import cut, member_messages
@@ -49,7 +49,7 @@ class TargetAverager:
         Where the field exists among them, on some of their dimensions.
     kind : {"latent", "observed"}
         Of the variance.
-    noise : float
+    noise : float or array (extra..., n)
         Variance of the noise of an observation at a target, data units².
     """
 
@@ -60,7 +60,7 @@ class TargetAverager:
     cells: IntArray
     exists: xr.DataArray | None
     kind: str
-    noise: float
+    noise: Any
 
     def __call__(
         self, field: xr.DataArray, positions: xr.Dataset, dims: Any, weights: Any, groups: Groups | None = None
@@ -88,11 +88,12 @@ class TargetAverager:
             return summed(self.model, cells, weights, self._sums), ""
 
     def _sums(
-        self, member: tuple[int, ...], weights: FloatArray, groups: tuple[IntArray, ...], counts: tuple[int, ...]
-    ) -> Any:
+        self, member: tuple[int, ...], field: int, weights: FloatArray, groups: tuple[IntArray, ...],
+        counts: tuple[int, ...],
+    ) -> Any:  # fmt: skip
         """Sums of one field, (4, sets, groups...), in memory or lazy."""
         shape, lattice = (4, len(weights), *counts), self.model.lattice
-        solver, errors = self.model._solver(None, None), self.model._member_errors(member)
+        solver, errors = self.model._solver(None, None).of_field(field), self.model._member_errors(member)
         size = len(self.points)
         if size > MAX_JOINT_TARGETS:
             raise TooManyPointsError(
@@ -100,7 +101,8 @@ class TargetAverager:
                 f"fewer at a time, or average the grid of the data: `model.reconstruct().average(dims)`."
             )
         columns = self._columns(weights, groups, counts)
-        some = self.points, self.cells, columns, self.noise
+        noise = self.noise[member] if np.ndim(self.noise) else self.noise
+        some = self.points, self.cells, columns, noise
         if not lattice.is_lazy:
             return _target_sums(solver, lattice.values[member], errors, *some).reshape(shape)
         import dask
@@ -123,17 +125,20 @@ class TargetAverager:
 
 
 def _target_sums(
-    solver: TileSolver, values: Any, errors: Any, points: Points, cells: IntArray, columns: FloatArray, noise: float
+    solver: TileSolver, values: Any, errors: Any, points: Points, cells: IntArray, columns: FloatArray, noise: Any
 ) -> FloatArray:
     """Mean, latent variance, sum of weights and noise variance (4, k) of sums of targets, columns (n, k) of weights."""
-    found = np.stack([*np.zeros((2, columns.shape[1])), columns.sum(0), noise * (columns**2).sum(0)])
+    added = np.broadcast_to(noise, len(points)) @ columns**2
+    found = np.stack([*np.zeros((2, columns.shape[1])), columns.sum(0), added])
+    amplitude = np.broadcast_to(solver.amplitude(points), len(points))
     messages, scale = member_messages(solver, values, errors), solver.scaling.scale
     for tile, asked in _by_tile(solver.plan, cells, columns).items():
         batch = np.array(asked)
         seen = solver.plan.observed(tile)
         posterior = solver.posterior(seen, cut(values, seen), cut(errors, seen), messages(tile))
         used = np.flatnonzero(columns[:, batch].any(1))
-        moments = posterior.averages(points.take(used), columns[np.ix_(used, batch)])
+        weights = columns[np.ix_(used, batch)] * amplitude[used, None]
+        moments = posterior.averages(points.take(used), weights)
         found[0, batch] = scale * moments.mean + solver.scaling.shift * found[2, batch]
         found[1, batch] = scale**2 * moments.variance
     return found

@@ -16,7 +16,7 @@ from xgpfill.learning.blocks import (
     all_values,
     distinct,
     draw_blocks,
-    draw_sample,
+    draw_samples,
     merged,
     nearest_known,
     observed_share,
@@ -230,7 +230,7 @@ def test_the_observed_share_is_that_of_the_data(lazy):
 def test_a_sample_has_at_most_the_asked_size_and_comes_from_everywhere(lazy):
     values = gappy((2, 40, 20, 20))
     of = lattice(da.from_array(values, chunks=(1, 10, 10, 10)) if lazy else values)
-    sample = draw_sample(of, 501, seed=0)
+    sample = merged(draw_samples(of, 501, seed=0))
     assert 500 <= len(sample) <= 502
     assert_true_to(lattice(values), [sample])
     for member in range(2):

@@ -100,11 +100,14 @@ class Observations:
         Standardised.
     noise : array (n,)
         Noise variance of each, standardised; with per-cell errors that are not yet scaled, their squares.
+    field : int
+        Which of several independent fields they are of, in the order of the lattice.
     """
 
     points: Points
     values: FloatArray
     noise: FloatArray
+    field: int = 0
 
     def __len__(self) -> int:
         return len(self.points)
@@ -116,7 +119,7 @@ class Observations:
 
     def take(self, index: IntArray) -> Observations:
         """Some of the observations."""
-        return Observations(self.points.take(index), self.values[index], self.noise[index])
+        return Observations(self.points.take(index), self.values[index], self.noise[index], self.field)
 
     def with_values(self, values: FloatArray) -> Observations:
         """The same points with other values, (n,) or (n, draws)."""
@@ -218,7 +221,7 @@ def without_repeats(observations: Observations) -> tuple[Observations, IntArray]
     values[pooled] = mean.reshape(pooled.size, *values.shape[1:])
     points = observations.points
     there = replace(points, time_index=points.time_index[kept], site_index=points.site_index[kept], is_grid=False)
-    return Observations(there, values, noise), number
+    return Observations(there, values, noise, observations.field), number
 
 
 def _perhaps_repeated(points: Points) -> tuple[IntArray, IntArray]:

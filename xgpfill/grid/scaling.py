@@ -1,8 +1,12 @@
-"""Standardised units: values are shifted and scaled once, so that computation sees numbers of order one."""
+"""Standardised units: values are shifted and scaled once, so that computation sees numbers of order one.
+
+Where a field varies more in some places than in others, or one of several independent fields more than the others, its
+own unit is larger there: K → D K D with D diagonal, so that the standardised field has one covariance everywhere.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,16 +14,78 @@ import numpy as np
 from xgpfill.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    Floats = NDArray[Any]
 
 
 SMALLEST, LARGEST = 1e-140, 1e140
 """What the largest value may be, so that variances can be held."""
+ENOUGH = 30
+"""Observations that one of several fields must have for units of its own."""
+AT_ONCE = 2**16
+"""Places whose amplitude is evaluated at once."""
+
+
+@dataclass(frozen=True)
+class Amplitude:
+    """How much larger departures and noise are at a place than elsewhere, a smooth function of place.
+
+        D(s) = exp(c + Σᵢ wᵢ exp(−|s − cᵢ|² / 2ℓ²))
+
+    Attributes
+    ----------
+    centres : tuple of points
+        The cᵢ, embedded as the places are (km).
+    weights : tuple of float
+        The wᵢ.
+    lengthscale : float
+        ℓ, in the unit of the coordinates.
+    level : float
+        c.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Amplitude(((0.0, 0.0),), (np.log(2.0),), 100.0).at(np.array([[0.0, 0.0], [1e4, 0.0]])).round(3)
+    array([2., 1.])
+    """
+
+    centres: tuple[tuple[float, ...], ...]
+    weights: tuple[float, ...]
+    lengthscale: float
+    level: float = 0.0
+
+    def at(self, sites: Floats) -> Floats:
+        """D at places (n, d): (n,)."""
+        parts = [sites[i : i + AT_ONCE] for i in range(0, len(sites), AT_ONCE)]
+        centres, weights = np.array(self.centres), np.array(self.weights)
+        logs = [bumps(part, centres, self.lengthscale) @ weights for part in parts]
+        return np.exp(self.level + np.concatenate(logs)) if logs else np.ones(0)
+
+
+def bumps(sites: Floats, centres: Floats, lengthscale: float) -> Floats:
+    """exp(−|s − c|² / 2ℓ²) of every place (n, d) and centre (k, d): (n, k)."""
+    square = (sites**2).sum(1)[:, None] + (centres**2).sum(1) - 2.0 * sites @ centres.T
+    return np.asarray(np.exp(np.maximum(square, 0.0) / (-2.0 * lengthscale**2)))
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """An affine change of units, z = (y − shift) / scale.
+    """A change of units, z = (y − shift) / (scale · D(s)).
+
+    Attributes
+    ----------
+    shift, scale : float
+        Of all data, or of one of several independent fields; of hyperparameters, see `unit`.
+    fields : tuple of (shift, scale)
+        Those of each of several independent fields; empty where there is one.
+    amplitude : Amplitude or None
+        D; None: one everywhere.
+    unit : float or None
+        What one stands for in hyperparameters; None: `scale`.
 
     Examples
     --------
@@ -29,17 +95,75 @@ class Scaling:
 
     shift: float
     scale: float
+    fields: tuple[tuple[float, float], ...] = ()
+    amplitude: Amplitude | None = None
+    unit: float | None = None
 
-    def standardised(self, values: Any) -> Any:
-        """Values in standardised units."""
-        return (values - self.shift) / self.scale
+    def standardised(self, values: Any, amplitude: Any = 1.0) -> Any:
+        """Values in standardised units; `amplitude` is D where they are."""
+        return (values - self.shift) / (self.scale * amplitude)
 
-    def physical(self, values: Any) -> Any:
-        """Values back in data units."""
-        return values * self.scale + self.shift
+    def physical(self, values: Any, amplitude: Any = 1.0) -> Any:
+        """Values back in data units; `amplitude` is D where they are."""
+        return values * (self.scale * amplitude) + self.shift
+
+    @property
+    def reference(self) -> float:
+        """What one stands for in hyperparameters, in data units."""
+        return self.scale if self.unit is None else self.unit
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether it is the same for all fields and places."""
+        return not self.fields and self.amplitude is None
+
+    def of_field(self, number: int) -> Scaling:
+        """That of one of the independent fields, in the order of the lattice."""
+        if not self.fields:
+            return self
+        shift, scale = self.fields[number]
+        return Scaling(shift, scale, amplitude=self.amplitude, unit=self.reference)
+
+    def amplitude_at(self, sites: Floats) -> Any:
+        """D at places (n, d): (n,), or one."""
+        return 1.0 if self.amplitude is None else self.amplitude.at(sites)
+
+    def relative(self, amplitude: Any = 1.0) -> Any:
+        """What one stands for, relative to what it does in hyperparameters; `amplitude` is D there."""
+        return self.scale / self.reference * amplitude
 
     @classmethod
-    def of(cls, values: NDArray[np.floating[Any]], name: object = "the data") -> Scaling:
+    def of_fields(cls, values: Sequence[Floats], name: object = "the data") -> Scaling:
+        """Each field's own mean and standard deviation; the hyperparameters are in the root mean square of the latter.
+
+        Parameters
+        ----------
+        values : sequence of arrays
+            The observed values of each field (1-D, finite).
+
+        Raises
+        ------
+        DataError
+            As :meth:`of`, for all together.
+        """
+        pooled = cls.of(np.concatenate(list(values)), name)
+        if len(values) == 1:
+            return pooled
+        own = [_moments(v) if v.size >= ENOUGH else (np.nan, 0.0) for v in values]
+        least = 1e-12 * max(abs(pooled.shift), pooled.scale)
+        scales = np.array([scale for _, scale in own if scale > least])
+        if not scales.size:
+            return pooled
+        unit = float(np.sqrt(np.mean(scales**2)))
+        fields = tuple((m, s) if s > least else (pooled.shift, pooled.scale) for m, s in own)
+        return cls(pooled.shift, pooled.scale, fields=fields, unit=unit)
+
+    def with_amplitude(self, amplitude: Amplitude | None) -> Scaling:
+        """The same with another D."""
+        return replace(self, amplitude=amplitude)
+
+    @classmethod
+    def of(cls, values: Floats, name: object = "the data") -> Scaling:
         """Mean and standard deviation of the observed `values` (1-D, finite).
 
         Raises
@@ -65,7 +189,7 @@ class Scaling:
                 f"{name} has values of up to {largest:.3g}, whose squares are beyond float64. Give it in other units, "
                 f"e.g. `da / {largest:.0e}`."
             )
-        shift, scale = float(np.mean(values, dtype=np.float64)), float(np.std(values, dtype=np.float64))
+        shift, scale = _moments(values)
         if not scale > 1e-12 * largest:
             raise DataError(
                 f"{name} is constant but for rounding: it varies by {scale:.1g} around {shift:.6g}. Take that "
@@ -73,3 +197,8 @@ class Scaling:
                 f"`da.fillna({shift:.6g})`."
             )
         return cls(shift, scale)
+
+
+def _moments(values: Floats) -> tuple[float, float]:
+    """Mean and standard deviation."""
+    return float(np.mean(values, dtype=np.float64)), float(np.std(values, dtype=np.float64))

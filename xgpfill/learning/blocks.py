@@ -58,7 +58,12 @@ def read_window(lattice: Lattice, member: tuple[int, ...], window: Window) -> Ob
     _, ny, nx = values.shape
     sites = lattice.space.coordinates[np.ix_(window[1], window[2])].reshape(ny * nx, -1)
     points = Points(lattice.time[window[0]], sites, t, y * nx + x, frame=(ny, nx))
-    return Observations(points, values[observed], noise)
+    return Observations(points, values[observed], noise, field_number(lattice, member))
+
+
+def field_number(lattice: Lattice, member: tuple[int, ...]) -> int:
+    """The number of an independent field."""
+    return int(np.ravel_multi_index(member, lattice.extra_shape)) if member else 0
 
 
 def require_known(values: Any, window: Window, fills: tuple[float, ...] = ()) -> None:
@@ -117,18 +122,18 @@ def _compact(
     centre = tuple(int(rng.integers(n)) for n in lattice.shape)
     cells = float(size)
     while True:
-        window = _window_around(lattice, centre, cells, aspect)
+        window = window_around(lattice, centre, cells, aspect)
         found = read_window(lattice, member, window)
         covered = all(w.size == n for w, n in zip(window, lattice.shape, strict=True))
         if len(found) >= size or covered:
             break
         cells *= max(2.0, min(16.0, 1.3 * size / max(len(found), 1)))
     if zoom > 1.0 and not covered:
-        found = read_window(lattice, member, _window_around(lattice, centre, cells * zoom**3, aspect))
+        found = read_window(lattice, member, window_around(lattice, centre, cells * zoom**3, aspect))
     return _thinned(found, rng, size)
 
 
-def _window_around(lattice: Lattice, centre: tuple[int, ...], cells: float, aspect: float) -> Window:
+def window_around(lattice: Lattice, centre: tuple[int, ...], cells: float, aspect: float) -> Window:
     """Indices of a box of about `cells` cells around `centre`, `aspect` times longer in time than wide."""
     nt, ny, nx = lattice.shape
     flat_axes = [n == 1 for n in (nt, ny, nx)]
@@ -192,12 +197,12 @@ def _thinned(found: Observations, rng: np.random.Generator, size: int) -> Observ
 
 
 def merged(pieces: list[Observations]) -> Observations:
-    """Several sets of observations as one."""
+    """Several sets of observations of one field as one."""
     points = Points.scattered(
         np.concatenate([p.points.time for p in pieces]), np.concatenate([p.points.space for p in pieces])
     )
     values: FloatArray = np.concatenate([p.values for p in pieces])
-    return Observations(points, values, np.concatenate([p.noise for p in pieces]))
+    return Observations(points, values, np.concatenate([p.noise for p in pieces]), pieces[0].field)
 
 
 def distinct(pieces: list[Observations]) -> Observations:
@@ -225,12 +230,12 @@ def all_values(blocks: list[Observations]) -> FloatArray:
     return np.concatenate([b.values for b in blocks]) if blocks else np.zeros(0)
 
 
-def draw_sample(lattice: Lattice, size: int, seed: int) -> Observations:
-    """At most `size` observations from all over the domain and all independent fields."""
+def draw_samples(lattice: Lattice, size: int, seed: int) -> list[Observations]:
+    """At most `size` observations from all over the domain, of every independent field its share."""
     rng = np.random.default_rng(seed)
     members = list(lattice.members())
     share = -(-size // len(members))
-    return merged([_scattered(lattice, member, rng, share) for member in members])
+    return [_scattered(lattice, member, rng, share) for member in members]
 
 
 def observed_share(lattice: Lattice, seed: int) -> float:

@@ -1,14 +1,13 @@
 """Predictions of observations that are hidden as the gaps are: what settles noise, smoothness and calibration.
 
-Each of some observations is predicted from its most correlated neighbours, leaving out all that are nearer than the
-nearest observation of a randomly drawn gap. So random gaps are judged by leaving one out, clouds by leaving clouds out.
-Likelihood alone is too sure of itself where variability differs from place to place (Bachoc 2013,
-doi:10.1016/j.csda.2013.03.016): intervals are widened until they hold what they say.
+Each of some observations is predicted from its most correlated neighbours among those that are kept while it is hidden
+(:mod:`xgpfill.learning.gaps`). They count so that together they are as uncertain as the gaps are.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,30 +15,34 @@ import numpy as np
 import torch
 import xarray as xr
 
-from xgpfill.grid.points import Points
 from xgpfill.kernels.prior import AXES
-from xgpfill.kernels.reach import reach
-from xgpfill.kernels.spec import Constant, Kernel, Matern
+from xgpfill.kernels.spec import Matern
 from xgpfill.linalg.dense import cholesky_each
 from xgpfill.linalg.neighbourhoods import LEAF, Neighbourhoods, metric_scales, most_correlated, scaled_coordinates
+from xgpfill.linalg.threads import in_parts, own_threads
 from xgpfill.metrics import crps_gaussian, normal_quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
-    from xgpfill.grid.lattice import FloatArray, Lattice
-    from xgpfill.grid.points import IntArray, Observations
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.points import IntArray, Observations, Points
+    from xgpfill.grid.scaling import Amplitude
     from xgpfill.kernels.prior import Prior
+    from xgpfill.learning.gaps import Mask, Pool
 
-NUM_HIDDEN = 800
+NUM_HIDDEN = 4000
+"""Observations that are hidden, in all fields."""
+ENOUGH_OF_FIELD = 400
+"""Observations that are hidden in each, at least."""
+NUM_TO_CHOOSE = 1000
+"""Of these, those that noise and smoothness are settled with."""
 NUM_NEIGHBOURS = 32
 ENOUGH = 60
 """Fewer observations than this settle nothing."""
-THINNING = 4
-"""How much sparser each next set of candidates is, for wide gaps."""
 LEVEL = 0.95
-LIMITS = (1.0, 3.0)
-"""Intervals are widened, never narrowed: what is observed says little of what lies far from it."""
+LIMITS = (0.25, 3.0)
+"""What variances are multiplied with at least and at most before predictions are compared."""
 GAIN = 0.01
 """Share by which another choice must predict better to be taken."""
 CHANCE = 1.645
@@ -49,8 +52,13 @@ NEARLY = 0.8
 NOISE_SHARES = (0.5, 0.3, 0.1, 0.03, 0.01)
 SMOOTHNESS = (0.5, 2.5)
 CHUNK = 200
-ROUNDING = 1e-9
-"""On a lattice many are exactly as far as the radius; rounding must not choose among them."""
+SMALLEST = 1e-12
+"""Variance of a prediction, at least."""
+NUM_CLASSES, ENOUGH_OF_CLASS = 10, 20
+"""Classes of how uncertain gaps are, equally many in each; and the hidden observations that each has at least."""
+WIDER = 1.1
+"""Variances of hidden observations may lie that far beyond those of gaps."""
+LARGEST_WEIGHT = 5.0
 
 
 @dataclass(frozen=True)
@@ -61,33 +69,67 @@ class Prediction:
     ----------
     mean, sd, truth : array
         The standard deviation includes the noise.
+    known_noise : array
+        Noise variance that is the same however much the field varies; zero where noise varies with it.
+    unit : array
+        What one of the numbers above stands for, relative to what is compared.
+    field : int array
+        Which of several independent fields.
+    time, space : array (k,), (k, d)
+        Days and km.
+    weight : array
+        How much each counts, so that together they are as uncertain as gaps are; one on average.
     """
 
     mean: FloatArray
     sd: FloatArray
     truth: FloatArray
+    known_noise: FloatArray
+    unit: FloatArray
+    field: IntArray
+    time: FloatArray
+    space: FloatArray
+    weight: FloatArray
+
+    @classmethod
+    def together(cls, parts: Sequence[Prediction]) -> Prediction:
+        """Several predictions as one."""
+        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+    @property
+    def standardised(self) -> FloatArray:
+        """(truth − mean) / sd, (k,)."""
+        return (self.truth - self.mean) / self.sd
 
     @property
     def factor(self) -> float:
         """What to multiply all variances with so that 95 % intervals hold 95 %; within limits."""
-        miss = np.abs(self.truth - self.mean) / self.sd
-        return float(np.clip((np.quantile(miss, LEVEL) / normal_quantile(LEVEL)) ** 2, *LIMITS))
+        width = weighted_quantile(np.abs(self.standardised), self.weight, LEVEL)
+        return float(np.clip((width / normal_quantile(LEVEL)) ** 2, *LIMITS))
 
     @cached_property
     def crps(self) -> FloatArray:
-        """Continuous ranked probability score of each with calibrated variances, (k,)."""
+        """Continuous ranked probability score of each with calibrated variances, in units that compare, (k,)."""
         truth, mean, sd = (xr.DataArray(x, dims="hidden") for x in (self.truth, self.mean, self.sd))
-        return np.asarray(crps_gaussian(truth, mean, sd * self.factor**0.5, dim=[]))
+        return np.asarray(self.unit * np.asarray(crps_gaussian(truth, mean, sd * self.factor**0.5, dim=[])))
 
     def is_better_than(self, other: Prediction) -> bool:
         """Whether the same observations are predicted better, by more than chance among them would tell."""
         gain, error = self.gain_over(other)
-        return bool(gain > max(GAIN * float(other.crps.mean()), CHANCE * error))
+        return bool(gain > max(GAIN * float((self.weight * other.crps).mean()), CHANCE * error))
 
     def gain_over(self, other: Prediction) -> tuple[float, float]:
         """How much smaller the score of the same observations is on average, and the standard error of that."""
         gain = other.crps - self.crps
-        return float(gain.mean()), float(gain.std()) / np.sqrt(gain.size)
+        mean = float((self.weight * gain).mean())
+        return mean, float(np.sqrt(np.mean((self.weight * (gain - mean)) ** 2) / gain.size))
+
+
+def weighted_quantile(values: FloatArray, weight: FloatArray, level: Any) -> Any:
+    """The value that a share of the weight lies below, for each of one or several levels."""
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(weight[order])
+    return np.interp(level, (total - 0.5 * weight[order]) / total[-1], values[order])
 
 
 class HeldOut:
@@ -96,44 +138,136 @@ class HeldOut:
     Parameters
     ----------
     prior : Prior
-        Learned, standardised units: says who is correlated.
-    pool : Observations
+        Learned, standardised units: says who is correlated, and how uncertain gaps are.
+    pool : Pool
         Standardised; noise not yet multiplied by its factor.
-    radii : array
-        Distances from gaps to their nearest observation, in lengthscales of the fastest term; drawn from. Empty: zero.
     seed : int
+    count : int
+        How many to hide.
     """
 
-    def __init__(self, prior: Prior, pool: Observations, radii: FloatArray, seed: int) -> None:
+    def __init__(self, prior: Prior, pool: Pool, seed: int, count: int) -> None:
         rng = np.random.default_rng(seed)
-        n = len(pool)
-        self.pool = pool
-        self.hidden = rng.choice(n, min(n, NUM_HIDDEN), replace=False)
-        beyond = rng.choice(radii, self.hidden.size) if radii.size else np.zeros(self.hidden.size)
-        fast = scaled_coordinates(pool.points, fastest(prior))
-        candidates = [
-            _beyond(scaled_coordinates(pool.points, scales), fast, self.hidden, beyond, rng)
-            for scales in metric_scales(prior, pool.points)
-        ]
-        hood = Neighbourhoods.of(prior, pool.points)
-        every = np.concatenate(candidates, axis=1)
-        told = (every >= 0).any(1)  # nothing is known of what no observation is far enough from
-        self.hidden = self.hidden[told]
-        own, others = torch.as_tensor(self.hidden), torch.as_tensor(every[told])
-        self._near, self._known = most_correlated(hood, own, others, NUM_NEIGHBOURS)
+        points = pool.observations.points
+        self.pool, self.observations, self.unit = pool, pool.observations, np.ones(len(pool.observations))
+        parts = [_nearest_kept(prior, points, own, kept) for own, kept in _rounds(pool, count, rng)]
+        self.hidden, candidates = (np.concatenate(x) for x in zip(*parts, strict=True))
+        hood, own = Neighbourhoods.of(prior, points), torch.as_tensor(self.hidden)
+        with own_threads():
+            self._near, self._known = most_correlated(hood, own, torch.as_tensor(candidates), NUM_NEIGHBOURS)
+        self.weight = np.ones(self.hidden.size)
 
-    def predict(self, prior: Prior) -> Prediction:
+    def weighted(self, prior: Prior) -> HeldOut:
+        """The same counting so that together the hidden ones are, by a prior, as uncertain as gaps are."""
+        if not len(self.pool.gaps) or not self.hidden.size:
+            return self
+        found, hood = copy(self), Neighbourhoods.of(prior, self.observations.points)
+        own = _kriged(hood, torch.as_tensor(self.hidden), self._near, self._known, self.observations)[1]
+        found.weight = _weights(own, _gap_variances(hood, self.pool.gaps, self.observations))
+        return found
+
+    def some(self, count: int) -> HeldOut:
+        """The same with fewer hidden, evenly of all kinds."""
+        index = np.unique(np.linspace(0, self.hidden.size - 1, min(count, self.hidden.size)).round().astype(np.intp))
+        found = copy(self)
+        found.hidden, found.weight = self.hidden[index], self.weight[index]
+        found._near, found._known = self._near[index], self._known[index]
+        return found
+
+    def in_units(self, unit: Any, *, noise_is_known: bool) -> HeldOut:
+        """The same with numbers that stand for `unit` (n,) times what they did."""
+        found, own = copy(self), self.observations
+        noise = own.noise / unit**2 if noise_is_known else own.noise
+        found.observations, found.unit = replace(own, values=own.values / unit, noise=noise), self.unit * unit
+        return found
+
+    def predict(self, prior: Prior, *, noise_is_known: bool = False) -> Prediction:
         """Predict what is hidden with a prior (its unknown constant mean estimated from the neighbours)."""
-        hood, own = Neighbourhoods.of(prior, self.pool.points), torch.as_tensor(self.hidden)
-        assert prior.noise is not None
-        noise = float(prior.noise) * torch.as_tensor(self.pool.noise)
-        values = torch.as_tensor(self.pool.values)
-        parts = [
-            _kriged(hood, own[i], self._near[i], self._known[i], noise, values)
-            for i in (slice(s, s + CHUNK) for s in range(0, own.numel(), CHUNK))
-        ]
-        mean, variance = (torch.cat(p).numpy() for p in zip(*parts, strict=True))
-        return Prediction(mean, np.sqrt(variance), self.pool.values[self.hidden])
+        observations, points = self.observations, self.observations.points
+        hood = Neighbourhoods.of(prior, points)
+        mean, variance = _kriged(hood, torch.as_tensor(self.hidden), self._near, self._known, observations)
+        noise = float(prior.noise or 0.0) * observations.noise[self.hidden]
+        return Prediction(
+            mean, np.sqrt(np.maximum(variance + noise, SMALLEST)), observations.values[self.hidden],
+            known_noise=noise if noise_is_known else np.zeros(mean.size), unit=self.unit[self.hidden],
+            field=np.full(mean.size, observations.field), weight=self.weight,
+            time=points.time[self.hidden], space=points.sites[points.site_index[self.hidden]],
+        )  # fmt: skip
+
+
+def _rounds(pool: Pool, count: int, rng: np.random.Generator) -> Iterator[tuple[IntArray, Mask | None]]:
+    """Observations to hide, and which are kept while they are: None where each is left out alone."""
+    lasting = round(count * pool.never) if pool.lasting.any() else 0
+    transient = (count - lasting) // 2 if pool.transient.any() else 0
+    yield rng.choice(len(pool.observations), min(len(pool.observations), count - lasting - transient), False), None
+    for masks, number in ((pool.transient, transient), (pool.lasting, lasting)):
+        for mask in masks:
+            there = np.flatnonzero(mask)
+            if there.size and not mask.all():
+                yield rng.choice(there, min(there.size, -(-number // len(masks))), replace=False), ~mask
+
+
+def _nearest_kept(prior: Prior, points: Points, own: IntArray, kept: Mask | None) -> tuple[IntArray, IntArray]:
+    """Of each of `own` the nearest kept points in the metric of every term, (k, candidates); −1: none."""
+    from scipy.spatial import KDTree
+
+    among = np.arange(len(points)) if kept is None else np.flatnonzero(kept)
+    more = int(kept is None)  # itself
+    count, found = min(NUM_NEIGHBOURS + more, among.size), []
+    for scales in metric_scales(prior, points) if own.size else ():
+        scaled = scaled_coordinates(points, scales)
+        index = KDTree(scaled[among], leafsize=LEAF).query(scaled[own], k=count, workers=-1)[1]
+        index = among[index.reshape(own.size, count)]
+        found.append(np.where(index == own[:, None], -1, index))
+    width = len(metric_scales(prior, points)) * (NUM_NEIGHBOURS + 1)
+    every = np.full((own.size, width), -1, dtype=np.intp)
+    for i, index in enumerate(found):
+        every[:, i * count : (i + 1) * count] = index
+    return own, every
+
+
+def _gap_variances(hood: Neighbourhoods, gaps: Points, observations: Observations) -> FloatArray:
+    """Variances of the field in gaps."""
+    from scipy.spatial import KDTree
+
+    points, count = observations.points, min(NUM_NEIGHBOURS, len(observations))
+    candidates = []
+    for scales in metric_scales(hood.prior, points):
+        tree = KDTree(scaled_coordinates(points, scales), leafsize=LEAF)
+        found = tree.query(scaled_coordinates(gaps, scales), k=count, workers=-1)[1]
+        candidates.append(found.reshape(len(gaps), count))
+    other, own = Neighbourhoods.of(hood.prior, gaps), torch.arange(len(gaps))
+    with own_threads():
+        near, known = most_correlated(other, own, torch.as_tensor(np.concatenate(candidates, axis=1)), count, hood)
+    return _kriged(hood, own, near, known, observations, other)[1]
+
+
+def _weights(hidden: FloatArray, gaps: FloatArray) -> FloatArray:
+    """How much each of the hidden (k,) counts so that their variances are distributed as those of gaps (g,)."""
+    edges = np.quantile(gaps, np.linspace(0.0, 1.0, NUM_CLASSES + 1))
+    edges[0], edges[-1] = edges[0] / WIDER, edges[-1] * WIDER
+    group = _enough_in_each(np.histogram(hidden, edges)[0])
+    place = np.searchsorted(edges, hidden, side="right") - 1
+    inside = (place >= 0) & (place < NUM_CLASSES)
+    of = group[np.clip(place, 0, NUM_CLASSES - 1)]
+    own = np.bincount(of[inside], minlength=group.max() + 1)
+    if not own.all():
+        return np.ones(hidden.size)
+    share = np.bincount(group) / NUM_CLASSES
+    weight = np.where(inside, np.minimum((share / (own / own.sum()))[of], LARGEST_WEIGHT), 0.0)
+    return np.asarray(weight / weight.mean())
+
+
+def _enough_in_each(counts: IntArray) -> IntArray:
+    """A group for each class, neighbours joined until each has enough."""
+    group, total, number = np.zeros(counts.size, np.intp), 0, 0
+    for i, count in enumerate(counts):
+        if total >= ENOUGH_OF_CLASS:
+            number, total = number + 1, 0
+        group[i], total = number, total + count
+    if total < ENOUGH_OF_CLASS and number:
+        group[group == number] = number - 1
+    return group
 
 
 def _kriged(
@@ -141,14 +275,39 @@ def _kriged(
     own: torch.Tensor,
     near: torch.Tensor,
     known: torch.Tensor,
+    observations: Observations,
+    other: Neighbourhoods | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Ordinary kriging of the field at each point from its neighbours, mean and variance (k,); some at a time.
+
+    The points are numbered in `hood`, or in `other` if there is one; unknown neighbours weigh nothing.
+    """
+    noise = float(hood.prior.noise or 0.0) * torch.as_tensor(observations.noise)
+    values = torch.as_tensor(observations.values)
+    mean, variance = np.zeros(own.numel()), np.zeros(own.numel())
+
+    def part(start: int, stop: int) -> None:
+        i = slice(start, stop)
+        found = _kriged_at_once(hood, own[i], near[i], known[i], noise, values, other or hood)
+        mean[i], variance[i] = (x.numpy() for x in found)
+
+    in_parts(part, own.numel(), CHUNK)
+    return mean, variance
+
+
+def _kriged_at_once(
+    hood: Neighbourhoods,
+    own: torch.Tensor,
+    near: torch.Tensor,
+    known: torch.Tensor,
     noise: torch.Tensor,
     values: torch.Tensor,
+    other: Neighbourhoods,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ordinary kriging of each point from its neighbours; unknown neighbours weigh nothing."""
     weight = known.double()
     K = hood.covariance(near[:, :, None], near[:, None, :]) * (weight[:, :, None] * weight[:, None, :])
     K.diagonal(dim1=1, dim2=2).add_(torch.where(known, noise[near], 1.0))
-    cross = hood.covariance(own[:, None], near) * weight
+    cross = other.covariance(own[:, None], near, hood) * weight
     L = cholesky_each(K)
     right = torch.stack([values[near] * weight, weight, cross], -1)
     y, one, c = torch.cholesky_solve(right, L).unbind(-1)
@@ -156,36 +315,67 @@ def _kriged(
     beta = (weight * y).sum(1) / precision
     missing = 1.0 - (weight * c).sum(1)
     mean = beta + (cross * (y - beta[:, None] * one)).sum(1)
-    variance = hood.covariance(own, own) - (cross * c).sum(1) + missing.square() / precision + noise[own]
-    return mean, variance.clamp_min(1e-12)
+    variance = other.covariance(own, own) - (cross * c).sum(1) + missing.square() / precision
+    return mean, variance.clamp_min(SMALLEST)
 
 
-def held_out(prior: Prior, lattice: Lattice, pool: Observations, seed: int) -> HeldOut | None:
-    """Hide some of the observations of a lattice as its gaps are; None when there are too few.
+@dataclass(frozen=True)
+class Hidden:
+    """Observations to hide in one or several independent fields.
+
+    Attributes
+    ----------
+    parts : tuple of HeldOut
+    noise_is_known : bool
+        Whether noise stays what it is however much the field varies.
+    """
+
+    parts: tuple[HeldOut, ...]
+    noise_is_known: bool = False
+
+    def predict(self, prior: Prior) -> Prediction:
+        """Predict what is hidden with a prior."""
+        return Prediction.together([part.predict(prior, noise_is_known=self.noise_is_known) for part in self.parts])
+
+    def weighted(self, prior: Prior) -> Hidden:
+        """The same counting as gaps do that are as uncertain by a prior."""
+        return replace(self, parts=tuple(part.weighted(prior) for part in self.parts))
+
+    def some(self, count: int) -> Hidden:
+        """The same with fewer hidden, in all."""
+        share = max(ENOUGH, -(-count // len(self.parts)))
+        return replace(self, parts=tuple(part.some(share) for part in self.parts))
+
+    def with_amplitude(self, amplitude: Amplitude) -> Hidden:
+        """The same with numbers that stand for more where the field varies more."""
+
+        def of(part: HeldOut) -> HeldOut:
+            points = part.observations.points
+            return part.in_units(amplitude.at(points.sites)[points.site_index], noise_is_known=self.noise_is_known)
+
+        return replace(self, parts=tuple(map(of, self.parts)))
+
+
+def held_out(prior: Prior, pools: Sequence[Pool], seed: int, *, noise_is_known: bool = False) -> Hidden | None:
+    """Hide some of the observations of fields as their gaps are; None when there are too few.
 
     Parameters
     ----------
     prior : Prior
         Learned, standardised units.
-    lattice : Lattice
-        Gaps are looked for in the first field; on lazy data none are, and observations are left out one by one.
-    pool : Observations
-        Of that field, standardised.
+    pools : sequence of Pool
+        Standardised.
     seed : int
+    noise_is_known : bool
+        As of :class:`Hidden`.
     """
-    if len(pool) < ENOUGH:
-        return None
-    rng = np.random.default_rng(seed)
-    radii = np.zeros(0)
-    if not lattice.is_lazy:
-        gaps = _gaps(lattice, rng)
-        if len(gaps):
-            radii = _distances(fastest(prior), pool.points, gaps)
-    hidden = HeldOut(prior, pool, radii, seed)
-    return hidden if hidden.hidden.size >= ENOUGH else None
+    share = max(ENOUGH_OF_FIELD, -(-NUM_HIDDEN // max(1, len(pools))))
+    parts = [HeldOut(prior, pool, seed, share) for pool in pools if len(pool.observations) >= ENOUGH]
+    parts = [part for part in parts if part.hidden.size >= ENOUGH]
+    return Hidden(tuple(parts), noise_is_known).weighted(prior) if parts else None
 
 
-def settle_noise(prior: Prior, hidden: HeldOut) -> Prior:
+def settle_noise(prior: Prior, hidden: Hidden) -> Prior:
     """A lower noise where hidden observations are predicted better with it.
 
     One noise level for a whole field takes the roughness of a few places for noise everywhere, and then everything is
@@ -203,7 +393,7 @@ def settle_noise(prior: Prior, hidden: HeldOut) -> Prior:
     return next((candidate for candidate, gain in lower if gain >= NEARLY * most), prior)
 
 
-def settle_smoothness(prior: Prior, axes: tuple[str, ...], relearn: Callable[[Prior], Prior], hidden: HeldOut) -> Prior:
+def settle_smoothness(prior: Prior, axes: tuple[str, ...], relearn: Callable[[Prior], Prior], hidden: Hidden) -> Prior:
     """The smoothness of the Matérn kernels of these axes that predicts hidden observations best.
 
     Parameters
@@ -213,7 +403,7 @@ def settle_smoothness(prior: Prior, axes: tuple[str, ...], relearn: Callable[[Pr
     axes : tuple of {"time", "space"}
     relearn : callable
         Learns the numbers of a prior from those it has.
-    hidden : HeldOut
+    hidden : Hidden
     """
     best, score = prior, hidden.predict(prior)
     for axis in reversed(AXES):
@@ -236,64 +426,3 @@ def with_smoothness(prior: Prior, axis: str, nu: float) -> Prior:
         changed: dict[str, Any] = {axis: replace(kernel, nu=nu)} if isinstance(kernel, Matern) else {}
         terms.append(replace(term, **changed))
     return replace(prior, terms=tuple(terms))
-
-
-def fastest(prior: Prior) -> tuple[float, float]:
-    """Lengthscales (days, km) of the term that decorrelates first, along both axes if one does; infinite for never."""
-
-    def scale(kernel: Kernel) -> float:
-        return np.inf if isinstance(kernel, Constant) else max(reach(kernel), 1e-9)
-
-    scales = [(scale(t.time), scale(t.space)) for t in prior.terms]
-    finite = [s for s in scales if np.isfinite(s).any()]
-    return min(finite, key=lambda s: (np.isinf(s).sum(), s[1], s[0])) if finite else (1.0, 1.0)
-
-
-def _gaps(lattice: Lattice, rng: np.random.Generator) -> Points:
-    """Some cells that are gaps."""
-    member = next(lattice.members())
-    values = np.asarray(lattice.values[member])
-    cells = np.stack([rng.integers(0, n, 20 * NUM_HIDDEN) for n in lattice.shape])
-    gap = ~np.isfinite(values[tuple(cells)])
-    if lattice.valid is not None:
-        valid = lattice.valid[tuple(0 if n == 1 else m for n, m in zip(lattice.valid.shape, member, strict=False))]
-        gap &= np.broadcast_to(np.asarray(valid), lattice.shape)[tuple(cells)]
-    t, y, x = cells[:, np.flatnonzero(gap)[:NUM_HIDDEN]]
-    sites = lattice.space.coordinates.reshape(lattice.space.size, -1)
-    return Points(lattice.time, sites, t, y * lattice.shape[2] + x)
-
-
-def _distances(scales: tuple[float, float], points: Points, gaps: Points) -> FloatArray:
-    """From each gap to the nearest point."""
-    from scipy.spatial import KDTree
-
-    tree = KDTree(scaled_coordinates(points, scales), leafsize=LEAF)
-    return np.asarray(tree.query(scaled_coordinates(gaps, scales), workers=-1)[0])
-
-
-def _beyond(
-    scaled: FloatArray, fast: FloatArray, own: IntArray, radii: FloatArray, rng: np.random.Generator
-) -> IntArray:
-    """The points nearest to each of `own` in one metric that are not nearer than its radius in the other; −1 for none.
-
-    Wide gaps are asked of ever sparser sets, so that their surroundings are found, not their inside.
-    """
-    from scipy.spatial import KDTree
-
-    n, wanted = len(scaled), NUM_NEIGHBOURS
-    found = np.full((own.size, wanted), -1, dtype=np.intp)
-    left, pool = np.arange(own.size), np.arange(n)
-    while left.size:
-        count = min(4 * wanted, pool.size)
-        tree = KDTree(scaled[pool], leafsize=LEAF)
-        index = pool[tree.query(scaled[own[left]], k=count, workers=-1)[1].reshape(left.size, count)]
-        apart = np.linalg.norm(fast[index] - fast[own[left], None], axis=-1)
-        usable = (apart >= (1.0 - ROUNDING) * radii[left, None]) & (index != own[left, None])
-        last = pool.size <= 4 * wanted
-        enough = (usable.sum(1) >= wanted) | last
-        order = np.argsort(~usable, axis=1, kind="stable")[:, :wanted]  # the nearest usable first
-        chosen = np.where(np.take_along_axis(usable, order, 1), np.take_along_axis(index, order, 1), -1)
-        found[left[enough], : chosen.shape[1]] = chosen[enough]
-        left = left[~enough]
-        pool = np.sort(rng.choice(pool, max(1, pool.size // THINNING), replace=False))
-    return found

@@ -187,9 +187,12 @@ def _chunk_window(chunks: tuple[tuple[int, ...], ...], where: tuple[int, ...]) -
     return t, y, x
 
 
-def over_members(lattice: Lattice, each: Callable[[Member], Any]) -> Any:
-    """Fields (k, time, y, x) of all members as one array (k, extra..., time, y, x), in memory or lazy."""
-    fields = [each(member) for member in lattice.members()]
+def over_members(lattice: Lattice, each: Callable[[Member, int], Any]) -> Any:
+    """Fields (k, time, y, x) of all members as one array (k, extra..., time, y, x), in memory or lazy.
+
+    `each` is given the index of a member and its number.
+    """
+    fields = [each(member, number) for number, member in enumerate(lattice.members())]
     if lattice.is_lazy:
         import dask.array as da
 
@@ -200,16 +203,8 @@ def over_members(lattice: Lattice, each: Callable[[Member], Any]) -> Any:
     return whole.rechunk((whole.chunks[0], *lattice.values.chunks)) if lattice.is_lazy else whole
 
 
-def point_moments(
-    solver: TileSolver, tile: Tile, values: Any, errors: Any, told: Information | None, points: Points
-) -> FloatArray:
-    """Mean and standard deviation of one tile at points, (2, n), standardised."""
-    found = solver.posterior(solver.plan.observed(tile), values, errors, told).moments(points)
-    return np.stack([found.mean, np.sqrt(found.variance)])
-
-
 def blended_points(solver: TileSolver, values: Any, errors: Any, points: Points, cells: IntArray) -> FloatArray:
-    """Mean and standard deviation at points anywhere, (2, n), standardised; tiles blended by nearest cell."""
+    """Mean and standard deviation at points anywhere, (2, n), in data units; tiles blended by nearest cell."""
     plan = solver.plan
     messages = member_messages(solver, values, errors)
     total = np.zeros((2, len(points)))
@@ -219,7 +214,7 @@ def blended_points(solver: TileSolver, values: Any, errors: Any, points: Points,
         if not chosen.size:
             continue
         seen = plan.observed(tile)
-        found = point_moments(solver, tile, cut(values, seen), cut(errors, seen), messages(tile), points.take(chosen))
+        found = solver.moments_at(points.take(chosen), tile, cut(values, seen), cut(errors, seen), messages(tile))
         total[:, chosen] += weights[chosen] * found
     return total
 

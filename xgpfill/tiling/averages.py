@@ -78,7 +78,9 @@ def member_sums(
         if tile not in posteriors:
             seen = solver.plan.observed(tile)
             posteriors = {tile: solver.posterior(seen, cut(values, seen), cut(errors, seen), messages(tile))}
-        moments, total = posteriors[tile].averages(solver.points(window), weights), weights.sum(0)
+        points, total = solver.points(window), weights.sum(0)
+        amplitude = np.broadcast_to(solver.amplitude(points), len(points))
+        moments = posteriors[tile].averages(points, weights * amplitude[:, None])
         added = _on(window, noise).ravel() @ weights**2
         _put(found, batch, (scale * moments.mean + shift * total, scale**2 * moments.variance, total, added))
         step()

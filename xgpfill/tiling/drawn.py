@@ -53,7 +53,9 @@ def drawn_sums(
     """
     draws = PriorDraws(solver.frame, solver.prior, SEED, noise_share(solver.prior, float(solver.prior.noise or 1.0)))
     t, y, x = (np.arange(n) for n in solver.frame.shape)
-    scale, sd, squares = solver.scaling.scale, np.sqrt(noise), np.zeros(len(weighted))
+    amplitude = np.broadcast_to(solver.amplitude(solver.points((t, y, x))), int(np.prod(solver.frame.shape)))
+    scale, sd = solver.scaling.scale * amplitude.reshape(solver.frame.shape), np.sqrt(noise)
+    squares = np.zeros(len(weighted))
     at_once = max(1, ELEMENTS_AT_ONCE // int(np.prod(solver.frame.shape)))
     for start in range(0, DRAWS, at_once):
         some = range(start, min(start + at_once, DRAWS))

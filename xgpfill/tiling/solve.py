@@ -52,6 +52,8 @@ class TileSolver:
     device, dtype : str
     exists : bool array (y, x), optional
         Where the field exists at any time; None: everywhere.
+    noise_is_known : bool
+        Whether the noise is that of the data, the same wherever the field varies more; else it varies with the field.
     identity : str
         Tells it from every other one, wherever it travels.
     """
@@ -65,12 +67,27 @@ class TileSolver:
     device: str
     dtype: str
     exists: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+    noise_is_known: bool = False
     identity: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @cached_property
     def covariance(self) -> Covariance:
         """The prior covariance on this process's device."""
         return Covariance(self.prior, self.device, getattr(torch, self.dtype))
+
+    def of_field(self, number: int) -> TileSolver:
+        """That of one of the independent fields, in the order of the lattice; all share an engine."""
+        if not self.scaling.fields:
+            return self
+        if number not in self._of_fields:
+            own = replace(self, scaling=self.scaling.of_field(number), identity=f"{self.identity}-{number}")
+            own.__dict__.update(covariance=self.covariance, engine=self.engine)
+            self._of_fields[number] = own
+        return self._of_fields[number]
+
+    @cached_property
+    def _of_fields(self) -> dict[int, TileSolver]:
+        return {}
 
     @property
     def size(self) -> int:
@@ -93,11 +110,20 @@ class TileSolver:
         space = replace(self.frame.space, coordinates=self.frame.space.coordinates[np.ix_(y, x)])
         small = Lattice(values=first, time=self.frame.time[t], space=space, errors=errors)
         found = read_window(small, (), local)
+        amplitude = self.amplitude(found.points)
         noise = found.noise * float(self.prior.noise) if self.prior.noise is not None else found.noise
+        if self.noise_is_known:
+            noise = noise / self.scaling.relative(amplitude) ** 2
         data = found.values
         if values.ndim == 4:
             data = np.asarray(values, dtype=np.float64)[:, np.isfinite(np.asarray(first, dtype=np.float64))].T
-        return Observations(found.points, self.scaling.standardised(data), noise)
+            amplitude = amplitude if np.ndim(amplitude) == 0 else amplitude[:, None]
+        return Observations(found.points, self.scaling.standardised(data, amplitude), noise)
+
+    def amplitude(self, points: Points) -> Any:
+        """How much more the field varies at points (n,) than where hyperparameters say; one where it is the same."""
+        found = self.scaling.amplitude_at(points.sites)
+        return found if np.ndim(found) == 0 else found[points.site_index]
 
     def information(self, window: Window, values: Any, errors: Any) -> Information:
         """What the observations of a segment say of the slow features and the mean."""
@@ -122,18 +148,24 @@ class TileSolver:
     def moments(self, tile: Tile, values: Any, errors: Any, told: Information | None) -> FloatArray:
         """Mean and latent standard deviation on the cells a tile evaluates, (2, time, y, x), in data units."""
         window, began = self.plan.evaluated(tile), perf_counter()
-        found = self.posterior(self.plan.observed(tile), values, errors, told).moments(self.points(window))
-        _log.info("solved tile %s, %d cells, in %.1f s", tile, found.mean.size, perf_counter() - began)
-        shape = tuple(w.size for w in window)
-        mean = self.scaling.physical(found.mean).reshape(shape)
-        sd = np.sqrt(found.variance).reshape(shape) * self.scaling.scale
-        return np.stack([mean, sd])
+        found = self.moments_at(self.points(window), tile, values, errors, told)
+        _log.info("solved tile %s, %d cells, in %.1f s", tile, found[0].size, perf_counter() - began)
+        return found.reshape(2, *(w.size for w in window))
+
+    def moments_at(self, points: Points, tile: Tile, values: Any, errors: Any, told: Information | None) -> FloatArray:
+        """Mean and latent standard deviation of a tile at points, (2, n), in data units."""
+        found = self.posterior(self.plan.observed(tile), values, errors, told).moments(points)
+        amplitude = self.amplitude(points)
+        mean = self.scaling.physical(found.mean, amplitude)
+        return np.stack([mean, np.sqrt(found.variance) * (self.scaling.scale * amplitude)])
 
     def means(self, tile: Tile, values: Any, errors: Any, told: Information | None) -> FloatArray:
         """Posterior mean of each draw of the data, (draws, time, y, x), in data units."""
         window = self.plan.evaluated(tile)
-        found = self.posterior(self.plan.observed(tile), values, errors, told).means(self.points(window))
-        return np.asarray(self.scaling.physical(found.T).reshape(-1, *(w.size for w in window)))
+        points = self.points(window)
+        found = self.posterior(self.plan.observed(tile), values, errors, told).means(points)
+        means = self.scaling.physical(found.T, self.amplitude(points))
+        return np.asarray(means.reshape(-1, *(w.size for w in window)))
 
     def trend(self, information: Information) -> tuple[float, float]:
         """Estimate and standard error of the constant mean from all that the domain says."""
@@ -143,7 +175,9 @@ class TileSolver:
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel as plain data: what was made on a device stays there."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("covariance", "engine")}
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("covariance", "engine", "_of_fields")
+        }
 
     @cached_property
     def engine(self) -> Engine:

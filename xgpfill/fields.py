@@ -1,0 +1,79 @@
+"""Independent fields (levels, members) by their labels: which of those that were fitted new data are of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from xgpfill.errors import AlignmentError, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from xgpfill.grid.encode import Layout
+    from xgpfill.grid.scaling import Scaling
+
+ALIKE = 1.25
+"""Ratio of standard deviations of fields up to which they are taken for draws of one law."""
+
+
+def relative_scales(scaling: Scaling, layout: Layout) -> xr.DataArray | None:
+    """Standard deviation of each field relative to that of the hyperparameters; None where there is one for all."""
+    if not scaling.fields:
+        return None
+    extra, template = layout.roles.extra, layout.template
+    scales = np.array([scale for _, scale in scaling.fields]) / scaling.reference
+    coords = {d: template.coords[d].variable for d in extra if d in template.indexes and template[d].dtype != object}
+    return xr.DataArray(scales.reshape([template.sizes[d] for d in extra]), coords, extra)
+
+
+def with_fields_of(scaling: Scaling, known: xr.DataArray | None, da: xr.DataArray, new: Sequence[Hashable]) -> Scaling:
+    """Units of the fields of data along `new` dimensions: standard deviations as `known` by label, means of their own.
+
+    Raises
+    ------
+    AlignmentError
+        Where fields that are not known could have any standard deviation.
+    """
+    if known is None:
+        return replace(scaling, fields=(), unit=None)
+    found = _of_labels(known, da)
+    if found is None:
+        _require_alike(known)
+        return replace(scaling, fields=(), unit=None)
+    found = found.transpose(*(d for d in new if d in found.dims))
+    shape = [da.sizes[d] for d in new]
+    named = [np.newaxis if d not in found.dims else slice(None) for d in new]
+    scales = np.broadcast_to(found.values[tuple(named)], shape).ravel() * scaling.reference
+    own = scaling.fields or ((scaling.shift, scaling.scale),) * scales.size
+    fields = tuple((shift, float(scale)) for (shift, _), scale in zip(own, scales, strict=True))
+    return replace(scaling, fields=fields, unit=scaling.reference)
+
+
+def _of_labels(table: xr.DataArray, da: xr.DataArray) -> xr.DataArray | None:
+    """The part of a table of fields that the data are of; None where they are others."""
+    for dim in table.dims:
+        labels = da.coords.get(dim)
+        if dim in table.indexes and labels is not None:
+            try:
+                table = table.sel({dim: labels.values if labels.ndim else labels.item()})
+            except KeyError:
+                return None
+        elif da.sizes.get(dim) != table.sizes[dim]:
+            return None
+    return table
+
+
+def _require_alike(known: xr.DataArray) -> None:
+    low, high = float(known.min()), float(known.max())
+    if high <= ALIKE * low:
+        return
+    names = listed(known.dims)
+    raise AlignmentError(
+        f"The model knows each of {names} by its label, and their standard deviations differ by a factor of "
+        f"{high / low:.3g}; some of the new data are none of these. Give fields that were fitted, with their labels, "
+        f"e.g. `da.sel({known.dims[0]}=...)`, or fit again."
+    )

@@ -1,0 +1,47 @@
+"""How wide intervals must be to hold what they say, from predictions of hidden observations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import ndtri
+
+from xgpfill.calibration import LEVELS, Calibration
+from xgpfill.learning.heldout import weighted_quantile
+from xgpfill.metrics import normal_quantile
+
+if TYPE_CHECKING:
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.learning.heldout import Prediction
+
+BELIEF = 50
+"""Residuals of a normal law that are added to those seen, so that few tell little."""
+RATIOS = (0.25, 4.0)
+"""Of half-widths, at least and at most."""
+
+
+def calibrated(hidden: Prediction, fields: int) -> Calibration:
+    """Half-widths of intervals, of each field its own; of a field without hidden observations those of all.
+
+    Parameters
+    ----------
+    hidden : Prediction
+    fields : int
+        How many independent fields there are.
+    """
+    everywhere = np.ones(hidden.field.size, dtype=bool)
+    each = [hidden.field == i for i in range(fields)] if fields > 1 else [everywhere]
+    residuals = np.abs(hidden.standardised)
+    ratios = [_ratios(residuals[own], hidden.weight[own]) for own in (e if e.any() else everywhere for e in each)]
+    return Calibration(tuple(ratios), tuple(int(own.sum()) for own in each))
+
+
+def _ratios(residuals: FloatArray, weight: FloatArray) -> tuple[float, ...]:
+    """Quantiles of the sizes of residuals over those of a normal law, at every level; widths never fall with it."""
+    believed = ndtri(0.5 + 0.5 * (np.arange(BELIEF) + 0.5) / BELIEF)
+    both = np.concatenate([residuals, believed]), np.concatenate([weight, np.full(BELIEF, weight.mean())])
+    widths = weighted_quantile(*both, LEVELS)
+    normal = np.array([normal_quantile(level) for level in LEVELS])
+    widths = np.clip(widths, RATIOS[0] * normal, RATIOS[1] * normal)
+    return tuple((np.maximum.accumulate(widths) / normal).tolist())

@@ -1,0 +1,154 @@
+"""Observations to hide as the gaps of a field are: random cells, other days' clouds, or places that nobody measures.
+
+Three kinds of gaps ask for three kinds of hiding: single observations; those under the gaps of another day (Beckers &
+Rixen 2003 hide clouds so), in a single image under its own gaps shifted; and all observations of some places, as far as
+gaps lie where nothing was ever observed (Roberts et al. 2017, doi:10.1111/ecog.02881).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xgpfill.grid.points import Points
+from xgpfill.learning.blocks import merged, one_field, read_window, whole, window_around
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xgpfill.grid.lattice import Lattice, Window
+    from xgpfill.grid.points import IntArray, Observations
+
+    Mask = NDArray[np.bool_]
+
+MAX_POOL = 2**20
+"""Cells of fields in memory that are read whole."""
+MOST_FIELDS = 64
+"""Independent fields of which some observations are hidden."""
+NUM_WINDOWS, WINDOW_CELLS = 6, 2**15
+"""Windows of data that are not read whole, and how many cells each has."""
+CELLS_TRIED = 16_000
+NUM_GAPS = 800
+ROUNDS = 2
+"""Sets that are hidden together, of each kind."""
+FEW_DAYS = 5
+"""Fewer than that are shifted in space."""
+HIDDEN_PLACES = 0.2
+"""Share of the places whose observations are hidden together."""
+ENOUGH_PLACES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Observations of one field, or of some windows of it, and gaps among them.
+
+    Attributes
+    ----------
+    observations : Observations
+        n of them.
+    gaps : Points
+        Some cells that were not observed, where the field exists; perhaps none.
+    transient : bool array (rounds, n)
+        What is hidden together as gaps are that come and go; perhaps no round.
+    lasting : bool array (rounds, n)
+        What is hidden together as places are that were never observed; perhaps no round.
+    never : float
+        Share of the gaps that lie at such places.
+    """
+
+    observations: Observations
+    gaps: Points
+    transient: Mask
+    lasting: Mask
+    never: float
+
+    def with_observations(self, observations: Observations) -> Pool:
+        """The same with other numbers."""
+        return replace(self, observations=observations)
+
+
+def pools(lattice: Lattice, seed: int) -> list[Pool]:
+    """Pools of every field, or of many evenly spread: of all of those in memory, else of random windows."""
+    members = list(lattice.members())
+    number = min(len(members), MOST_FIELDS)
+    whole_fields = not lattice.is_lazy and np.prod(lattice.shape) * number <= MAX_POOL
+    found = []
+    for place in np.linspace(0, len(members) - 1, number).round().astype(int):
+        field, rng = one_field(lattice, members[place]), np.random.default_rng(seed)
+        windows = [whole(field)] if whole_fields else _windows(field, rng)
+        pool = _joined([_read(field, window, rng) for window in windows])
+        if pool is not None:
+            found.append(pool.with_observations(replace(pool.observations, field=int(place))))
+    return found
+
+
+def _windows(lattice: Lattice, rng: np.random.Generator) -> list[Window]:
+    """Boxes around random cells."""
+    centres = [tuple(int(rng.integers(n)) for n in lattice.shape) for _ in range(NUM_WINDOWS)]
+    return [window_around(lattice, centre, WINDOW_CELLS, 1.0) for centre in centres]
+
+
+def _read(lattice: Lattice, window: Window, rng: np.random.Generator) -> Pool:
+    """All observations of a window, some of its gaps, and what is hidden together."""
+    observations, shape = read_window(lattice, (), window), tuple(w.size for w in window)
+    points = observations.points
+    seen = np.zeros(shape, dtype=bool)
+    seen.reshape(shape[0], -1)[points.time_index, points.site_index] = True
+    gap: Mask = ~seen
+    if lattice.valid is not None:
+        gap = gap & np.asarray(lattice.window(lattice.valid, (), window), dtype=bool)
+    cells = tuple(rng.integers(0, n, CELLS_TRIED) for n in shape)
+    t, y, x = (c[gap[cells]][:NUM_GAPS] for c in cells)
+    ever: Mask = np.any(seen, axis=0)
+    never = ~ever[y, x]
+    transient = [_shifted(gap, points, rng) for _ in range(ROUNDS)] if not never.all() else []
+    lasting = [_places(points.site_index, rng) for _ in range(ROUNDS)] if never.any() else []
+    gaps = Points(points.times, points.sites, t, y * shape[2] + x)
+    share = float(never.mean()) if never.size else 0.0
+    return Pool(observations, gaps, _masks(transient, len(points)), _masks(lasting, len(points)), share)
+
+
+def _masks(rounds: list[Mask], size: int) -> Mask:
+    return np.array(rounds, dtype=bool).reshape(len(rounds), size)
+
+
+def _shifted(gap: Mask, points: Points, rng: np.random.Generator) -> Mask:
+    """Which observations would be gaps with the gaps of another time, or of an image shifted."""
+    nt, ny, nx = gap.shape
+    if nt >= FEW_DAYS:
+        moved = np.roll(gap, int(rng.integers(1, nt)), axis=0)
+    else:
+        moved = np.roll(gap, [int(rng.integers(n // 8, n - n // 8)) if n > 1 else 0 for n in (ny, nx)], axis=(1, 2))
+    found: Mask = moved.reshape(nt, -1)[points.time_index, points.site_index]
+    return found
+
+
+def _places(site_index: IntArray, rng: np.random.Generator) -> Mask:
+    """Which observations are of some of the places; of none where places are too few."""
+    places, of = np.unique(site_index, return_inverse=True)
+    if places.size < ENOUGH_PLACES:
+        return np.zeros(site_index.size, dtype=bool)
+    return np.asarray((rng.random(places.size) < HIDDEN_PLACES)[of])
+
+
+def _joined(parts: list[Pool]) -> Pool | None:
+    """Several windows as one; None without any observation."""
+    parts = [part for part in parts if len(part.observations)]
+    if len(parts) <= 1:
+        return parts[0] if parts else None
+    gaps = [part.gaps for part in parts]
+    every = Points.scattered(np.concatenate([g.time for g in gaps]), np.concatenate([g.space for g in gaps]))
+    observations = merged([part.observations for part in parts])
+    cells = observations.points.time_index * observations.points.sites.shape[0] + observations.points.site_index
+    once = np.unique(cells, return_index=True)[1]
+
+    def side_by_side(name: str) -> Any:
+        masks = [getattr(part, name) for part in parts]
+        rounds = max(map(len, masks))
+        full = [m if len(m) == rounds else np.zeros((rounds, m.shape[1]), dtype=bool) for m in masks]
+        return np.concatenate(full, axis=1)[:, once]
+
+    never = float(np.average([p.never for p in parts], weights=[max(1, len(p.gaps)) for p in parts]))
+    return Pool(observations.take(once), every, side_by_side("transient"), side_by_side("lasting"), never)

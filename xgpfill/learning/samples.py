@@ -1,0 +1,42 @@
+"""What learning reads of the data, in memory or lazy, the same of both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xgpfill.learning.blocks import draw_samples
+
+if TYPE_CHECKING:
+    from xgpfill.grid.lattice import FloatArray, Lattice
+    from xgpfill.grid.points import Observations
+
+SMALL = 2**22
+"""Cells of lazy data, in all fields, that are read whole."""
+OF_EACH = 4000
+"""Observations that tell the scale of each of several lazy fields."""
+
+
+def in_memory_if_small(lattice: Lattice) -> Lattice:
+    """The lattice with its values in memory where these are few; then nothing that is learned depends on chunks."""
+    size = int(np.prod(lattice.shape)) * max(1, int(np.prod(lattice.extra_shape)))
+    if not lattice.is_lazy or size > SMALL:
+        return lattice
+
+    def read(array: Any) -> Any:
+        return array.compute() if hasattr(array, "dask") else array
+
+    return replace(lattice, values=read(lattice.values), valid=read(lattice.valid), errors=read(lattice.errors))
+
+
+def values_of_fields(lattice: Lattice, blocks: list[Observations], seed: int) -> list[FloatArray]:
+    """Observed values of each independent field: all of those in memory, else of blocks or a sample."""
+    members = list(lattice.members())
+    if not lattice.is_lazy:
+        values = np.asarray(lattice.values)
+        return [values[m][np.isfinite(values[m])] for m in members]
+    if len(members) == 1:
+        return [np.concatenate([b.values for b in blocks]) if blocks else np.zeros(0)]
+    return [sample.values for sample in draw_samples(lattice, OF_EACH * len(members), seed)]
