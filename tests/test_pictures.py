@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import dask.array
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -12,6 +11,8 @@ import pytest
 import xarray as xr
 from xgpfill.errors import AlignmentError, DimensionError, VariableError, XgpfillError
 from xgpfill.results import Context, Reconstruction
+
+from tests.counted import counted_pair
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -102,15 +103,7 @@ def test_several_variables_are_chosen_by_name(found: Reconstruction) -> None:
 
 
 def test_a_lazy_reconstruction_computes_each_tile_of_a_frame_once(found: Reconstruction) -> None:
-    runs: list[tuple[int, ...]] = []
-
-    def both(block: np.ndarray, block_info: Any = None) -> np.ndarray:
-        runs.append(block_info[0]["chunk-location"])
-        return np.stack([block, 0 * block + 1])
-
-    blocks = dask.array.from_array(found.mean.values, chunks=(1, 8, 9))
-    pair = blocks.map_blocks(both, dtype=float, new_axis=0, chunks=((2,), *blocks.chunks), meta=np.empty((0,) * 4))
-    mean, variance = (field.copy(data=data) for field, data in zip(found, pair, strict=True))
+    mean, variance, runs = counted_pair(found, (1, 8, 9))
     lazy = Reconstruction(mean, variance, Context(found.observed, 0.1, "latent"))
     lazy.plot.comparison(time="2021-04-17")
     assert runs == [(2, 0, 0)]

@@ -412,7 +412,8 @@ class FittedModel:
         """Average the field with weights, over the dimensions that they share with the data; with its true variance.
 
         Errors of cells go together, so the variance of an average is not that of independent cells. It takes one solve
-        for each average. :meth:`Reconstruction.average` and ``.resample`` name dimensions and periods instead.
+        for each average, or draws where its cells lie in several tiles, which the attribute ``comment`` of the variance
+        says. :meth:`Reconstruction.average` and ``.resample`` name dimensions and periods instead.
 
         Parameters
         ----------
@@ -435,7 +436,7 @@ class FittedModel:
         AlignmentError, DataError
             When the weights do not lie on the data, or are no weights.
         MethodError
-            When there are more averages than can be solved for, or the cells of one lie in several tiles.
+            When there are more averages than can be solved for.
 
         Examples
         --------

@@ -10,6 +10,7 @@ from xgpfill import metrics
 from xgpfill.averaging import checked_dims, weighted_mean
 from xgpfill.calibration import NORMAL
 from xgpfill.errors import AlignmentError, DataError, VariableError, listed, shown
+from xgpfill.grid.units import CELSIUS, KELVIN, PERCENT
 from xgpfill.words import squared
 
 if TYPE_CHECKING:
@@ -31,11 +32,7 @@ _NAMES = {
     "cells": "number of cells scored",
 }
 _IN_DATA_UNITS = ("rmse", "mae", "bias", "crps")
-_SPELLINGS = (
-    {"degC", "celsius", "Celsius", "degree_Celsius", "degrees_Celsius", "deg_C", "degree_C", "degrees_C", "°C", "C"},
-    {"K", "kelvin", "Kelvin", "degK", "deg_K", "degree_K", "degrees_K"},
-    {"%", "percent"},
-)
+_SPELLINGS = (CELSIUS, KELVIN, PERCENT)
 
 
 def score_gaussian(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import dask.array
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -14,6 +13,8 @@ from xgpfill.errors import AlignmentError, DataError, VariableError, XgpfillErro
 from xgpfill.plotting import calibration
 from xgpfill.plotting.calibration import pit
 from xgpfill.results import Context, Reconstruction
+
+from tests.counted import counted_pair
 
 NOISE = 0.19
 
@@ -84,15 +85,7 @@ def test_a_few_cells_are_enough_and_the_title_counts_them() -> None:
 
 def test_a_lazy_field_is_computed_once() -> None:
     found, truth = made()
-    runs: list[tuple[int, ...]] = []
-
-    def both(block: np.ndarray, block_info: Any = None) -> np.ndarray:
-        runs.append(block_info[0]["chunk-location"])
-        return np.stack([block, 0 * block + 1])
-
-    blocks = dask.array.from_array(found.mean.values, chunks=(30, 10, 10))
-    pair = blocks.map_blocks(both, dtype=float, new_axis=0, chunks=((2,), *blocks.chunks), meta=np.empty((0,) * 4))
-    mean, variance = (field.copy(data=data) for field, data in zip(found, pair, strict=True))
+    mean, variance, runs = counted_pair(found, (30, 10, 10))
     calibration(Reconstruction(mean, variance, found._context), truth)
     assert sorted(runs) == [(0, 0, 0), (1, 0, 0)]
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+KELVIN = ("K", "kelvin", "Kelvin", "degK", "deg_K", "degree_K", "degrees_K")
+CELSIUS = (
+    "degC", "celsius", "Celsius", "degree_Celsius", "degrees_Celsius", "deg_C", "degree_C", "degrees_C", "°C", "C",
+)  # fmt: skip
+PERCENT = ("%", "percent")
+"""How these are spelled, the usual spelling first."""
+
 _TEMPERATURES = {
-    **dict.fromkeys(("K", "kelvin", "Kelvin", "degK", "deg_K", "degree_K", "degrees_K"), (1.0, 0.0)),
-    **dict.fromkeys(("degC", "celsius", "Celsius", "degree_Celsius", "degrees_Celsius"), (1.0, 273.15)),
-    **dict.fromkeys(("deg_C", "degree_C", "degrees_C", "°C", "C"), (1.0, 273.15)),
+    **dict.fromkeys(KELVIN, (1.0, 0.0)),
+    **dict.fromkeys(CELSIUS, (1.0, 273.15)),
     **dict.fromkeys(("degF", "fahrenheit", "Fahrenheit", "degree_F", "degrees_F", "°F"), (5 / 9, 459.67 * 5 / 9)),
     "mK": (1e-3, 0.0),
 }
@@ -21,7 +27,7 @@ _PRESSURES = {
     **dict.fromkeys(("hPa", "mbar", "mb", "millibar", "millibars"), (1e2, 0.0)),
     "kPa": (1e3, 0.0), "dbar": (1e4, 0.0), "bar": (1e5, 0.0),
 }  # fmt: skip
-_SHARES = {"1": (1.0, 0.0), **dict.fromkeys(("%", "percent"), (1e-2, 0.0)), "permille": (1e-3, 0.0)}
+_SHARES = {"1": (1.0, 0.0), **dict.fromkeys(PERCENT, (1e-2, 0.0)), "permille": (1e-3, 0.0)}
 _SPEEDS = {
     **dict.fromkeys(("m s-1", "m/s", "ms-1"), (1.0, 0.0)), **dict.fromkeys(("cm s-1", "cm/s"), (1e-2, 0.0)),
     **dict.fromkeys(("km h-1", "km/h", "kmh-1"), (1 / 3.6, 0.0)),

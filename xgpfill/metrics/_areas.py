@@ -9,6 +9,7 @@ import xarray as xr
 
 from xgpfill.errors import CoordinateError, listed
 from xgpfill.grid.dims import Roles, require_numeric, roles_if_told
+from xgpfill.grid.edges import edges
 from xgpfill.grid.metric import EARTH_RADIUS_KM, Metric, check_latitudes, degrees_per
 from xgpfill.grid.places import still
 from xgpfill.words import squared, units_of
@@ -88,16 +89,8 @@ def _along(centres: xr.DataArray, measure: Any) -> xr.DataArray:
     return centres.copy(data=measure(np.atleast_1d(centres.values)).reshape(centres.shape))
 
 
-def _edges(centres: FloatArray) -> FloatArray:
-    """Edges halfway between centres (n, ...), one more along the first axis; a lone cell is one wide."""
-    if len(centres) == 1:
-        return np.concatenate([centres - 0.5, centres + 0.5])
-    halves = np.diff(centres, axis=0) / 2
-    return np.concatenate([centres[:1] - halves[:1], centres[:-1] + halves, centres[-1:] + halves[-1:]])
-
-
 def _widths(centres: FloatArray) -> FloatArray:
-    return np.abs(np.diff(_edges(centres)))
+    return np.abs(np.diff(edges(centres)))
 
 
 def _zones(latitude: xr.DataArray) -> xr.DataArray:
@@ -105,7 +98,7 @@ def _zones(latitude: xr.DataArray) -> xr.DataArray:
     check_latitudes(latitude.values)
 
     def between(centres: FloatArray) -> FloatArray:
-        heights = np.diff(np.sin(np.deg2rad(np.clip(_edges(centres), -90.0, 90.0))))
+        heights = np.diff(np.sin(np.deg2rad(np.clip(edges(centres), -90.0, 90.0))))
         return np.asarray(EARTH_RADIUS_KM**2 * np.abs(heights))
 
     return _along(latitude, between)
@@ -132,7 +125,7 @@ def _quadrilaterals(y: xr.DataArray, x: xr.DataArray, *, degrees: bool) -> xr.Da
             f"is {y.shape}. Give the areas as weights, e.g. `weights=ds['cell_area']`."
         )
     centres = Metric("sphere" if degrees else "plane", degrees).embed(y.values, x.values)
-    corners = _edges(_edges(centres).swapaxes(0, 1)).swapaxes(0, 1)
+    corners = edges(edges(centres).swapaxes(0, 1)).swapaxes(0, 1)
     if degrees:
         corners *= EARTH_RADIUS_KM / np.linalg.norm(corners, axis=-1, keepdims=True)
     else:

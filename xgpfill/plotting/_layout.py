@@ -8,9 +8,9 @@ import numpy as np
 
 from xgpfill.errors import DimensionError
 from xgpfill.grid.dims import Roles, roles_if_told
+from xgpfill.grid.edges import edges
 from xgpfill.grid.metric import degrees_per, kilometres_per
 from xgpfill.grid.places import located
-from xgpfill.plotting._edges import Array, edges
 from xgpfill.plotting._sheet import Sheet, on_cells_of
 from xgpfill.words import bracketed, units_of
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     import xarray as xr
+
+    from xgpfill.plotting._edges import Array
 
 MANY_METRES = 5000.0
 WHOLE_CIRCLE = 30.0

@@ -17,8 +17,8 @@ def new_panels(
 ) -> tuple[Figure, list[Axes]]:
     """Make a figure of pyplot and its panels, row by row; `size` in inches, `options` those of `plt.subplots`."""
     import matplotlib.pyplot as plt
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure, axes = plt.subplots(rows, columns, figsize=size, layout=layout, squeeze=False, **options)
-    engine: Any = figure.get_layout_engine()
-    engine.set(w_pad=MARGIN, h_pad=MARGIN)
+    engine = ConstrainedLayoutEngine(w_pad=MARGIN, h_pad=MARGIN, compress=layout == "compressed")
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout=engine, squeeze=False, **options)
     return figure, list(axes.flat)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import DimensionError
-from xgpfill.plotting._edges import edges
+from xgpfill.grid.edges import edges
 from xgpfill.plotting._layout import in_degrees, middle_of
 from xgpfill.plotting._sheet import MARGIN
 from xgpfill.words import degrees, units_of, with_units
