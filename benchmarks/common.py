@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VARIABLES = ("obs", "truth", "valid")
+SPREAD = ("crps", "coverage95", "coverage68")
 PLANE_EXTENT = 20.0  # degrees: smaller regions lie on a local plane, larger ones on the sphere
 
 
@@ -86,6 +87,8 @@ class Filled:
     solve_seconds : float
     notes : dict
         What was learned or chosen, for the record.
+    spread : dict
+        Scores of a law of new observations that is not normal, as the method itself tells them.
     """
 
     label: str
@@ -94,6 +97,7 @@ class Filled:
     learn_seconds: float | None
     solve_seconds: float
     notes: dict[str, Any] = field(default_factory=dict)
+    spread: dict[str, float] = field(default_factory=dict)
 
 
 def open_case(path: Path) -> Case:
@@ -116,16 +120,16 @@ def open_case(path: Path) -> Case:
 
 
 def scored(case: Case, filled: Filled) -> dict[str, float | None]:
-    """RMSE, MAE, CRPS (data units) and coverage of 95 % intervals on the hidden cells; None without a spread."""
+    """RMSE, MAE, CRPS (data units), coverage of 95 and 68 % intervals on the hidden cells; None without a spread."""
+    from xgpfill.metrics import interval_coverage
     from xgpfill.scoring import score_gaussian
 
     std = xr.full_like(filled.mean, np.nan) if filled.std is None else filled.std
     scores = score_gaussian(filled.mean, std, case.truth, observed=case.obs)
-    spread = ("crps", "coverage95")
-    return {
-        name: None if filled.std is None and name in spread else float(scores[name])
-        for name in ("rmse", "mae", *spread)
-    }
+    scores["coverage68"] = interval_coverage(case.truth.where(case.hidden), filled.mean, std, level=0.68)
+    found: dict[str, float | None] = {name: float(scores[name]) for name in ("rmse", "mae")}
+    spread = {name: None if filled.std is None else float(scores[name]) for name in SPREAD}
+    return found | spread | filled.spread
 
 
 @dataclass(frozen=True)

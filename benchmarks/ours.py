@@ -23,8 +23,15 @@ def full(case: Case, request: Request) -> Filled:
     solved = time.perf_counter()
     return Filled(
         f"xgpfill {_engine(model)}", found.mean, np.sqrt(found.variance), learned - began, solved - learned,
-        {"model": repr(model)},
+        {"model": repr(model)}, _spread(found, case),
     )  # fmt: skip
+
+
+def _spread(found: Any, case: Case) -> dict[str, float]:
+    """Scores of calibrated intervals."""
+    scores, (lower, upper) = found.score(case.truth), found.interval(0.68)
+    inside = ((lower <= case.truth) & (case.truth <= upper)).where(case.hidden & found.mean.notnull())
+    return {"crps": float(scores.crps), "coverage95": float(scores.coverage95), "coverage68": float(inside.mean())}
 
 
 def learn(case: Case, request: Request) -> None:

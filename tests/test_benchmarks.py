@@ -117,14 +117,23 @@ def test_peers_run_beside_xgpfill(bench, folder, tmp_path, capsys):
 def test_our_scores_are_those_of_the_reconstruction(bench, case):
     filled = bench.ours.full(case, bench.common.Request("xgpfill", "", engine="exact"))
     model = case.obs.gpfill.fit(method="exact", valid=case.valid, progress=False)
-    own = model.reconstruct(progress=False).score(case.truth)
+    field = model.reconstruct(progress=False)
+    own, (lower, upper) = field.score(case.truth), field.interval(0.68)
+    inside = (case.truth >= lower) & (case.truth <= upper)
+    own["coverage68"] = inside.sum() / own.cells - (inside & case.obs.notnull()).sum() / own.cells
     for name, value in bench.common.scored(case, filled).items():
         assert value == pytest.approx(float(own[name]), rel=1e-6), name
 
 
 def test_a_perfect_mean_without_a_spread_scores_zero_and_has_no_crps(bench, case):
     filled = bench.common.Filled("oracle", case.truth, None, None, 1.0)
-    assert bench.common.scored(case, filled) == {"rmse": 0.0, "mae": 0.0, "crps": None, "coverage95": None}
+    assert bench.common.scored(case, filled) == {
+        "rmse": 0.0,
+        "mae": 0.0,
+        "crps": None,
+        "coverage95": None,
+        "coverage68": None,
+    }
 
 
 def test_a_normal_guess_scores_as_the_formulae_say(bench, case):

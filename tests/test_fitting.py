@@ -26,8 +26,8 @@ from xgpfill.errors import (
     XgpfillError,
     XgpfillWarning,
 )
-from xgpfill.fitting import _pool
 from xgpfill.grid.encode import encode
+from xgpfill.learning.gaps import pools
 from xgpfill.options import checked_dtype, checked_seed, progress_bar, resolve_device, show_progress
 
 from tests import reference as ref
@@ -40,7 +40,7 @@ def ds() -> xr.Dataset:
 
 @pytest.fixture
 def nothing_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xgpfill.learning.composite.learn", lambda *a, **k: pytest.fail("learned"))
+    monkeypatch.setattr("xgpfill.learning.steps.learn", lambda *a, **k: pytest.fail("learned"))
     monkeypatch.setattr("xgpfill.learning.elbo.learn_elbo", lambda *a, **k: pytest.fail("learned"))
 
 
@@ -339,7 +339,7 @@ def test_the_terms_are_those_that_the_arguments_mean(ds: xr.Dataset, arguments: 
     assert model.hyperparameters.term.values.tolist() == terms
 
 
-# Smoothness, noise and calibration
+# Smoothness, noise and intervals
 
 
 @pytest.fixture(scope="module")
@@ -401,18 +401,21 @@ def test_an_unknown_kernel_is_told_of_auto(ds, nothing_is_learned: None) -> None
         ds.sst.gpfill.fit(valid=ds.valid, space_kernel="automatic")
 
 
-def test_the_factor_multiplies_every_variance_and_no_mean(rough_in_space, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_intervals_are_widened_and_neither_mean_nor_variance_changes(rough_in_space) -> None:
     arguments = {"valid": True, "combine": "product", "method": "exact"}
-    monkeypatch.setattr("xgpfill.learning.heldout.Prediction.is_better_than", lambda *_: False)
-    before = rough_in_space.gpfill.fit(**arguments)
-    monkeypatch.setattr("xgpfill.learning.heldout.Prediction.factor", 2.5)
-    after = rough_in_space.gpfill.fit(**arguments)
-    assert after.record.calibration == 2.5
-    assert "a factor of 2.50" in repr(after)
-    ratio = 2.5 / before.record.calibration
-    (mean, variance), (wider_mean, wider) = before.reconstruct(), after.reconstruct()
-    np.testing.assert_allclose(wider_mean, mean, rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(wider, ratio * variance, rtol=1e-5)
+    calibrated, plain = (rough_in_space.gpfill.fit(**arguments, calibrate=c) for c in (True, False))
+    xr.testing.assert_identical(calibrated.hyperparameters, plain.hyperparameters)
+    (mean, variance), (plain_mean, plain_variance) = calibrated.reconstruct(), plain.reconstruct()
+    xr.testing.assert_identical(mean, plain_mean)
+    xr.testing.assert_identical(variance, plain_variance)
+    normal = plain.reconstruct().interval(0.8)
+    std = plain.reconstruct(include_noise=True).variance ** 0.5
+    np.testing.assert_allclose(normal[1], plain_mean + 1.2815516 * std, rtol=1e-6, atol=1e-7)
+    ratio = calibrated.intervals.ratios[0][2]
+    assert ratio != 1.0
+    lower, upper = calibrated.reconstruct().interval(0.8)
+    xr.testing.assert_allclose(upper - lower, ratio * (normal[1] - normal[0]))
+    assert plain.intervals is None
 
 
 def test_a_period_that_is_given_is_kept() -> None:
@@ -503,9 +506,9 @@ def test_new_variances_that_are_read_as_standard_errors_are_noted(ds: xr.Dataset
         model.condition(part, noise=xr.DataArray(0.3, attrs={"units": "degC2"}))
 
 
-def test_a_noise_that_is_given_is_neither_lowered_nor_calibrated(rough_in_space) -> None:
+def test_a_noise_that_is_given_is_not_lowered(rough_in_space) -> None:
     model = rough_in_space.gpfill.fit(valid=True, combine="product", method="exact", noise_variance=0.3)
-    assert (model.record.calibration, float(model.hyperparameters.noise)) == (1.0, pytest.approx(0.3))
+    assert float(model.hyperparameters.noise) == pytest.approx(0.3)
 
 
 def test_the_same_seed_settles_the_same(rough_in_space) -> None:
@@ -513,17 +516,18 @@ def test_the_same_seed_settles_the_same(rough_in_space) -> None:
         rough_in_space.gpfill.fit(valid=True, combine="product", method="exact", time_kernel="auto") for _ in range(2)
     )
     assert first.prior == again.prior
-    assert first.record.calibration == again.record.calibration
+    assert first.intervals == again.intervals
+    assert first.scaling == again.scaling
 
 
-@pytest.mark.parametrize("lazy", [False, True], ids=["in memory", "lazy"])
-def test_what_is_hidden_is_of_one_field_and_each_cell_once(rough_in_space, lazy: bool) -> None:
-    """The same cell of another field, or of another block, would tell what is hidden."""
+def test_what_is_hidden_is_of_one_field_and_each_cell_once(rough_in_space) -> None:
+    """The same cell of another field, or of another window, would tell what is hidden."""
     levels = [xr.full_like(rough_in_space, np.nan), rough_in_space, rough_in_space + 100.0]
-    da = xr.concat(levels, "level", coords="minimal", compat="override")
-    lattice, _ = encode(da.chunk(level=1, time=4) if lazy else da, dims=("time", "y", "x"), geometry="auto", valid=True)
-    field, pool = _pool(lattice, 1)
-    assert field.extra_shape == ()
-    assert pool.values.max() < 50
-    cells = {*zip(pool.points.time, *pool.points.space.T, strict=True)}
-    assert len(cells) == len(pool) > 100
+    da = xr.concat(levels, "level", coords="minimal", compat="override").chunk(level=1, time=4)
+    lattice, _ = encode(da, dims=("time", "y", "x"), geometry="auto", valid=True)
+    for found in pools(lattice, 1):
+        observed = found.observations
+        assert observed.field in (1, 2) and ((observed.values > 50) == (observed.field == 2)).all()
+        cells = {*zip(observed.points.time, *observed.points.space.T, strict=True)}
+        assert len(cells) == len(observed) > 100
+    assert len(pools(lattice, 1)) == 2

@@ -401,7 +401,8 @@ def counted(shape: tuple[int, int, int], chunks: tuple[int, int, int]) -> tuple[
     return xr.DataArray(values, dict(zip(CUBE, axes, strict=True)), CUBE, "noise"), reads
 
 
-def test_fitting_reads_only_the_chunks_its_blocks_touch(eager: FittedModel) -> None:
+def test_fitting_reads_only_the_chunks_its_blocks_and_windows_touch(eager: FittedModel, monkeypatch) -> None:
+    monkeypatch.setattr("xgpfill.learning.samples.SMALL", 0)
     data, reads = counted((600, 60, 60), (10, 20, 20))
     with dask.config.set(scheduler="synchronous"):
         model = data.gpfill.fit(method="exact", valid=True, hyperparameters=eager.hyperparameters)

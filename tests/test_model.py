@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,19 +63,29 @@ def places(da: xr.DataArray) -> tuple[ref.Array, ref.Array, ref.Array]:
     return days.values, ref.chord(cells.lat, cells.lon), cells.values
 
 
+def amplitudes(model: FittedModel, da: xr.DataArray) -> ref.Array:
+    """The local amplitude of the model at every cell, one after another; of one everywhere on any grid."""
+    if model.scaling.is_uniform:
+        return np.ones(da.size)
+    return places(model.amplitude.broadcast_like(da).transpose(*CUBE))[2]
+
+
 def oracle(
     model: FittedModel, observed: xr.DataArray, target: xr.DataArray, noise: Any = None, *, full: bool = False
 ) -> ref.Posterior:
-    """The dense posterior at the cells of `target` with an unknown constant mean."""
-    table = model.hyperparameters
+    """The dense posterior at the cells of `target`: D (K + 11ᵀβ) D, with an unknown β and the local amplitude D."""
+    table, scaling = model.hyperparameters, model.scaling
     t, s, y = places(observed)
     seen = np.isfinite(y)
-    noise = float(table.noise) if noise is None else float(table.noise) * places(noise)[2][seen] ** 2
-    t, s, y = t[seen], s[seen], y[seen]
+    t, s, y = t[seen], s[seen], y[seen] - scaling.shift
     tt, ss, _ = places(target)
+    D, DD = amplitudes(model, observed)[seen], amplitudes(model, target)
+    factor = D**2 if noise is None else places(noise)[2][seen] ** 2
     terms = terms_of(table)
     k = ref.covariance(terms, t, s, t, s), ref.covariance(terms, t, s, tt, ss), ref.covariance(terms, tt, ss, tt, ss)
-    return ref.posterior(*k, y, noise, np.ones((y.size, 1)), np.ones((tt.size, 1)), full=full)
+    scaled = k[0] * np.outer(D, D), k[1] * np.outer(D, DD), k[2] * np.outer(DD, DD)
+    found = ref.posterior(*scaled, y, float(table.noise) * factor, D[:, None], DD[:, None], full=full)
+    return replace(found, mean=found.mean + scaling.shift)
 
 
 def test_reconstruct_is_the_exact_posterior(ds: xr.Dataset, model: FittedModel, field) -> None:

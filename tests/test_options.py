@@ -115,7 +115,7 @@ def test_an_interrupt_leaves_a_short_traceback(ds: xr.Dataset, model: FittedMode
 def test_an_interrupt_of_learning_and_of_lazy_work_is_as_short(ds: xr.Dataset, model, iterative, monkeypatch) -> None:
     lazy = iterative.condition(ds.sst.chunk(time=3)).reconstruct()
     monkeypatch.setattr(system, "conjugate_gradients", interrupted)
-    monkeypatch.setattr("xgpfill.learning.composite.learn", interrupted)
+    monkeypatch.setattr("xgpfill.learning.steps.learn", interrupted)
     with dask.config.set(scheduler="synchronous"), pytest.raises(KeyboardInterrupt, match="`compute` was interrupted"):
         lazy.compute()
     with pytest.raises(KeyboardInterrupt, match="`fit` was interrupted"):

@@ -139,7 +139,8 @@ def test_a_number_repeated_far_from_all_others_is_warned_of_with_its_count_and_c
         encode(da.where(da != da.values[0, 7]))
 
 
-def test_on_lazy_data_the_count_is_the_least_that_there_are(da: xr.DataArray) -> None:
+def test_on_lazy_data_the_count_is_the_least_that_there_are(da: xr.DataArray, monkeypatch) -> None:
+    monkeypatch.setattr("xgpfill.learning.samples.SMALL", 0)
     cells, told = every_fortieth("-99")
     fixed = FIXED | {"space_kernel": xgpfill.Matern(1.5, 3.0, fixed=True)}
     with pytest.warns(XgpfillWarning, match=f"The data hold at least .*{told}") as found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import dask.array
 import numpy as np
@@ -13,7 +14,6 @@ from numpy.testing import assert_allclose
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels import spec
 from xgpfill.kernels.outside import FromFunction
-from xgpfill.kernels.prior import Prior
 from xgpfill.learning.composite import learn
 from xgpfill.learning.gaps import Pool, pools
 from xgpfill.learning.heldout import (
@@ -32,6 +32,9 @@ from xgpfill.learning.starts import AxisSummary
 
 from tests import reference as ref
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, lattice, observed, oracle_posterior, product, scattered
+
+if TYPE_CHECKING:
+    from xgpfill.kernels.prior import Prior
 
 AXES = {"time": AxisSummary(1.0, 10.0, 3.0, ()), "space": AxisSummary(50.0, 3000.0, 500.0, ())}
 
@@ -74,11 +77,11 @@ def hidden_of(
 
 
 def predicted(mean, sd, truth) -> Prediction:
-    """A prediction in which all count alike."""
+    """A prediction of one observation a day, in which all count alike."""
     k = np.size(truth)
     return Prediction(
         np.broadcast_to(mean, k), np.broadcast_to(sd, k), truth, np.zeros(k), np.ones(k), np.zeros(k, np.intp),
-        np.zeros(k), np.zeros((k, 3)), np.ones(k),
+        np.arange(k), np.zeros((k, 3)), np.ones(k),
     )  # fmt: skip
 
 
@@ -347,13 +350,38 @@ def test_a_smoothness_that_predicts_no_better_is_not_taken():
 
 
 def test_a_gain_must_be_more_than_chance():
-    """One in a hundred of 40 observations is no gain; the same of 40,000 is."""
+    """The same gain of two in a hundred, of which single observations tell little: 40 are too few, 40,000 enough."""
     rng = np.random.default_rng(0)
     for count, better in ((40, False), (40_000, True)):
-        truth, error = np.zeros(count), rng.standard_normal(count)
-        sd = np.ones(count)
-        here = predicted(error, sd, truth)
-        there = predicted(0.97 * error + 0.1 * rng.standard_normal(count), sd, truth)
-        assert there.crps.mean() < 0.995 * here.crps.mean() or not better
+        gain = rng.standard_normal(count)
+        gain = 0.02 + 0.2 * (gain - gain.mean()) / gain.std()
+        here, there = predicted(0.0, 1.0, np.zeros(count)), predicted(0.0, 1.0, np.zeros(count))
+        here.__dict__["crps"], there.__dict__["crps"] = np.ones(count), 1.0 - gain
+        assert there.gain_over(here) == pytest.approx((0.02, 0.2 / np.sqrt(count)))
         assert there.is_better_than(here) is better
         assert not here.is_better_than(here)
+
+
+def test_errors_of_a_day_go_together():
+    """Ten of each day that are all alike tell no more than one would; 4,000 days do."""
+    days = np.repeat(np.arange(30), 10)
+    errors = np.random.default_rng(0).standard_normal(30)[days]
+    together = replace(predicted(0.0, 1.0, errors), time=days)
+    once = predicted(0.0, 1.0, errors[::10])
+    assert together.design_effect == pytest.approx(10 * once.design_effect)
+    assert together.mean_and_error(errors) == pytest.approx(once.mean_and_error(errors[::10]))
+
+
+def test_a_single_image_is_divided_into_quarters_of_its_axes():
+    x = np.linspace(0.0, 100.0, 400)
+    space = np.stack(np.meshgrid(x, x[:5], indexing="ij"), -1).reshape(-1, 2)
+    image = replace(predicted(0.0, 1.0, np.zeros(2000)), time=np.zeros(2000), space=space)
+    assert np.unique(image.groups).size == 16
+    assert np.unique(replace(image, time=np.arange(2000) % 7).groups).size == 7
+
+
+def test_the_score_of_gaps_that_recur_is_still_told_by_gaps_that_come_and_go():
+    """The same cloud every other day: a shift by two days hides nothing, one by three does."""
+    field = lattice(gappy("a cloud"))
+    for seed in range(4):
+        assert all(mask.mean() > 0.1 for mask in pools(field, seed=seed)[0].transient)

@@ -12,11 +12,10 @@ from xgpfill.learning.heldout import weighted_quantile
 from xgpfill.metrics import normal_quantile
 
 if TYPE_CHECKING:
-    from xgpfill.grid.lattice import FloatArray
     from xgpfill.learning.heldout import Prediction
 
 BELIEF = 50
-"""Residuals of a normal law that are added to those seen, so that few tell little."""
+"""Residuals of a normal law that are added to those seen, so that few tell little; each as good as one seen alone."""
 RATIOS = (0.25, 4.0)
 """Of half-widths, at least and at most."""
 
@@ -30,17 +29,16 @@ def calibrated(hidden: Prediction, fields: int) -> Calibration:
     fields : int
         How many independent fields there are.
     """
-    everywhere = np.ones(hidden.field.size, dtype=bool)
-    each = [hidden.field == i for i in range(fields)] if fields > 1 else [everywhere]
-    residuals = np.abs(hidden.standardised)
-    ratios = [_ratios(residuals[own], hidden.weight[own]) for own in (e if e.any() else everywhere for e in each)]
-    return Calibration(tuple(ratios), tuple(int(own.sum()) for own in each))
+    each = [hidden.take(hidden.field == i) for i in range(fields)] if fields > 1 else [hidden]
+    ratios = [_ratios(part if part.mean.size else hidden) for part in each]
+    return Calibration(tuple(ratios), tuple(part.mean.size for part in each))
 
 
-def _ratios(residuals: FloatArray, weight: FloatArray) -> tuple[float, ...]:
+def _ratios(hidden: Prediction) -> tuple[float, ...]:
     """Quantiles of the sizes of residuals over those of a normal law, at every level; widths never fall with it."""
     believed = ndtri(0.5 + 0.5 * (np.arange(BELIEF) + 0.5) / BELIEF)
-    both = np.concatenate([residuals, believed]), np.concatenate([weight, np.full(BELIEF, weight.mean())])
+    belief = np.full(BELIEF, hidden.design_effect * hidden.weight.mean())
+    both = np.concatenate([np.abs(hidden.standardised), believed]), np.concatenate([hidden.weight, belief])
     widths = weighted_quantile(*both, LEVELS)
     normal = np.array([normal_quantile(level) for level in LEVELS])
     widths = np.clip(widths, RATIOS[0] * normal, RATIOS[1] * normal)

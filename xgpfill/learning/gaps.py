@@ -31,10 +31,11 @@ NUM_WINDOWS, WINDOW_CELLS = 6, 2**15
 """Windows of data that are not read whole, and how many cells each has."""
 CELLS_TRIED = 16_000
 NUM_GAPS = 800
-ROUNDS = 2
+ROUNDS = 4
 """Sets that are hidden together, of each kind."""
 FEW_DAYS = 5
 """Fewer than that are shifted in space."""
+SHIFTS_TRIED = 6
 HIDDEN_PLACES = 0.2
 """Share of the places whose observations are hidden together."""
 ENOUGH_PLACES = 10
@@ -115,13 +116,23 @@ def _masks(rounds: list[Mask], size: int) -> Mask:
 
 
 def _shifted(gap: Mask, points: Points, rng: np.random.Generator) -> Mask:
-    """Which observations would be gaps with the gaps of another time, or of an image shifted."""
+    """Which observations would be gaps with the gaps of another time, or of an image shifted.
+
+    Gaps may recur, so that those of another time hide nothing: the first of some shifts is taken that hides half as
+    many as gaps without any relation would.
+    """
     nt, ny, nx = gap.shape
     if nt >= FEW_DAYS:
-        moved = np.roll(gap, int(rng.integers(1, nt)), axis=0)
+        shifts = [(int(n), 0, 0) for n in rng.permutation(np.arange(1, nt))[:SHIFTS_TRIED]]
     else:
-        moved = np.roll(gap, [int(rng.integers(n // 8, n - n // 8)) if n > 1 else 0 for n in (ny, nx)], axis=(1, 2))
-    found: Mask = moved.reshape(nt, -1)[points.time_index, points.site_index]
+        parts = [rng.integers(n // 8, n - n // 8, SHIFTS_TRIED) if n > 1 else [0] * SHIFTS_TRIED for n in (ny, nx)]
+        shifts = [(0, int(y), int(x)) for y, x in zip(*parts, strict=True)]
+    found: Mask = np.zeros(len(points), dtype=bool)
+    for shift in shifts:
+        moved = np.roll(gap, shift, axis=(0, 1, 2)).reshape(nt, -1)[points.time_index, points.site_index]
+        found = moved if moved.sum() > found.sum() else found
+        if found.mean() >= 0.5 * gap.mean():
+            break
     return found
 
 

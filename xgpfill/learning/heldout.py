@@ -47,6 +47,10 @@ GAIN = 0.01
 """Share by which another choice must predict better to be taken."""
 CHANCE = 1.645
 """Standard errors of the gain by which it must: one such gain in twenty is chance."""
+FAR = 3.0
+"""Standard deviations that no error counts more than."""
+FEW_DAYS, QUARTERS = 5, 4
+"""Fewer days than this are divided along each axis of space."""
 NEARLY = 0.8
 """Share of the largest gain that is as good: the most noise that has it is taken."""
 NOISE_SHARES = (0.5, 0.3, 0.1, 0.03, 0.01)
@@ -96,6 +100,10 @@ class Prediction:
         """Several predictions as one."""
         return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
+    def take(self, index: Any) -> Prediction:
+        """Some of them."""
+        return Prediction(*(getattr(self, f.name)[index] for f in fields(self)))
+
     @property
     def standardised(self) -> FloatArray:
         """(truth − mean) / sd, (k,)."""
@@ -120,9 +128,30 @@ class Prediction:
 
     def gain_over(self, other: Prediction) -> tuple[float, float]:
         """How much smaller the score of the same observations is on average, and the standard error of that."""
-        gain = other.crps - self.crps
-        mean = float((self.weight * gain).mean())
-        return mean, float(np.sqrt(np.mean((self.weight * (gain - mean)) ** 2) / gain.size))
+        return self.mean_and_error(other.crps - self.crps)
+
+    def mean_and_error(self, values: FloatArray) -> tuple[float, float]:
+        """Weighted mean of one value of each, and its standard error where those of a group go together."""
+        mean = float((self.weight * values).mean())
+        sums = np.bincount(self.groups, self.weight * (values - mean))
+        return mean, float(np.sqrt((sums**2).sum()) / values.size)
+
+    @property
+    def design_effect(self) -> float:
+        """How many of them tell as much of the size of errors as one alone would; at least one (Kish 1965, §8.2)."""
+        size = np.minimum(np.abs(self.standardised), FAR)
+        mean, error = self.mean_and_error(size)
+        alone = float(np.mean((self.weight * (size - mean)) ** 2)) / size.size
+        return max(1.0, error**2 / alone) if alone > 0 else 1.0
+
+    @cached_property
+    def groups(self) -> IntArray:
+        """Which go together, since errors of the same day do: by days, and where these are few, by their quarters."""
+        labels = [self.field, np.unique(self.time, return_inverse=True)[1]]
+        if np.unique(self.time).size < FEW_DAYS:
+            low, extent = self.space.min(0), np.maximum(np.ptp(self.space, axis=0), SMALLEST)
+            labels += list(np.minimum(QUARTERS * (self.space - low) / extent, QUARTERS - 1).astype(int).T)
+        return np.asarray(np.unique(np.stack(labels), axis=1, return_inverse=True)[1]).ravel()
 
 
 def weighted_quantile(values: FloatArray, weight: FloatArray, level: Any) -> Any:
@@ -396,6 +425,8 @@ def settle_noise(prior: Prior, hidden: Hidden) -> Prior:
 def settle_smoothness(prior: Prior, axes: tuple[str, ...], relearn: Callable[[Prior], Prior], hidden: Hidden) -> Prior:
     """The smoothness of the Matérn kernels of these axes that predicts hidden observations best.
 
+    None is simpler than another, so that none needs to be better by more than chance.
+
     Parameters
     ----------
     prior : Prior
@@ -413,7 +444,7 @@ def settle_smoothness(prior: Prior, axes: tuple[str, ...], relearn: Callable[[Pr
                 continue
             candidate = relearn(changed)
             found = hidden.predict(candidate)
-            if found.is_better_than(score):
+            if found.gain_over(score)[0] > 0.0:
                 best, score = candidate, found
     return best
 

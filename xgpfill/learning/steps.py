@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from xgpfill.learning.amplitude import local_amplitude
 from xgpfill.learning.blocks import draw_samples, merged
 from xgpfill.learning.calibration import calibrated
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from xgpfill.engines.settings import Variational
     from xgpfill.grid.lattice import Lattice
     from xgpfill.grid.points import Observations
-    from xgpfill.grid.scaling import Scaling
+    from xgpfill.grid.scaling import Amplitude, Scaling
     from xgpfill.kernels.prior import Prior
     from xgpfill.learning.gaps import Pool
 
@@ -182,7 +184,10 @@ class Course:
         return settle_smoothness(first, self.rules.auto, near, hidden.some(NUM_TO_CHOOSE))
 
     def _local(self, learned: Learned, relearn: Callable[..., Learned]) -> Learned:
-        """Learned anew with a local amplitude, where that predicts hidden observations better."""
+        """Learned anew with a local amplitude, where hidden observations and the likelihood of all both ask for it.
+
+        Days are few where most are empty: the amplitude that suits what is hidden then does not suit the field.
+        """
         hidden = self._hidden(learned.prior)
         if hidden is None:
             return learned
@@ -190,10 +195,19 @@ class Course:
         amplitude = local_amplitude(before, self.lattice.space, self.rules.seed)
         if amplitude is None:
             return learned
+        likelihood = learned.log_likelihood
+        if self.rules.bound is not None:  # which is a bound, of other observations
+            likelihood = relearn(learned.prior, rounds=("fine",)).log_likelihood
         plain, self.scaling = self.scaling, self.scaling.with_amplitude(amplitude)
         again, local = relearn(learned.prior, rounds=("fine",)), hidden.with_amplitude(amplitude)
-        if local.predict(again.prior).is_better_than(before):
+        likelier = again.log_likelihood - self._mean_log(amplitude) > likelihood
+        if likelier and local.predict(again.prior).is_better_than(before):
             self._kept = (local,)
             return again
         self.scaling = plain
         return learned
+
+    def _mean_log(self, amplitude: Amplitude) -> float:
+        """What a likelihood per observation is less in the units of before, log p(y) = log p(y/D) − log D."""
+        points = [block.points for block in self.blocks]
+        return float(np.concatenate([np.log(amplitude.at(p.sites))[p.site_index] for p in points]).mean())
