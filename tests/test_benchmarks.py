@@ -73,9 +73,9 @@ def test_the_command_prints_and_saves_every_case_and_tells_of_the_broken_one(ben
     printed = capsys.readouterr().out
     assert "failed: ValueError: broken.nc has the variables ['obs', 'valid']" in printed
     (own,) = [line for line in printed.splitlines() if line.startswith("xgpfill exact")]
-    assert len(own.split()) == 2 + 8  # the name in two words, then one number a column
+    assert len(own.split()) == 2 + 9  # the name in two words, then one number a column
     (peer,) = [line for line in printed.splitlines() if line.startswith("recorded: pencil")]
-    assert peer.split()[2:] == ["3.25", "2", "-", "-", "-", "-", "8.64e+04", "-"]
+    assert peer.split()[2:] == ["3.25", "2", "-", "-", "-", "-", "-", "8.64e+04", "-"]
 
     results = json.loads((out / "exact.json").read_text())
     assert results["threads"] == 1

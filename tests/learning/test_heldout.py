@@ -76,6 +76,10 @@ def hidden_of(
     return HeldOut(prior, pool_of(found, *rounds), seed, count)
 
 
+def predict(hidden: HeldOut, prior: Prior) -> Prediction:
+    return Hidden((hidden,)).predict(prior)
+
+
 def predicted(mean, sd, truth) -> Prediction:
     """A prediction of one observation a day, in which all count alike."""
     k = np.size(truth)
@@ -110,7 +114,7 @@ def test_each_prediction_is_ordinary_kriging_from_all_that_are_kept(name, unequa
         found = replace(found, points=Points.scattered(np.zeros(24), found.points.space))
     mask = np.arange(24) % 3 == 0
     hidden = hidden_of(prior, found, *([mask] if together else []), count=16)
-    answer = hidden.predict(prior)
+    answer = predict(hidden, prior)
     physical = replace(found, noise=prior.noise * found.noise)
     assert hidden.hidden.size == answer.mean.size == 16
     for k, i in enumerate(hidden.hidden):
@@ -125,7 +129,7 @@ def test_kernels_that_were_brought_are_predicted_with():
     function = FromFunction(lambda a, b: np.exp(-np.abs(a[..., :, None, 0] - b[..., None, :, 0]) / 3.0), name="mine")
     ours, theirs = (product(k, SPACE_KERNELS["matern32"], "sphere") for k in (spec.Matern(0.5, 3.0), function))
     pool = drawn(ours, 24)
-    expected, found = (hidden_of(p, pool).predict(p) for p in (ours, theirs))
+    expected, found = (predict(hidden_of(p, pool), p) for p in (ours, theirs))
     assert_allclose(np.sort(found.mean), np.sort(expected.mean), rtol=1e-8)
     assert_allclose(np.sort(found.sd), np.sort(expected.sd), rtol=1e-8)
 
@@ -133,9 +137,18 @@ def test_kernels_that_were_brought_are_predicted_with():
 def test_other_priors_are_asked_of_the_same_hidden_observations():
     pool = drawn(anova(), 300)
     hidden = hidden_of(anova(), pool)
-    here, there = hidden.predict(anova()), hidden.predict(anova().with_values({"noise": 0.5}))
+    here, there = (predict(hidden, p) for p in (anova(), anova().with_values({"noise": 0.5})))
     assert_allclose(here.truth, there.truth, rtol=0)
     assert (there.sd > here.sd).all()
+
+
+def test_each_of_several_noises_predicts_as_it_does_alone():
+    pool = drawn(anova(), 300)
+    hidden = Hidden((hidden_of(anova(), pool),))
+    for noise, found in zip((0.1, 0.4), hidden.predict_each(anova(), (0.1, 0.4)), strict=True):
+        alone = hidden.predict(anova().with_values({"noise": noise}))
+        assert_allclose(found.mean, alone.mean, rtol=1e-10)
+        assert_allclose(found.sd, alone.sd, rtol=1e-10)
 
 
 def test_the_same_seed_hides_the_same_and_another_does_not():
@@ -143,7 +156,7 @@ def test_the_same_seed_hides_the_same_and_another_does_not():
     first, again, other = (hidden_of(anova(), pool, count=500, seed=seed) for seed in (1, 1, 2))
     assert (first.hidden == again.hidden).all() and not np.array_equal(first.hidden, other.hidden)
     assert first.hidden.size == 500 == np.unique(first.hidden).size
-    assert_allclose(first.predict(anova()).mean, again.predict(anova()).mean, rtol=0)
+    assert_allclose(predict(first, anova()).mean, predict(again, anova()).mean, rtol=0)
 
 
 # Gaps
@@ -165,7 +178,7 @@ def test_hidden_observations_count_so_that_together_they_are_as_uncertain_as_gap
     prior = product(spec.Matern(1.5, 1.0), spec.Matern(1.5, 600.0), "sphere")
     (pool,) = pools(lattice(gappy(kind)), seed=0)
     hidden = HeldOut(prior, pool, 0, 800).weighted(prior)
-    answer = hidden.predict(prior)
+    answer = predict(hidden, prior)
     physical = replace(pool.observations, noise=np.full(len(pool.observations), prior.noise))
     chosen = pool.gaps.take(np.arange(0, len(pool.gaps), 8))
     exact = np.sqrt(oracle_posterior(prior, physical, chosen, trend=True).variance)
@@ -263,13 +276,13 @@ def draw():
 @pytest.mark.parametrize(("share", "expected"), [(1.0, 1.0), (0.5, 2.0), (2.0, 0.5), (1e-3, 3.0)])
 def test_a_prior_that_is_right_needs_no_correction_and_one_too_sure_gets_it(draw, share, expected):
     prior, _, hidden = draw
-    assert hidden.predict(prior.scaled(share)).factor == pytest.approx(expected, rel=0.15)
+    assert predict(hidden, prior.scaled(share)).factor == pytest.approx(expected, rel=0.15)
 
 
 def test_gaps_do_not_make_a_right_prior_wrong(draw):
     prior, pool, hidden = draw
     mask = np.random.default_rng(1).random(len(pool)) < 0.8
-    together, alone = hidden_of(prior, pool, mask).predict(prior), hidden.predict(prior)
+    together, alone = predict(hidden_of(prior, pool, mask), prior), predict(hidden, prior)
     assert together.factor == pytest.approx(1.0, rel=0.15)
     assert together.sd.mean() > 1.05 * alone.sd.mean()
 
@@ -281,7 +294,7 @@ def test_the_right_noise_is_kept(draw):
     prior, _, hidden = draw
     assert settle_noise(prior, Hidden((hidden,))) == prior
     noisy = in_space(1.5, 300.0, 0.5)
-    assert settle_noise(noisy, hidden_of(noisy, map_of(noisy, 25))) == noisy
+    assert settle_noise(noisy, Hidden((hidden_of(noisy, map_of(noisy, 25)),))) == noisy
 
 
 def test_noise_that_was_learned_from_a_few_rough_places_is_lowered():
@@ -294,11 +307,11 @@ def test_noise_that_was_learned_from_a_few_rough_places_is_lowered():
     blocks = [pool.take(np.sort(np.random.default_rng(s).choice(len(pool), 260, replace=False))) for s in range(3)]
     learned = learn(smooth.with_values({"noise": 0.02}), blocks, AXES, max_evaluations=40).prior
     hidden = hidden_of(learned, pool)
-    settled = settle_noise(learned, hidden)
+    settled = settle_noise(learned, Hidden((hidden,)))
     assert learned.noise > 0.02  # too high by far
     assert settled.noise <= 0.3 * learned.noise
     assert replace(settled, noise=learned.noise) == learned
-    assert hidden.predict(settled).crps.mean() < 0.99 * hidden.predict(learned).crps.mean()
+    assert predict(hidden, settled).crps.mean() < 0.99 * predict(hidden, learned).crps.mean()
 
 
 # Smoothness
@@ -316,7 +329,7 @@ def test_the_smoothness_of_the_draw_is_found(nu):
     pool = as_learned(observed(rng, truth, points), truth)
     relearn = relearner(pool)
     first = relearn(with_smoothness(truth, "space", 1.5).with_values({"noise": 0.02}))
-    settled = settle_smoothness(first, ("space",), relearn, hidden_of(first, pool))
+    settled = settle_smoothness(first, ("space",), relearn, Hidden((hidden_of(first, pool),)))
     assert settled.terms[0].space.nu == nu
 
 
@@ -335,12 +348,12 @@ def test_without_a_matern_kernel_nothing_is_tried(name):
     prior = PRIORS[name]
     hidden = hidden_of(prior, drawn(prior, 80))
     refuse = partial(pytest.fail, "learned again")
-    assert settle_smoothness(prior, ("time", "space"), refuse, hidden) is prior
+    assert settle_smoothness(prior, ("time", "space"), refuse, Hidden((hidden,))) is prior
 
 
 def test_a_smoothness_that_predicts_no_better_is_not_taken():
     prior = PRIORS["anova"]
-    hidden = hidden_of(prior, drawn(prior, 400))
+    hidden = Hidden((hidden_of(prior, drawn(prior, 400)),))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert settle_smoothness(prior, (), lambda p: p, hidden) is prior

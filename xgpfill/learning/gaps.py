@@ -100,8 +100,8 @@ def _read(lattice: Lattice, window: Window, rng: np.random.Generator) -> Pool:
     gap: Mask = ~seen
     if lattice.valid is not None:
         gap = gap & np.asarray(lattice.window(lattice.valid, (), window), dtype=bool)
-    cells = tuple(rng.integers(0, n, CELLS_TRIED) for n in shape)
-    t, y, x = (c[gap[cells]][:NUM_GAPS] for c in cells)
+    cells = rng.integers(0, gap.size, CELLS_TRIED) if gap.size > CELLS_TRIED else rng.permutation(gap.size)
+    t, y, x = np.unravel_index(cells[gap.ravel()[cells]][:NUM_GAPS], shape)
     ever: Mask = np.any(seen, axis=0)
     never = ~ever[y, x]
     transient = [_shifted(gap, points, rng) for _ in range(ROUNDS)] if not never.all() else []

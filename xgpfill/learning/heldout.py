@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 NUM_HIDDEN = 4000
 """Observations that are hidden, in all fields."""
+MOST_OFTEN = 2
+"""How often each is hidden at most, on average."""
 ENOUGH_OF_FIELD = 400
 """Observations that are hidden in each, at least."""
 NUM_TO_CHOOSE = 1000
@@ -176,7 +178,7 @@ class HeldOut:
     """
 
     def __init__(self, prior: Prior, pool: Pool, seed: int, count: int) -> None:
-        rng = np.random.default_rng(seed)
+        rng, count = np.random.default_rng(seed), min(count, MOST_OFTEN * len(pool.observations))
         points = pool.observations.points
         self.pool, self.observations, self.unit = pool, pool.observations, np.ones(len(pool.observations))
         parts = [_nearest_kept(prior, points, own, kept) for own, kept in _rounds(pool, count, rng)]
@@ -191,8 +193,9 @@ class HeldOut:
         if not len(self.pool.gaps) or not self.hidden.size:
             return self
         found, hood = copy(self), Neighbourhoods.of(prior, self.observations.points)
-        own = _kriged(hood, torch.as_tensor(self.hidden), self._near, self._known, self.observations)[1]
-        found.weight = _weights(own, _gap_variances(hood, self.pool.gaps, self.observations))
+        noise, own = (float(prior.noise or 0.0),), torch.as_tensor(self.hidden)
+        variances = _kriged(hood, own, self._near, self._known, self.observations, noise)[1][0]
+        found.weight = _weights(variances, _gap_variances(hood, self.pool.gaps, self.observations))
         return found
 
     def some(self, count: int) -> HeldOut:
@@ -210,18 +213,21 @@ class HeldOut:
         found.observations, found.unit = replace(own, values=own.values / unit, noise=noise), self.unit * unit
         return found
 
-    def predict(self, prior: Prior, *, noise_is_known: bool = False) -> Prediction:
-        """Predict what is hidden with a prior (its unknown constant mean estimated from the neighbours)."""
-        observations, points = self.observations, self.observations.points
+    def predict(self, prior: Prior, noises: Sequence[float], *, noise_is_known: bool = False) -> list[Prediction]:
+        """Predict what is hidden with a prior and each noise (its constant mean estimated from the neighbours)."""
+        observations, points, k = self.observations, self.observations.points, self.hidden.size
         hood = Neighbourhoods.of(prior, points)
-        mean, variance = _kriged(hood, torch.as_tensor(self.hidden), self._near, self._known, observations)
-        noise = float(prior.noise or 0.0) * observations.noise[self.hidden]
-        return Prediction(
-            mean, np.sqrt(np.maximum(variance + noise, SMALLEST)), observations.values[self.hidden],
-            known_noise=noise if noise_is_known else np.zeros(mean.size), unit=self.unit[self.hidden],
-            field=np.full(mean.size, observations.field), weight=self.weight,
-            time=points.time[self.hidden], space=points.sites[points.site_index[self.hidden]],
-        )  # fmt: skip
+        found = _kriged(hood, torch.as_tensor(self.hidden), self._near, self._known, observations, noises)
+        seen = [noise * observations.noise[self.hidden] for noise in noises]
+        return [
+            Prediction(
+                mean, np.sqrt(np.maximum(variance + noise, SMALLEST)), observations.values[self.hidden],
+                known_noise=noise if noise_is_known else np.zeros(k), unit=self.unit[self.hidden],
+                field=np.full(k, observations.field), weight=self.weight,
+                time=points.time[self.hidden], space=points.sites[points.site_index[self.hidden]],
+            )
+            for mean, variance, noise in zip(*found, seen, strict=True)
+        ]  # fmt: skip
 
 
 def _rounds(pool: Pool, count: int, rng: np.random.Generator) -> Iterator[tuple[IntArray, Mask | None]]:
@@ -268,7 +274,7 @@ def _gap_variances(hood: Neighbourhoods, gaps: Points, observations: Observation
     other, own = Neighbourhoods.of(hood.prior, gaps), torch.arange(len(gaps))
     with own_threads():
         near, known = most_correlated(other, own, torch.as_tensor(np.concatenate(candidates, axis=1)), count, hood)
-    return _kriged(hood, own, near, known, observations, other)[1]
+    return np.asarray(_kriged(hood, own, near, known, observations, (float(hood.prior.noise or 0.0),), other)[1][0])
 
 
 def _weights(hidden: FloatArray, gaps: FloatArray) -> FloatArray:
@@ -305,46 +311,57 @@ def _kriged(
     near: torch.Tensor,
     known: torch.Tensor,
     observations: Observations,
+    noises: Sequence[float],
     other: Neighbourhoods | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Ordinary kriging of the field at each point from its neighbours, mean and variance (k,); some at a time.
+    """Ordinary kriging of the field at each point from its neighbours with each noise, mean and variance (noises, k).
 
     The points are numbered in `hood`, or in `other` if there is one; unknown neighbours weigh nothing.
     """
-    noise = float(hood.prior.noise or 0.0) * torch.as_tensor(observations.noise)
+    each = [noise * torch.as_tensor(observations.noise) for noise in noises]
     values = torch.as_tensor(observations.values)
-    mean, variance = np.zeros(own.numel()), np.zeros(own.numel())
+    mean, variance = (np.zeros((len(each), own.numel())) for _ in range(2))
 
     def part(start: int, stop: int) -> None:
         i = slice(start, stop)
-        found = _kriged_at_once(hood, own[i], near[i], known[i], noise, values, other or hood)
-        mean[i], variance[i] = (x.numpy() for x in found)
+        K, cross, before = _covariances(hood, own[i], near[i], known[i], other or hood)
+        for j, noise in enumerate(each):
+            found = _kriged_at_once(K, cross, before, near[i], known[i], noise, values)
+            mean[j, i], variance[j, i] = (x.numpy() for x in found)
 
     in_parts(part, own.numel(), CHUNK)
     return mean, variance
 
 
+def _covariances(
+    hood: Neighbourhoods, own: torch.Tensor, near: torch.Tensor, known: torch.Tensor, other: Neighbourhoods
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of neighbours (k, m, m), of each point with them (k, m), of each point (k,); zero where there is no neighbour."""
+    weight, (i, j) = known.double(), torch.triu_indices(near.shape[1], near.shape[1])
+    pairs = hood.covariance(near[:, i], near[:, j]) * (weight[:, i] * weight[:, j])
+    K = pairs.new_empty(len(near), near.shape[1], near.shape[1])
+    K[:, i, j], K[:, j, i] = pairs, pairs
+    return K, other.covariance(own[:, None], near, hood) * weight, other.covariance(own, own)
+
+
 def _kriged_at_once(
-    hood: Neighbourhoods,
-    own: torch.Tensor,
+    K: torch.Tensor,
+    cross: torch.Tensor,
+    before: torch.Tensor,
     near: torch.Tensor,
     known: torch.Tensor,
     noise: torch.Tensor,
     values: torch.Tensor,
-    other: Neighbourhoods,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     weight = known.double()
-    K = hood.covariance(near[:, :, None], near[:, None, :]) * (weight[:, :, None] * weight[:, None, :])
-    K.diagonal(dim1=1, dim2=2).add_(torch.where(known, noise[near], 1.0))
-    cross = other.covariance(own[:, None], near, hood) * weight
-    L = cholesky_each(K)
+    L = cholesky_each(K + torch.diag_embed(torch.where(known, noise[near], 1.0)))
     right = torch.stack([values[near] * weight, weight, cross], -1)
     y, one, c = torch.cholesky_solve(right, L).unbind(-1)
     precision = (weight * one).sum(1)
     beta = (weight * y).sum(1) / precision
     missing = 1.0 - (weight * c).sum(1)
     mean = beta + (cross * (y - beta[:, None] * one)).sum(1)
-    variance = other.covariance(own, own) - (cross * c).sum(1) + missing.square() / precision
+    variance = before - (cross * c).sum(1) + missing.square() / precision
     return mean, variance.clamp_min(SMALLEST)
 
 
@@ -364,7 +381,12 @@ class Hidden:
 
     def predict(self, prior: Prior) -> Prediction:
         """Predict what is hidden with a prior."""
-        return Prediction.together([part.predict(prior, noise_is_known=self.noise_is_known) for part in self.parts])
+        return self.predict_each(prior, (float(prior.noise or 0.0),))[0]
+
+    def predict_each(self, prior: Prior, noises: Sequence[float]) -> list[Prediction]:
+        """The same with each of some noises."""
+        found = [part.predict(prior, noises, noise_is_known=self.noise_is_known) for part in self.parts]
+        return [Prediction.together(of_one) for of_one in zip(*found, strict=True)]
 
     def weighted(self, prior: Prior) -> Hidden:
         """The same counting as gaps do that are as uncertain by a prior."""
@@ -401,7 +423,7 @@ def held_out(prior: Prior, pools: Sequence[Pool], seed: int, *, noise_is_known: 
     share = max(ENOUGH_OF_FIELD, -(-NUM_HIDDEN // max(1, len(pools))))
     parts = [HeldOut(prior, pool, seed, share) for pool in pools if len(pool.observations) >= ENOUGH]
     parts = [part for part in parts if part.hidden.size >= ENOUGH]
-    return Hidden(tuple(parts), noise_is_known).weighted(prior) if parts else None
+    return Hidden(tuple(parts), noise_is_known) if parts else None
 
 
 def settle_noise(prior: Prior, hidden: Hidden) -> Prior:
@@ -412,14 +434,15 @@ def settle_noise(prior: Prior, hidden: Hidden) -> Prior:
     nearly as good as the best.
     """
     assert prior.noise is not None
-    score, lower = hidden.predict(prior), []
-    for share in NOISE_SHARES:
-        candidate = prior.with_values({"noise": share * float(prior.noise)})
-        found = hidden.predict(candidate)
-        if found.is_better_than(score):
-            lower.append((candidate, found.gain_over(score)[0]))
+    noises = [share * float(prior.noise) for share in NOISE_SHARES]
+    score, *others = hidden.predict_each(prior, [float(prior.noise), *noises])
+    lower = [
+        (noise, found.gain_over(score)[0])
+        for noise, found in zip(noises, others, strict=True)
+        if found.is_better_than(score)
+    ]
     most = max((gain for _, gain in lower), default=0.0)
-    return next((candidate for candidate, gain in lower if gain >= NEARLY * most), prior)
+    return next((prior.with_values({"noise": noise}) for noise, gain in lower if gain >= NEARLY * most), prior)
 
 
 def settle_smoothness(prior: Prior, axes: tuple[str, ...], relearn: Callable[[Prior], Prior], hidden: Hidden) -> Prior:

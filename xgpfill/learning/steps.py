@@ -104,7 +104,9 @@ class Course:
     noise_is_known: bool
     step: Callable[[], None] = lambda: None
     evaluations: int = 0
-    _kept: tuple[Hidden | None] | None = field(default=None, repr=False)
+    _drawn: Hidden | None = field(default=None, repr=False)
+    _is_drawn: bool = field(default=False, repr=False)
+    _weighted_by: Prior | None = field(default=None, repr=False)
 
     def run(self, prior: Prior) -> Found:
         """All steps; what the `prior` holds free is learned."""
@@ -161,12 +163,13 @@ class Course:
 
     def _hidden(self, prior: Prior) -> Hidden | None:
         """Observations to hide, always the same, with numbers in the units of now; they count as gaps do by a prior."""
-        if self._kept is None:
+        if not self._is_drawn:
             found = [pool.with_observations(self._standardised(pool.observations)) for pool in self._pools()]
-            hidden = held_out(prior, found, self.rules.seed + 1, noise_is_known=self.noise_is_known)
-            self._kept = (hidden,)
-        (hidden,) = self._kept
-        return None if hidden is None else hidden.weighted(prior)
+            self._drawn = held_out(prior, found, self.rules.seed + 1, noise_is_known=self.noise_is_known)
+            self._is_drawn = True
+        if self._drawn is not None and self._weighted_by != prior:
+            self._drawn, self._weighted_by = self._drawn.weighted(prior), prior
+        return self._drawn
 
     def _pools(self) -> list[Pool]:
         return pools(self.lattice, self.rules.seed + 1)
@@ -202,7 +205,7 @@ class Course:
         again, local = relearn(learned.prior, rounds=("fine",)), hidden.with_amplitude(amplitude)
         likelier = again.log_likelihood - self._mean_log(amplitude) > likelihood
         if likelier and local.predict(again.prior).is_better_than(before):
-            self._kept = (local,)
+            self._drawn, self._weighted_by = local, None  # in other units
             return again
         self.scaling = plain
         return learned
