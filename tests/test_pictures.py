@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -10,12 +11,14 @@ import pandas as pd
 import pytest
 import xarray as xr
 from xgpfill.errors import AlignmentError, DimensionError, VariableError, XgpfillError
+from xgpfill.grid.scaling import Amplitude
 from xgpfill.results import Context, Reconstruction
 
 from tests.counted import counted_pair
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.colors import LogNorm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -304,3 +307,31 @@ def test_a_model_has_the_picture_of_its_covariance(model: FittedModel) -> None:
     assert [ax.get_xlabel() for ax in model.plot.covariance().axes] == ["time lag [days]", "distance [km]"]
     axes = plt.subplots(1, 2)[1]
     assert model.plot.covariance(axes=axes) is axes[0].figure
+
+
+def with_amplitude(model: FittedModel) -> FittedModel:
+    """The same model with twice the amplitude around one place."""
+    centre = tuple(model.lattice.space.coordinates.reshape(-1, model.lattice.space.coordinates.shape[-1])[10])
+    known = Amplitude((centre,), (float(np.log(2.0)),), 200.0)
+    return replace(model, scaling=model.scaling.with_amplitude(known))
+
+
+def test_a_model_has_the_picture_of_its_local_amplitude(model: FittedModel) -> None:
+    found = with_amplitude(model)
+    drawn = found.plot.amplitude()
+    assert np.nanmax(values(drawn)) > 1.8
+    assert isinstance(drawn.norm, LogNorm)
+    np.testing.assert_allclose(np.sort(np.ravel(drawn.get_array())), np.sort(np.ravel(found.amplitude)), rtol=1e-6)
+    assert "local amplitude" in drawn.colorbar.ax.get_ylabel()
+
+
+def test_an_amplitude_of_several_fields_or_of_no_place_names_the_call_that_works() -> None:
+    rng = np.random.default_rng(0)
+    levels = xr.DataArray(rng.normal(size=(2, 4, 5, 6)), {"level": [500.0, 850.0]}, ("level", "time", "y", "x"))
+    both = levels.gpfill.fit(dims=("time", "y", "x"), method="exact", valid=True, progress=False)
+    with pytest.raises(DimensionError, match=r"`model\.plot\.amplitude\(sel=\{'level': 500\.0\}\)`"):
+        both.plot.amplitude()
+    both.plot.amplitude(sel={"level": 850.0})
+    series = levels[0, :, 0, 0].gpfill.fit(dims="time", method="exact", progress=False, noise_std=0.1)
+    with pytest.raises(VariableError, match="a single series, whose amplitude is 1; a map needs places"):
+        series.plot.amplitude()

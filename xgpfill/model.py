@@ -204,7 +204,7 @@ class FittedModel:
 
     @property
     def plot(self) -> ModelPictures:
-        """Pictures: ``.covariance()``."""
+        """Pictures: ``.covariance()`` and ``.amplitude()``."""
         from xgpfill.pictures import ModelPictures
 
         return ModelPictures(self)

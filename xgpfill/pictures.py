@@ -259,7 +259,7 @@ class ModelPictures:
     model: Any
 
     def __repr__(self) -> str:
-        return "ModelPictures: .covariance()"
+        return "ModelPictures: .covariance(), .amplitude()"
 
     def covariance(self, *, axes: Sequence[Axes] | None = None) -> Figure:
         """Draw the learned covariance against time lag and distance: :func:`xgpfill.plotting.covariance`.
@@ -272,6 +272,35 @@ class ModelPictures:
         from xgpfill.plotting import covariance
 
         return covariance(self.model, axes=axes)
+
+    def amplitude(self, *, sel: Mapping[Hashable, Any] | None = None, **options: Any) -> Collection:
+        """Map the local amplitude: how many times more than elsewhere the field varies at each place.
+
+        Parameters
+        ----------
+        sel : mapping, optional
+            One of several fields, e.g. ``{"level": 500.0}``.
+        **options
+            Of :func:`xgpfill.plotting.field_map`.
+
+        Returns
+        -------
+        matplotlib.collections.QuadMesh, or PathCollection for places
+
+        Raises
+        ------
+        VariableError
+            Where there is no place, as in a single series.
+        """
+        from xgpfill.plotting import field_map
+
+        field = selected(self.model.amplitude, sel)
+        if not field.ndim:
+            raise VariableError(
+                f"The field is a single series, whose amplitude is {float(field):.3g}; a map needs places."
+            )
+        require_one_field(field, "amplitude", "model")
+        return field_map(field, **{"norm": "log"} | options)
 
 
 def _arguments(function: Any) -> list[str]:

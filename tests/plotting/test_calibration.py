@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy.stats import norm
+from xgpfill.calibration import Calibration, Intervals
 from xgpfill.errors import AlignmentError, DataError, VariableError, XgpfillError
 from xgpfill.plotting import calibration
 from xgpfill.plotting.calibration import pit
@@ -43,6 +45,20 @@ def test_the_transform_is_the_normal_one_with_noise_on_cells_that_were_hidden() 
     ranks = pit(found, truth.transpose("lon", "time", "lat"))
     np.testing.assert_allclose(ranks.transpose(*hidden.dims).values[hidden], expected[hidden], rtol=1e-9)
     assert ranks.transpose(*hidden.dims).where(~hidden).isnull().all()
+
+
+def test_the_transform_is_that_of_calibrated_intervals() -> None:
+    """Where the 80 % interval is widened, as much of a truth lies within it as ranks between 0.1 and 0.9."""
+    found, truth = made(2.0)
+    wide = Intervals(Calibration(((2.0,) * 5,), (1000,)), {})
+    context = replace(found._context, intervals=wide, positions=xr.Dataset())
+    widened = Reconstruction(found.mean, found.variance, context)
+    ranks, hidden = pit(widened, truth), found.observed.isnull()
+    expected = norm.cdf((truth - found.mean) / np.sqrt(found.variance + NOISE) / 2.0)
+    np.testing.assert_allclose(ranks.values[hidden], expected[hidden], rtol=1e-9)
+    lower, upper = widened.interval(0.8)
+    inside = (truth > lower) & (truth < upper)
+    np.testing.assert_array_equal(inside.values[hidden], (abs(ranks - 0.5) < 0.4).values[hidden])
 
 
 def test_a_calibrated_field_is_flat_and_on_both_diagonals() -> None:

@@ -46,7 +46,7 @@ def frame_dim(field: xr.DataArray) -> Hashable | None:
     return roles.time if field.ndim > (2 if sites_of(field) is None else 1) else None
 
 
-def require_one_field(field: xr.DataArray, call: str) -> None:
+def require_one_field(field: xr.DataArray, call: str, owner: str = "reconstruction") -> None:
     """Refuse several independent fields, levels or members, where one is drawn.
 
     Raises
@@ -59,7 +59,7 @@ def require_one_field(field: xr.DataArray, call: str) -> None:
     firsts = {str(dim): first_label(field, dim) for dim in roles.extra}
     raise DimensionError(
         f"There is one field for each {listed(roles.extra)}, and a picture is of one. Choose it: "
-        f"`reconstruction.plot.{call}(sel={firsts!r})`."
+        f"`{owner}.plot.{call}(sel={firsts!r})`."
     )
 
 

@@ -37,7 +37,8 @@ def calibration(reconstruction: Any, truth: xr.DataArray, *, variable: Hashable 
        of a uniform sample [1]_. A hump means too wide, a dip too narrow intervals, a slope a bias. Errors of
        neighbouring cells go together, so bars of a calibrated field leave the band more often.
     2. Share of the truth within central intervals against their nominal level; below the diagonal they are too narrow.
-    3. Root mean squared error against the predicted standard deviation, in bins of as many cells each.
+    3. Root mean squared error against the predicted standard deviation, in bins of as many cells each. It is that of
+       the model, before intervals are widened or narrowed.
 
     Parameters
     ----------
@@ -96,11 +97,14 @@ def calibration(reconstruction: Any, truth: xr.DataArray, *, variable: Hashable 
 def pit(reconstruction: Any, truth: xr.DataArray, variable: Hashable | None = None) -> xr.DataArray:
     """Probability integral transform of a truth: how probable a smaller observation was, uniform when calibrated.
 
-    u = F(y) = Φ((y − μ)/σ), with the noise in σ; NaN where the cell was observed or the truth is not known.
+    u = F(y) = Φ(g((y − μ)/σ)), with the noise in σ and the map g of :mod:`xgpfill.calibration` that intervals are made
+    with; NaN where the cell was observed or the truth is not known.
     """
     mean, std, hidden = hidden_cells(reconstruction, truth, variable)
-    u: xr.DataArray = xr.apply_ufunc(_normal, (hidden - mean) / std, dask="parallelized", output_dtypes=[float])
-    return u
+    law, field = reconstruction._law(variable)
+    z = law.normal_residual(hidden, mean, std, field)
+    u: xr.DataArray = xr.apply_ufunc(_normal, z, dask="parallelized", output_dtypes=[float])
+    return u.transpose(*mean.dims)
 
 
 def hidden_cells(
