@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import gpytorch
+import numpy as np
 import pytest
 from xgpfill.errors import KernelError
+from xgpfill.kernels.outside import FromFunction, FromGPyTorch
 from xgpfill.kernels.prior import Prior, Term, build_prior, ordered, resolve_brownian
 from xgpfill.kernels.spec import (
     RBF,
@@ -126,6 +129,15 @@ def test_the_weights_of_a_sum_are_numbers_too():
     found = {name: time for name, time, _ in terms(time=weighted)}
     assert found["slow"] == weighted
     assert found["fast"] == found["common"] == Sum((Matern(0.5), RBF()))
+
+
+def test_products_that_cannot_differ_are_one():
+    """A function has no numbers to learn; a kernel of GPyTorch has."""
+    function = FromFunction(lambda a, b: np.exp(-np.abs(a - b)), name="mine")
+    assert terms(time=function, num_sites=1, combine="anova") == [("product", function, ONE)]
+    assert terms(time=function, space=function, combine="anova")[2:] == [("product", function, function)]
+    assert [name for name, _, _ in terms(time=function)] == ["static", "common", "slow", "fast"]
+    assert len(terms(space=FromGPyTorch(gpytorch.kernels.RBFKernel()), num_times=1)) == 2
 
 
 def test_the_names_of_terms_are_different():

@@ -152,10 +152,16 @@ def _anova(time: Kernel, space: Kernel, scales: int) -> tuple[Term, ...]:
 
 
 def _products(time: Kernel, space: Kernel, scales: int) -> tuple[Term, ...]:
-    """Space-time products, slowest first; given numbers belong to the slowest."""
+    """Space-time products, slowest first; given numbers belong to the slowest. Without any to learn they are one."""
+    scales = scales if any(_has_numbers(kernel) for kernel in (time, space)) else 1
     names = {1: ("product",), 2: ("slow", "fast")}.get(scales, tuple(f"scale{j + 1}" for j in range(scales)))
     rest = [Term(name, _unnumbered(time), _unnumbered(space)) for name in names[1:]]
     return (Term(names[0], time, space), *rest)
+
+
+def _has_numbers(kernel: Kernel) -> bool:
+    """Whether two of this kernel can differ."""
+    return any(getattr(k, name) != () for _, k in walk(_unnumbered(kernel)) for name in k.parameter_units())
 
 
 def _product(time: Kernel, space: Kernel, _: int) -> tuple[Term, ...]:
