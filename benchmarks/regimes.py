@@ -3,11 +3,11 @@
 python benchmarks/regimes.py                                    # all regimes, seeds 0 to 9
 python benchmarks/regimes.py --regime "static map" --seeds 3 --starts 30
 
-Each regime is learned from, filled and scored on its hidden cells. The table has, over all seeds: RMSE over that with the
-true hyperparameters (mean, worst, and the share of seeds within 1.03), the share of new observations of hidden cells
-within central intervals of 50, 68, 95 and 99 %, the noise found over the true one, and seconds of learning. With
---starts N also how much likelier per observation the best of N random starts ends than what was learned (worst), and the
-share of seeds within 0.005.
+Each regime is learned from, filled and scored on its hidden cells. The table has, over all seeds: RMSE over that with
+the true hyperparameters (mean, worst, and the share of seeds within 1.03), the share of new observations of hidden
+cells within central intervals of 50, 68, 95 and 99 %, the noise found over the true one, and seconds of learning. With
+--starts N also how much likelier per observation the best of N random starts ends than what was learned (worst), and
+the share of seeds within 0.005.
 """
 
 from __future__ import annotations
