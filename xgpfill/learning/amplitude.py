@@ -36,6 +36,8 @@ STEPS, CLOSE = 50, 1e-6
 def local_amplitude(hidden: Prediction, space: Space, seed: int) -> Amplitude | None:
     """The amplitude under which the residuals of hidden observations are most likely; None where one is enough.
 
+    Lengthscales are tried from the longest on, as long as the shorter one says more of other days.
+
     Parameters
     ----------
     hidden : Prediction
@@ -57,8 +59,9 @@ def local_amplitude(hidden: Prediction, space: Space, seed: int) -> Amplitude | 
         if len(centres) * ENOUGH_EACH > len(found):
             break
         loss = found.losses(bumps(hidden.space, centres, lengthscale), folds).mean()
-        if loss < best:
-            best, chosen = loss, (centres, lengthscale)
+        if not loss < best:
+            break  # a shorter one says even less
+        best, chosen = loss, (centres, lengthscale)
     if chosen is None:
         return None
     centres, lengthscale = chosen
