@@ -29,8 +29,8 @@ LEAST_CELLS = 2.0
 ENOUGH_EACH = 20
 """Residuals for each centre, at least."""
 FOLDS = 10
-STEPS, CLOSE = 50, 1e-6
-"""Newton steps at most, and the change of an aⱼ at which they end."""
+STEPS, CLOSE = 50, 1e-2
+"""Steps at most, and how much likelier (in nats, of all residuals) the next one may be where they end."""
 
 
 def local_amplitude(hidden: Prediction, space: Space, seed: int) -> Amplitude | None:
@@ -94,11 +94,11 @@ class Residuals:
         """Some of them."""
         return Residuals(self.square[index], self.varying[index], self.known[index], self.weight[index])
 
-    def fitted(self, basis: FloatArray) -> FloatArray:
-        """g₀ and the aⱼ of largest posterior density, (1 + m,), by Fisher's scoring; `basis` (k, m)."""
+    def fitted(self, basis: FloatArray, near: FloatArray | None = None) -> FloatArray:
+        """g₀ and the aⱼ of largest posterior density, (1 + m,), by Fisher's scoring from `near`; `basis` (k, m)."""
         B = np.column_stack([np.ones(len(self)), basis])
         penalty = np.diag(np.r_[1e-6, np.ones(basis.shape[1])])
-        a = np.zeros(B.shape[1])
+        a = np.zeros(B.shape[1]) if near is None else near
         for _ in range(STEPS):
             part = np.exp(B @ a) * self.varying
             whole = part + self.known
@@ -107,7 +107,7 @@ class Residuals:
             step = np.linalg.solve(curvature, slope)
             largest = float(np.abs(step).max())
             a = a - step / max(1.0, largest)
-            if largest < CLOSE:
+            if largest < 1.0 and float(slope @ step) < CLOSE:
                 break
         return a
 
@@ -118,10 +118,10 @@ class Residuals:
 
     def losses(self, basis: FloatArray, folds: FloatArray) -> FloatArray:
         """The loss of each fold with what the others say, (folds,)."""
-        losses = []
+        losses, near = [], self.fitted(basis)
         for fold in np.unique(folds):
             own = folds == fold
-            a = self.take(~own).fitted(basis[~own])
+            a = self.take(~own).fitted(basis[~own], near)
             losses.append(self.take(own).loss(a[0] + basis[own] @ a[1:]))
         return np.array(losses)
 
