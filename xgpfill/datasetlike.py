@@ -132,7 +132,12 @@ class DatasetLike(tuple[Any, Any]):
 
     def transpose(self, *dims: Any) -> Self:
         """All fields with their dimensions in another order; see :meth:`xarray.Dataset.transpose`."""
-        return self._changed(lambda field: field.transpose(*dims))
+
+        def turned(field: Any) -> Any:
+            corners = [d for d in field.dims if d not in self[0].dims]  # of the bounds of coordinates
+            return field.transpose(*dims, *(corners if dims and ... not in dims else ()))
+
+        return self._changed(turned)
 
     # Lazy and in memory
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xgpfill.conventions import PLACING, difference, origin, own_attrs, placing, settled
+from xgpfill.conventions import OF_COORDINATES, PLACING, difference, origin, own_attrs, placing, settled
 from xgpfill.words import squared
 
 if TYPE_CHECKING:
@@ -83,10 +83,11 @@ def kept_encoding(template: xr.DataArray) -> dict[str, Any]:
 
 
 def positions_of(template: xr.DataArray) -> xr.Dataset:
-    """Where every cell is along each dimension; what is selected of it says which cells are left."""
+    """Where every cell is along each dimension, and the bounds of coordinates; what is selected says what is left."""
     labels = template.coords.to_dataset()
     labels = labels.drop_vars([name for name in labels.coords if name not in template.xindexes]).drop_attrs()
-    return labels.assign({position_name(d): (d, np.arange(n)) for d, n in template.sizes.items()})
+    places = {position_name(d): (d, np.arange(n)) for d, n in template.sizes.items()}
+    return labels.assign(places | template.encoding.get(OF_COORDINATES, {}))
 
 
 def position_name(dim: Hashable) -> str:

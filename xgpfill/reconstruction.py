@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.aggregating import Averager
-from xgpfill.conventions import settled
+from xgpfill.conventions import settled, without_bounds
 from xgpfill.decoding import decode, positions_of
 from xgpfill.engines.select import tile_capacity
 from xgpfill.engines.settings import Iterative
@@ -59,7 +59,7 @@ def reconstruct(
             spread.attrs["comment"] = "noise: where no standard error is known, that of the nearest known cell"
     template = model.layout.template
     known = {"averager": Averager(model, include_noise), "positions": positions_of(template)}
-    context = Context(template, noise, kind, model.summary, model.sources, **known)
+    context = Context(without_bounds(template), noise, kind, model.summary, model.sources, **known)
     return Reconstruction(mean, spread, context)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import xarray as xr
 
 from xgpfill.checks import checked_flag, checked_level
-from xgpfill.conventions import global_attrs, on_scale, placing, settled
+from xgpfill.conventions import global_attrs, on_scale, placing, settled, with_bounds
 from xgpfill.datasetlike import DatasetLike
 from xgpfill.decoding import bound_attrs, flags, standard_deviation, suffixed
 from xgpfill.errors import VariableError, XgpfillError, XgpfillWarning, shown
@@ -435,7 +435,8 @@ class Reconstruction(DatasetLike):
                 out[key].attrs["ancillary_variables"] = " ".join(related)
             out |= {k: v if name is None else v[k] for k, v in related.items()}
         about = [fields if name is None else fields[name] for name in names]
-        return xr.Dataset(out, attrs=global_attrs(about))
+        ds = xr.Dataset(out, attrs=global_attrs(about))
+        return with_bounds(ds, self._context.observed, self._context.positions)
 
     def _require_own_name(self) -> None:
         """Refuse a field that is called as one of its coordinates; a Dataset cannot hold both."""
