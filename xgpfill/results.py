@@ -302,8 +302,8 @@ class Reconstruction(DatasetLike):
             On the same grid, in the same units; dimensions in any order.
         dim : names, optional
             Dimensions to average over; all by default.
-        weights : DataArray or "cos_lat", optional
-            Weights of the cells; "cos_lat": the cosine of their latitude.
+        weights : DataArray, "area" or "cos_lat", optional
+            Weights of the cells; "area": their areas, "cos_lat": the cosine of their latitude, as :meth:`average` has.
 
         Returns
         -------
@@ -338,6 +338,7 @@ class Reconstruction(DatasetLike):
     def _score_one(self, name: Hashable | None, truth: Any, dim: Dim, weights: Any) -> xr.Dataset:
         parts = self._parts(name)
         mean, _, _, observed = parts
+        weights = self._weights_of(name, weights)
         scores = score_gaussian(mean, self._observed_std(name), truth, observed=observed, dim=dim, weights=weights)
         if any(isinstance(part, xr.DataArray) and part.chunks is not None for part in parts):
             return scores
@@ -350,6 +351,15 @@ class Reconstruction(DatasetLike):
                 stacklevel=3,
             )
         return scores
+
+    def _weights_of(self, name: Hashable | None, weights: Any) -> Any:
+        """Weights by a word are those of the cells in the whole grid, whatever was selected; others stay."""
+        averager, positions = self._context.averager, self._context.positions
+        if averager is None or not isinstance(weights, str):
+            return weights
+        if name is not None:
+            averager, positions = averager[name], positions[name]
+        return averager.weights(self._parts(name)[0], positions, weights)
 
     @interruptible
     def report(
