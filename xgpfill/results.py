@@ -68,7 +68,7 @@ class Reconstruction(DatasetLike):
     evaluate them together: :meth:`compute`, :meth:`persist`, :meth:`to_zarr`.
 
     Functions of xarray, which take nothing but their own classes, are given that Dataset: ``xr.merge([r.to_dataset(),
-    other])``, ``xr.concat([a.to_dataset(), b.to_dataset()], "time")``.
+    other])``, ``xr.concat([a.to_dataset(), b.to_dataset()], "time")``; so are ``xr.align`` and ``xr.combine_by_coords``.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class Reconstruction(DatasetLike):
     def __repr__(self) -> str:
         kind = "no" if self.variance is None else self._context.variance_kind
         lazy = "; lazy: to solve once, `r = r.compute()` or `r.persist()`" if self._lazy() else ""
-        return f"Reconstruction(mean, variance) with {kind} variance{lazy}\n{self.mean!r}"
+        return f"Reconstruction(mean, variance) with {kind} variance; a Dataset: `r.to_dataset()`{lazy}\n{self.mean!r}"
 
     def _repr_html_(self) -> str:
         try:
