@@ -68,7 +68,7 @@ class Reconstruction(DatasetLike):
     evaluate them together: :meth:`compute`, :meth:`persist`, :meth:`to_zarr`.
 
     Functions of xarray, which take nothing but their own classes, are given that Dataset: ``xr.merge([r.to_dataset(),
-    other])``, ``xr.concat([a.to_dataset(), b.to_dataset()], "time")``; so are ``xr.align`` and ``xr.combine_by_coords``.
+    other])``, ``xr.concat([a.to_dataset(), b.to_dataset()], "time")``, ``xr.align``, ``xr.combine_by_coords`` too.
 
     Attributes
     ----------
