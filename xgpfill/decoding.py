@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _ENCODING_KEPT = ("zlib", "complevel", "shuffle", "compression")
 _RANGES = ("valid_range", "valid_min", "valid_max", "actual_range")
+_PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 _FLAG_MEANINGS = "no_field observed filled"
 ROOM = 1e-6
 """What a variance may be, relative to that of the data, above and below."""
@@ -72,8 +73,9 @@ def _lasting(template: xr.DataArray) -> Any:
 
 
 def mean_attrs(template: xr.DataArray) -> dict[str, Any]:
-    """Attributes of the data, without the range of their values and without mention of what does not come with them."""
-    return {k: v for k, v in own_attrs(template).items() if k not in (*_RANGES, "ancillary_variables")}
+    """Attributes of the data, without their range and packing, and without mention of what does not come with them."""
+    lost = (*_RANGES, *_PACKING, "ancillary_variables")
+    return {k: v for k, v in own_attrs(template).items() if k not in lost}
 
 
 def kept_encoding(template: xr.DataArray) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from xgpfill.errors import DataError, NoiseError, shown, warn
 from xgpfill.files import sources_of
 from xgpfill.grid.companions import as_mask, in_memory_as, note_noise, read_noise, within_valid
 from xgpfill.grid.encode import Dims, encode
-from xgpfill.grid.fills import check_fills
+from xgpfill.grid.fills import check_fills, check_range, declared_range
 from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels.check import check_outside
 from xgpfill.kernels.prior import Prior, build_prior, ordered, resolve_brownian
@@ -122,6 +122,7 @@ def fit(
     observed = all_values(blocks) if lattice.is_lazy else _observed_values(lattice)
     if lattice.is_lazy and blocks:
         check_fills(distinct(blocks).values, lattice.fills, part=True)
+        check_range(distinct(blocks).values, declared_range(da), part=True)
     scaling = Scaling.of(observed, repr(da.name) if da.name is not None else "the data")
     note_noise(alias, da, scaling.scale)
     share = observed_share(lattice, options["seed"])
