@@ -114,7 +114,8 @@ def fit(
     lattice, layout = encode(da, dims=dims, geometry=geometry, directional=directional, valid=valid, errors=errors)
     if dims is None and (said := layout.fields_in_words()):
         warn(said)
-    lattice = within_valid(lattice)
+    whole, lattice = lattice, within_valid(lattice)
+    share = observed_share(whole if whole.is_lazy else lattice, options["seed"])
     sizes = {"tile": tile, "halo": halo}
     options |= {key: plain_sizes(canonical_sizes(size, layout.axis_names)) for key, size in sizes.items()}
     check_tiles(lattice, options["tile"], options["halo"])
@@ -125,7 +126,6 @@ def fit(
         check_range(distinct(blocks).values, declared_range(da), part=True)
     scaling = Scaling.of(observed, repr(da.name) if da.name is not None else "the data")
     note_noise(alias, da, scaling.scale)
-    share = observed_share(lattice, options["seed"])
     count = round(share * float(np.prod(lattice.shape)))
     prior = build_prior(
         time_kernel, space_kernel, combine=combine, scales=scales,
