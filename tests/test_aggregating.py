@@ -259,6 +259,18 @@ def test_areas_are_those_of_the_cells_in_the_whole_grid_whatever_is_selected(ds:
     xr.testing.assert_allclose(row.mean, found.isel(lat=4).average("lon").mean)
 
 
+def test_scores_are_weighted_by_the_areas_of_the_cells_in_the_whole_grid_too(ds: xr.Dataset, found) -> None:
+    areas = area_weights(ds.sst)
+    xr.testing.assert_allclose(found.score(ds.truth, weights="area"), found.score(ds.truth, weights=areas))
+    rows = {"lat": [0, 4, 7], "lon": slice(2, 9)}
+    part, truth = found.isel(rows), ds.truth.isel(rows)
+    expected = part.score(truth, dim=SPACE, weights=areas.isel(rows))
+    xr.testing.assert_allclose(part.score(truth, dim=SPACE, weights="area"), expected)
+    averages = found.average("lon")
+    expected = averages.score(ds.truth.mean("lon"), weights=area_weights(averages.mean))
+    xr.testing.assert_allclose(averages.score(ds.truth.mean("lon"), weights="area"), expected)
+
+
 def test_a_word_for_weights_that_is_not_known_names_the_one_that_is(found: xgpfill.Reconstruction) -> None:
     with pytest.raises(DataError, match=r"weights='volume': choose 'area' or 'cos_lat'"):
         found.average(weights="volume")

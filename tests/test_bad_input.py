@@ -480,7 +480,7 @@ RESULT: list[tuple[str, Callable[[Reconstruction, LIKE], Any], type[XgpfillError
     ("other cells", lambda r, t: r.score(t.isel(lat=slice(2))), AlignmentError, r"`truth` does not lie on the grid"),
     ("no such dim", lambda r, t: r.score(t, dim=3), DimensionError,
      r"dim=3: the data have no dimension 3.*leave `dim=` out"),
-    ("weights", lambda r, t: r.score(t, weights="area"), DataError, r"weights='area': choose 'cos_lat'"),
+    ("weights", lambda r, t: r.score(t, weights="volume"), DataError, r"weights='volume': choose 'area' or 'cos_lat'"),
     ("negative weights", lambda r, t: r.score(t, weights=-abs(t)), DataError, r"`weights` holds -.*at least zero"),
     ("infinite weights", lambda r, t: r.score(t, weights=t / 0), DataError,
      r"`weights` holds infinite values; expected finite ones"),

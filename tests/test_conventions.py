@@ -129,7 +129,7 @@ def test_what_says_where_cells_are_comes_along_and_what_is_not_there_is_not_ment
     for made in (found.mean, found.variance, found.std(), found.filled, found.flag, *found.interval()):
         assert made.attrs["grid_mapping"] == "crs" and made.attrs["cell_measures"] == "area: area"
         assert "crs" in made.coords and "area" in made.coords
-    assert placed.lat.attrs["bounds"] == "lat_bnds" and "bounds" not in found.lat.attrs
+    assert placed.lat.attrs["bounds"] == "lat_bnds" and "bounds" not in found.mean.lat.attrs
 
 
 def missing(out: xr.Dataset) -> list[tuple[Any, ...]]:
@@ -162,6 +162,76 @@ def test_bounds_areas_and_flags_of_a_file_are_kept_whole_or_not_mentioned(
             out.to_netcdf(tmp_path / "out.nc")
             with xr.open_dataset(tmp_path / "out.nc", decode_cf=False) as back:
                 assert not missing(back), name
+
+
+@pytest.fixture(scope="module")
+def bounded(placed: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:
+    """With bounds of latitudes and of days, as models write them."""
+    day = np.timedelta64(1, "D")
+    out = placed.assign(time_bnds=(("time", "bnds"), np.stack([ds.time.values, ds.time.values + day], axis=1)))
+    out.time.attrs["bounds"] = "time_bnds"
+    return out
+
+
+@pytest.mark.parametrize("chunks", [None, {"time": 3}], ids=["in memory", "lazy"])
+def test_bounds_of_a_dataset_come_along_whole_and_are_cut_with_the_field(bounded, fitted, tmp_path, chunks) -> None:
+    known = {"hyperparameters": fitted.hyperparameters, "valid": fitted.valid, "method": "exact"}
+    data = bounded if chunks is None else bounded.chunk(chunks)
+    model = data.gpfill.fit(variable="sst", **known)
+    found = model.reconstruct()
+    cuts = [{}, {"lat": slice(2, 5), "time": slice(1, 6)}, {"time": 3}, {"lat": slice(None, None, -1)}]
+    for cut in cuts:
+        part = found.isel(cut)
+        for name, own in (("lat", "lat_bnds"), ("time", "time_bnds")):
+            assert part[name].attrs["bounds"] == own
+            xr.testing.assert_equal(part[own].variable, bounded[own].isel(cut, missing_dims="ignore").variable)
+    assert found.transpose("lon", "lat", "time")["lat_bnds"].dims == ("lat", "bnds")
+    assert "bounds" not in found.mean.lat.attrs and "bounds" not in found.average("lon").lat.attrs
+    assert not missing(found.to_dataset()) and not missing(found.average("lon").to_dataset())
+    cut = found.isel(time=slice(3)).compute()
+    xr.testing.assert_identical(cut.to_dataset(), found.to_dataset().isel(time=slice(3)).compute())
+    again = found.observed.isel(lat=slice(4)).gpfill.fit(**{**known, "valid": True}).reconstruct()  # no bounds there
+    assert "lat_bnds" not in again and not missing(again.to_dataset())
+
+
+def test_bounds_are_written_in_the_unit_of_their_dates_and_come_back_with_a_saved_model(
+    bounded, fitted, tmp_path
+) -> None:
+    known = {"hyperparameters": fitted.hyperparameters, "valid": fitted.valid, "method": "exact"}
+    model = bounded.gpfill.fit(variable="sst", **known)
+    model.save(tmp_path / "model.nc")
+    for number, found in enumerate((model.reconstruct(), xgpfill.load(tmp_path / "model.nc").reconstruct())):
+        found.to_netcdf(path := tmp_path / f"{number}.nc")
+        assert not errors_of(path), errors_of(path)
+        with xr.open_dataset(path) as back, xr.open_dataset(path, decode_cf=False) as bare:
+            for name in ("lat_bnds", "time_bnds"):
+                xr.testing.assert_equal(back[name].variable, bounded[name].variable)
+                assert "_FillValue" not in bare[name].attrs
+            assert bare.time.attrs["units"] == "days since 2021-04-15" and "units" not in bare.time_bnds.attrs
+    model.save(tmp_path / "bare.nc", data=False)
+    assert "lat_bnds" not in xgpfill.load(tmp_path / "bare.nc").condition(bounded.sst).reconstruct()
+
+
+@pytest.mark.parametrize("decode", [True, "all"])
+def test_bounds_of_a_file_that_is_closed_are_kept_for_every_variable(bounded, fitted, tmp_path, decode) -> None:
+    dates = xr.date_range("2000-02-25", periods=8, calendar="noleap", use_cftime=True)
+    whole = np.stack([dates.values, dates.values + np.timedelta64(6, "h").astype(object)], axis=1)
+    edges = (("time", "bnds"), whole)
+    told = bounded.assign(two=bounded.sst).assign_coords(time=("time", dates, bounded.time.attrs))
+    told.time.encoding["units"] = "hours since 2000-01-01"
+    told.assign(time_bnds=edges).to_netcdf(tmp_path / "in.nc")
+    known = {"valid": fitted.valid, "method": "exact"}
+    known["hyperparameters"] = dict.fromkeys(("two", "sst"), fitted.hyperparameters)
+    with xr.open_dataset(tmp_path / "in.nc", decode_coords=decode) as opened:
+        model = opened.gpfill.fit(variable=["two", "sst"], **known)
+    model.save(tmp_path / "model.nc")
+    for number, found in enumerate((model.reconstruct(), xgpfill.load(tmp_path / "model.nc").reconstruct())):
+        out = found.to_dataset()
+        assert not missing(out) and {"lat_bnds", "time_bnds"} <= set(out.coords)
+        out.to_netcdf(tmp_path / f"{number}.nc")
+        with xr.open_dataset(tmp_path / f"{number}.nc") as back:
+            np.testing.assert_array_equal(back.time_bnds, whole)
+            assert back.lat.attrs["bounds"] == "lat_bnds"
 
 
 def test_a_crs_in_the_encoding_survives(placed: xr.Dataset, model: FittedModel, ds, tmp_path: Path) -> None:

@@ -79,7 +79,9 @@ def test_numbers_whose_variance_does_not_follow_are_refused_with_the_calls_that_
 
 
 def test_arithmetic_with_the_pair_is_refused(found: xgpfill.Reconstruction) -> None:
-    for change in (lambda r: r * 2, lambda r: 2 * r, lambda r: r - 273.15, lambda r: r + r, lambda r: r / 2):
+    changes = (lambda r: r * 2, lambda r: 2 * r, lambda r: r - 273.15, lambda r: r + r, lambda r: r / 2)
+    others = (lambda r: -r, lambda r: r > 3, lambda r: r.mean - r, np.exp, np.asarray)
+    for change in (*changes, *others):
         with pytest.raises(XgpfillError, match=r"a mean and a variance, which do not change alike. Type .*`mean - 273"):
             change(found)
 
@@ -97,10 +99,22 @@ def test_functions_of_xarray_take_the_dataset_and_say_so_of_the_pair(ds: xr.Data
         xr.testing.assert_equal(both, found.to_dataset())
     assert list(xr.merge([found.to_dataset(), ds[["truth"]]])) == ["sst", "sst_variance", "sst_std", "truth"]
     assert list(xr.merge(found)) == ["sst", "sst_variance"]
-    with pytest.raises(TypeError, match=r"only .*Dataset\(s\), DataArray\(s\).*Reconstruction\(mean, variance\)"):
+    with pytest.raises(TypeError, match=r"only .*Dataset\(s\), DataArray\(s\).*a Dataset: `r\.to_dataset\(\)`"):
         xr.merge([found])
-    with pytest.raises(TypeError, match=r"only concatenate xarray Dataset and DataArray objects, got .*Reconstruction"):
+    cure = r"Reconstruction'> \(give its Dataset: `r\.to_dataset\(\)`\)"
+    with pytest.raises(TypeError, match=rf"only concatenate xarray Dataset and DataArray objects, got .*{cure}"):
         xr.concat([found, found], "time")
+    with pytest.raises(TypeError, match=rf"received type .*{cure}"):
+        xr.save_mfdataset([found], ["out.nc"])
+
+
+@pytest.mark.parametrize("verb", [xr.align, xr.broadcast], ids=["align", "broadcast"])
+def test_functions_that_bring_fields_together_say_what_they_are_to_be_given(ds, found, verb: Any) -> None:
+    with pytest.raises(AttributeError, match=r"give functions of xarray its Dataset, `r\.to_dataset\(\)`"):
+        verb(ds.truth, found)
+    assert verb(ds.truth, found.to_dataset())[1].equals(found.to_dataset())
+    with pytest.raises(AttributeError, match=r"no attribute '_nothing'$"):
+        _ = found._nothing
 
 
 # Selection

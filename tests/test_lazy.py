@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 import xgpfill
 from xgpfill.datasets import synthetic_sst
-from xgpfill.errors import DataError, NoiseError
+from xgpfill.errors import DataError, NoiseError, XgpfillWarning
 from xgpfill.tiling.solve import TileSolver
 
 if TYPE_CHECKING:
@@ -52,6 +52,13 @@ def known(ds: xr.Dataset, eager: FittedModel) -> dict[str, Any]:
 @pytest.fixture
 def lazy(ds: xr.Dataset, known: dict[str, Any]) -> FittedModel:
     return ds.sst.chunk(time=3, lat=5).gpfill.fit(**known)
+
+
+@pytest.fixture
+def learned() -> dict[str, Any]:
+    """Arguments of a fit that learns nothing, on the exact engine."""
+    time, space = xgpfill.Matern(1.5, 4.0, fixed=True), xgpfill.Matern(1.5, 300.0, fixed=True)
+    return {"time_kernel": time, "space_kernel": space, "noise_variance": 0.01, "method": "exact"}
 
 
 @pytest.fixture
@@ -287,7 +294,7 @@ def test_after_compute_nothing_is_lazy_any_more(ds: xr.Dataset, lazy: FittedMode
 
 def test_after_persist_scores_are_lazy_and_read_no_data_again(ds: xr.Dataset, eager: FittedModel) -> None:
     data, reads = counted((8, 8, 9), (2, 4, 3))
-    model = eager.condition(data.assign_coords(ds.sst.coords))
+    model = eager.condition(data.assign_coords(ds.sst.coords).assign_attrs(ds.sst.attrs))
     with dask.config.set(scheduler="synchronous"):
         found = model.reconstruct().persist()
         reads.clear()
@@ -412,7 +419,7 @@ def test_fitting_reads_only_the_chunks_its_blocks_and_windows_touch(eager: Fitte
 
 def test_reconstructing_reads_each_chunk_once(ds: xr.Dataset, eager: FittedModel) -> None:
     data, reads = counted((8, 8, 9), (2, 4, 3))
-    found = eager.condition(data.assign_coords(ds.sst.coords)).reconstruct()
+    found = eager.condition(data.assign_coords(ds.sst.coords).assign_attrs(ds.sst.attrs)).reconstruct()
     with dask.config.set(scheduler="synchronous"):
         dask.compute(found.mean, found.variance)
         assert reads == dict.fromkeys(np.ndindex(4, 2, 3), 1)
@@ -454,6 +461,33 @@ def test_a_negative_infinity_raises_in_draws_too(spoilt, eager: FittedModel) -> 
 def test_an_infinity_that_fit_reads_raises_at_once(ds: xr.Dataset, known) -> None:
     with pytest.raises(DataError, match="infinite value"):
         ds.sst.where(ds.sst.notnull(), np.inf).chunk(time=3).gpfill.fit(**known)
+
+
+def test_an_inverted_mask_of_lazy_data_is_told_from_the_chunks_that_are_read(ds, learned) -> None:
+    sea = ds.sst.where(ds.valid)
+    with pytest.raises(
+        DataError, match=r"^The data have no observation at all where `valid` says.*type `valid=~valid`"
+    ):
+        sea.chunk(time=3).gpfill.fit(**learned, valid=~ds.valid)
+    beach = sea.where((ds.lat < ds.lat[7]) | (ds.lon > ds.lon[1]), ds.time.dt.day + 0.0)
+    few = {"have 16 of": {"time": 3}, "read so far have": {"time": 1, "lat": 2}}  # of half of the chunks
+    for found, chunks in few.items():
+        with pytest.warns(XgpfillWarning, match=rf"^The data {found}.* where `valid` says.*type `valid=~valid`"):
+            model = beach.chunk(chunks).gpfill.fit(**learned, valid=~ds.valid)
+    assert model.share < 0.1
+    same = beach.chunk(time=3).gpfill.fit(**learned, valid=ds.valid)
+    assert same.share == pytest.approx(float(sea.notnull().mean()))
+
+
+def test_lazy_data_without_units_are_looked_at_when_their_tiles_are_computed(ds, eager: FittedModel) -> None:
+    bare = (ds.sst + 273.15).drop_attrs(deep=False).chunk(time=3)
+    found = eager.condition(bare).reconstruct()
+    with pytest.warns(XgpfillWarning, match=r"taken for 'degC'.*in 'K' they would be plausible: `\(da - 273") as record:
+        found.compute(scheduler="synchronous")
+    assert len([w for w in record if "taken for" in str(w.message)]) == 1  # not of every chunk
+    assert found.mean.chunks == bare.chunks
+    for plausible in (bare - 273.15, (ds.sst + 273.15).chunk(time=3)):  # the second says that it is in degC
+        eager.condition(plausible).reconstruct().compute(scheduler="synchronous")
 
 
 def test_check_full_scans_all_data_first(spoilt: xr.DataArray, eager: FittedModel, known, monkeypatch) -> None:

@@ -422,8 +422,8 @@ def test_a_truth_that_cannot_be_compared_is_refused(found, truth, change, error:
 
 
 def test_unknown_weights_and_variables_are_refused(found, truth) -> None:
-    with pytest.raises(DataError, match="weights='area': choose 'cos_lat'"):
-        found.score(truth, weights="area")
+    with pytest.raises(DataError, match="weights='volume': choose 'area' or 'cos_lat'"):
+        found.score(truth, weights="volume")
     both = xr.Dataset({"a": found.mean}), xr.Dataset({"a_variance": found.variance})
     several = xgpfill.Reconstruction(
         *both, Context(found._context.observed.to_dataset(name="a"), {"a": 0.25}, "latent")

@@ -17,10 +17,10 @@ import xarray as xr
 import xgpfill
 from xgpfill.errors import AlignmentError, DimensionError, VariableError, XgpfillError
 from xgpfill.plotting.scores import bars
-from xgpfill.report.document import opened
+from xgpfill.report.document import ROOM, opened, titled
 from xgpfill.report.experiments import _write_comparison, safe_name
 from xgpfill.report.source import chosen
-from xgpfill.report.typesetting import Section
+from xgpfill.report.typesetting import Section, set_above
 from xgpfill.report.typesetting import pages as typeset_pages
 from xgpfill.results import Context, Reconstruction
 from xgpfill.tiling.solve import TileSolver
@@ -249,6 +249,28 @@ def test_no_page_of_bars_has_one_run_alone(tmp_path: Path, monkeypatch) -> None:
     table = xr.Dataset({"mae": ("run", np.ones(21))}, {"run": [f"r{i}" for i in range(21)]})
     _write_comparison(tmp_path / "c.pdf", table, "Runs")
     assert shown == [7, 7, 7]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(2, 1), (3, 1), (60, 7)])
+def test_the_table_of_a_few_runs_shares_the_page_of_their_bars(tmp_path: Path, count: int, expected: int) -> None:
+    table = xr.Dataset({"mae": ("run", np.ones(count))}, {"run": [f"r{i}" for i in range(count)]})
+    _write_comparison(tmp_path / "c.pdf", table, "Runs")
+    assert pages(tmp_path / "c.pdf") == expected
+
+
+@pytest.mark.usefixtures("closed")
+def test_a_table_over_bars_covers_neither_them_nor_their_title() -> None:
+    rows = [(*("0.5",) * 4, f"a run with a name, number {i}") for i in range(3)]
+    scores = {name: ("run", np.ones(3)) for name in ("mae", "rmse", "crps", "coverage95")}
+    figure = titled(bars(xr.Dataset(scores, {"run": [row[-1] for row in rows]})), "Scores of the runs")
+    assert set_above(figure, [("Runs", [Section("3 runs", rows, ("MAE", "RMSE", "CRPS", "coverage", "run"))])], *ROOM)
+    figure.canvas.draw()
+    lowest = min(text.get_window_extent().y0 for text in figure.texts if text is not figure._suptitle)
+    title = figure._suptitle.get_window_extent()
+    assert title.y1 <= lowest and title.y0 >= max(ax.get_tightbbox().y1 for ax in figure.axes)
+    boxes = [text.get_window_extent() for text in figure.texts]
+    assert all(box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1 for box in boxes)
+    assert not set_above(figure, [("Runs", [section(60)])], *ROOM)
 
 
 # The model in short

@@ -396,7 +396,9 @@ def test_a_notebook_shows_the_dataset(found: xgpfill.Reconstruction) -> None:
     html = found._repr_html_()
     for name in ("sst_variance", "sst_std", "ancillary_variables"):
         assert name in html
-    assert repr(found).startswith("Reconstruction(mean, variance) with latent variance\n<xarray.DataArray 'sst'")
+    assert repr(found).startswith(
+        "Reconstruction(mean, variance) with latent variance; a Dataset: `r.to_dataset()`\n<xarray.DataArray 'sst'"
+    )
 
 
 @pytest.mark.parametrize(

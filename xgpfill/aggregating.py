@@ -48,11 +48,15 @@ class Averager:
     model: FittedModel
     include_noise: bool
 
+    def weights(self, field: xr.DataArray, positions: xr.Dataset, weights: Any) -> xr.DataArray:
+        """Weights of the cells of `field`; named ones are those of its cells in the whole grid."""
+        return weights_of(field, self.model.layout.template, positions, weights)
+
     def __call__(
         self, field: xr.DataArray, positions: xr.Dataset, dims: Any, weights: Any, groups: Groups | None = None
     ) -> Reconstruction:
         """Average the cells of `field`, at `positions` in the model's data, over `dims`, group by group of another."""
-        given = weights_of(field, self.model.layout.template, positions, weights)
+        given = self.weights(field, positions, weights)
         cells = _cells(self.model, field, positions, averaged_dims(field, dims, groups), groups)
         return _of_model(self.model, cells, given, include_noise=self.include_noise, normalize=True)
 

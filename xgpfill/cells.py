@@ -15,16 +15,14 @@ import xarray as xr
 from xgpfill.averaging import checked_dims, checked_weights
 from xgpfill.calibration import position_name
 from xgpfill.conventions import mapping_names
-from xgpfill.errors import AlignmentError, DataError, listed, shown
-from xgpfill.metrics import area_weights, cos_lat_weights
+from xgpfill.errors import AlignmentError, listed
+from xgpfill.metrics._weights import named_weights
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from xgpfill.grid.points import IntArray
     from xgpfill.grouping import Groups
-
-_NAMED = {"area": area_weights, "cos_lat": cos_lat_weights}
 
 
 def averaged_dims(field: xr.DataArray, dims: Any, groups: Groups | None) -> tuple[Hashable, ...]:
@@ -42,9 +40,7 @@ def weights_of(field: xr.DataArray, template: xr.DataArray, positions: xr.Datase
     if weights is None:
         return xr.DataArray(1.0)
     if isinstance(weights, str):
-        if weights not in _NAMED:
-            raise DataError(f"weights={shown(weights)}: choose 'area' or 'cos_lat', or give a DataArray of weights.")
-        whole = _NAMED[weights](template).reset_coords(drop=True)
+        whole = named_weights(weights, template).reset_coords(drop=True)
         weights = whole.isel({d: positions[position_name(d)].variable for d in whole.dims})
     return checked_weights(field, weights).fillna(0.0).compute()
 

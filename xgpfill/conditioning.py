@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,9 +57,9 @@ def conditioned(
     lattice, layout = encode(da, valid=kept, errors=errors, like=model.layout)
     _require_learned_axes(model, lattice)
     lattice = within_valid(lattice)
-    _note_implausible(model, da, lattice)
     fresh = calibrate if calibrate is not None else model.options.get("calibrate", True) and not lattice.is_lazy
     scaling = _scaling(model, layout)
+    lattice = _units_looked_at(model, da, lattice)
     return replace(
         model, lattice=lattice, layout=layout, errors=errors, has_data=True, scaling=scaling,
         share=model.share if lattice.is_lazy else observed_share(lattice, 0),
@@ -119,16 +119,39 @@ def _require_units(model: FittedModel, da: xr.DataArray) -> None:
     )
 
 
-def _note_implausible(model: FittedModel, da: xr.DataArray, lattice: Lattice) -> None:
-    """Warn of data in memory that name no units, where they hardly are in those of the model."""
-    own, scaling = units_of(model.layout.template), model.scaling
-    values = np.zeros(0) if lattice.is_lazy else np.asarray(lattice.values, float)
+def _units_looked_at(model: FittedModel, da: xr.DataArray, lattice: Lattice) -> Lattice:
+    """The same data; where they name no units they are looked at, lazy ones chunk by chunk when they are computed."""
+    own = units_of(model.layout.template)
+    if units_of(da) or own in ("", "1"):
+        return lattice
+    look = _Look(own, model.scaling)
+    if lattice.is_lazy:
+        values = lattice.values
+        return replace(lattice, values=values.map_blocks(look, dtype=values.dtype, meta=values._meta))
+    look(lattice.values)
+    return lattice
+
+
+@dataclass
+class _Look:
+    """Passes values on, and warns once where they hardly are in the units of the model."""
+
+    units: str
+    scaling: Scaling
+    warned: bool = False
+
+    def __call__(self, values: Any) -> Any:
+        if not self.warned:
+            self.warned = _note_implausible(self.units, self.scaling, np.asarray(values, float))
+        return values
+
+
+def _note_implausible(own: str, scaling: Scaling, values: Any) -> bool:
+    """Warn of data without units that hardly are in those of the model, `own`; whether they were not."""
     values = values[np.isfinite(values)]
-    if units_of(da) or own in ("", "1") or not values.size:
-        return
-    mean, spread = float(values.mean()), float(values.std())
+    mean, spread = (float(values.mean()), float(values.std())) if values.size else (scaling.shift, 0.0)
     if abs(mean - scaling.shift) <= FAR_OFF * max(spread, scaling.scale) and spread <= WIDE * scaling.scale:
-        return
+        return False
     near = (units for units in siblings(own) if _is_near(scaling, mean, conversion(units, own)))
     other = next(near, "")
     cure = (
@@ -141,6 +164,7 @@ def _note_implausible(model: FittedModel, da: xr.DataArray, lattice: Lattice) ->
         f"standard deviation {spread:.3g}, while it was fitted on {scaling.shift:.4g} and {scaling.scale:.3g}. If they "
         f"are in {own!r}, say so: `da.assign_attrs(units={own!r})`; {cure}."
     )
+    return True
 
 
 def _is_near(scaling: Scaling, mean: float, conversion: tuple[float, float] | None) -> bool:

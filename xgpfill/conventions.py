@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from xgpfill.words import name_of
 
@@ -23,10 +24,14 @@ PLACING = ("grid_mapping", "cell_measures")
 """Attributes of a field that name variables which say where and how large its cells are."""
 OF_DATASET = "dataset_attrs"
 """Encoding of a field under which it keeps what its Dataset says of itself; no file has it."""
+OF_COORDINATES = "coordinate_bounds"
+"""The same for bounds of its coordinates, which have a dimension that a DataArray has no room for."""
 _ORIGIN = ("title", "institution", "source", "license")
 _ADDED_TO = ("history", "references")
 _OF_FIELDS = (*PLACING, "ancillary_variables")
-_OF_COORDINATES = ("bounds", "climatology", "formula_terms")
+BOUNDS = ("bounds", "climatology")
+"""Attributes of a coordinate that name a variable of the edges of its cells."""
+_OF_COORDINATES = (*BOUNDS, "formula_terms")
 _ON_SCALE, _DIFFERENCE = "temperature: on_scale", "temperature: difference"
 _TEMPERATURES = {"k", "kelvin", "degk", "degc", "celsius", "°c", "degf", "fahrenheit", "°f"}
 REFERENCES = "Gaussian process regression, e.g. Rasmussen & Williams 2006, Gaussian Processes for Machine Learning"
@@ -78,10 +83,15 @@ def settled(answer: xr.DataArray) -> xr.DataArray:
             for where in (coordinate.attrs, coordinate.encoding):
                 if key in where and not _is_here(where[key], answer):
                     del where[key]
-        if coordinate.dtype.kind == "f" and not _has_gaps(coordinate):
-            coordinate.attrs.pop("_FillValue", None)
-            coordinate.encoding["_FillValue"] = None
+        _leave_out_fill(coordinate)
     return out
+
+
+def _leave_out_fill(coordinate: xr.DataArray) -> None:
+    """See to it that a coordinate gets no fill value in a file."""
+    if coordinate.dtype.kind == "f" and not _has_gaps(coordinate):
+        coordinate.attrs.pop("_FillValue", None)
+        coordinate.encoding["_FillValue"] = None
 
 
 def _has_gaps(coordinate: xr.DataArray) -> bool:
@@ -92,8 +102,8 @@ def _has_gaps(coordinate: xr.DataArray) -> bool:
 def with_companions(da: xr.DataArray, ds: xr.Dataset) -> xr.DataArray:
     """A variable of a Dataset with what belongs to it there.
 
-    Those that say where its cells are, its grid mapping and their areas, become coordinates; what the Dataset says of
-    itself goes into the encoding.
+    Those that say where its cells are, its grid mapping and their areas, become coordinates; bounds of coordinates, and
+    what the Dataset says of itself, go into the encoding.
     """
     names: set[Hashable] = set()
     for where in (da.attrs, da.encoding):
@@ -101,8 +111,73 @@ def with_companions(da: xr.DataArray, ds: xr.Dataset) -> xr.DataArray:
             names |= mentioned(where.get(key, "")) & set(map(str, ds.data_vars))
     out = da.assign_coords({n: ds[n].variable for n in names if set(ds[n].dims) <= set(da.dims)})
     said = {key: ds.attrs[key] for key in (*_ORIGIN, *_ADDED_TO, "comment") if key in ds.attrs}
-    out.encoding = {**out.encoding, OF_DATASET: said}
+    out.encoding = {**out.encoding, OF_DATASET: said, OF_COORDINATES: _bounds_in(ds, out)}
     return out
+
+
+def _bounds_in(ds: xr.Dataset, field: xr.DataArray) -> dict[Hashable, xr.Variable]:
+    """The bounds that a Dataset holds of the coordinates of a field: along these, and then along their corners."""
+    found: dict[Hashable, xr.Variable] = {}
+    for name, (_, _, bounds) in _bounds_named(field).items():
+        own = ds.variables.get(bounds)
+        if own is not None and bounds not in field.coords and own.dims[:-1] == field.coords[name].dims:
+            found[bounds] = own if own.chunks is not None and own.ndim > 2 else own.compute()
+    return found
+
+
+def _bounds_named(field: xr.DataArray | xr.Dataset) -> dict[Hashable, tuple[str, str, str]]:
+    """The bounds that coordinates mention, and where and by which word they do it."""
+    return {
+        name: (where, key, str(getattr(coordinate, where)[key]))
+        for name, coordinate in field.coords.items()
+        for where in ("encoding", "attrs")
+        for key in BOUNDS
+        if key in getattr(coordinate, where)
+    }
+
+
+def without_bounds(field: xr.DataArray) -> xr.DataArray:
+    """A field that may be cut by the user, whose encoding would not be."""
+    if OF_COORDINATES not in field.encoding:
+        return field
+    out = field.copy(deep=False)
+    out.encoding = {key: value for key, value in field.encoding.items() if key != OF_COORDINATES}
+    return out
+
+
+def with_bounds(ds: xr.Dataset, observed: Any, positions: Any) -> xr.Dataset:
+    """A Dataset with those bounds of its coordinates that the data mention and that came with them.
+
+    Parameters
+    ----------
+    ds : Dataset
+    observed : DataArray or Dataset
+        The data, cut like `ds`.
+    positions : Dataset, mapping of name to these, or None
+        What came with them, cut likewise.
+    """
+    parts = positions.values() if isinstance(positions, dict) else [positions]
+    known = {name: variable for part in parts if part is not None for name, variable in part.variables.items()}
+    named = {c: said for c, said in _bounds_named(observed).items() if c in ds.coords and said[-1] in known}
+    out = ds.assign_coords({bounds: known[bounds] for *_, bounds in named.values()}).copy(deep=False)
+    for name, (where, key, bounds) in named.items():
+        getattr(out.coords[name], where)[key] = bounds
+        _leave_out_fill(out.coords[bounds])
+        _share_units(out.coords[name], known[bounds])
+    return out
+
+
+def _share_units(dates: xr.DataArray, bounds: xr.Variable) -> None:
+    """Choose the unit that dates are written in where nothing says it, so that their bounds have the same."""
+    if "units" in dates.encoding or bounds.chunks is not None or not dates.size:
+        return
+    both = np.concatenate([np.ravel(dates.values), np.ravel(bounds.values)])
+    if both.dtype.kind != "M" and not hasattr(both[0], "calendar"):
+        return
+    first = both.min()
+    whole = not (pd.to_timedelta(both - first) % pd.Timedelta("1D")).any()
+    since = first if hasattr(first, "isoformat") else pd.Timestamp(first)
+    dates.encoding["units"] = f"{'days' if whole else 'seconds'} since {since.isoformat(sep=' ')}"
 
 
 def origin(field: xr.DataArray) -> dict[str, Any]:

@@ -23,7 +23,14 @@ _NOT_CELL_BY_CELL = frozenset(
 """What makes new numbers of several cells, whose variances do not follow from those of the cells."""
 
 
-class DatasetLike(tuple[Any, Any]):
+class _NamesItsDataset(type):
+    """Errors of functions of xarray, which take nothing but its own classes, name others: with what would be taken."""
+
+    def __repr__(cls) -> str:
+        return f"{super().__repr__()} (give its Dataset: `r.to_dataset()`)"
+
+
+class DatasetLike(tuple[Any, Any], metaclass=_NamesItsDataset):
     """Two fields that unpack, and that are asked for, cut and computed as the Dataset of :meth:`to_dataset`.
 
     What a Dataset has and this has not is that of the Dataset: ``r.sizes``, ``r.lat``, ``r.to_dataframe()``.
@@ -80,7 +87,8 @@ class DatasetLike(tuple[Any, Any]):
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            cure = ": give functions of xarray its Dataset, `r.to_dataset()`" if hasattr(xr.Dataset, name) else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{cure}")
         if name in _NOT_CELL_BY_CELL:
             return _refusal(name)
         try:
@@ -106,14 +114,15 @@ class DatasetLike(tuple[Any, Any]):
         """Whether names and attributes are the same too; see :meth:`xarray.Dataset.identical`."""
         return bool(self.to_dataset().identical(_dataset_of(other)))
 
-    def _no_arithmetic(self, *_: object) -> NoReturn:
+    def _no_arithmetic(self, *_: object, **__: object) -> NoReturn:
         raise XgpfillError(
             f"A {type(self).__name__} is a mean and a variance, which do not change alike. Type what is meant, e.g. "
-            f"`mean, variance = r` and `mean - 273.15`."
+            f"`mean, variance = r` and `mean - 273.15`; functions that take a Dataset are given `r.to_dataset()`."
         )
 
-    __add__ = __radd__ = __sub__ = __rsub__ = _no_arithmetic
-    __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _no_arithmetic
+    __add__ = __radd__ = __sub__ = __rsub__ = __pow__ = __rpow__ = __neg__ = __abs__ = _no_arithmetic
+    __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __array__ = _no_arithmetic
+    __lt__ = __le__ = __gt__ = __ge__ = _no_arithmetic
 
     # Selection
 
@@ -132,7 +141,12 @@ class DatasetLike(tuple[Any, Any]):
 
     def transpose(self, *dims: Any) -> Self:
         """All fields with their dimensions in another order; see :meth:`xarray.Dataset.transpose`."""
-        return self._changed(lambda field: field.transpose(*dims))
+
+        def turned(field: Any) -> Any:
+            corners = [d for d in field.dims if d not in self[0].dims]  # of the bounds of coordinates
+            return field.transpose(*dims, *(corners if dims and ... not in dims else ()))
+
+        return self._changed(turned)
 
     # Lazy and in memory
 

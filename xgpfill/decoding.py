@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.calibration import position_name
-from xgpfill.conventions import PLACING, difference, origin, own_attrs, placing, settled
+from xgpfill.conventions import OF_COORDINATES, PLACING, difference, origin, own_attrs, placing, settled
 from xgpfill.words import squared
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _ENCODING_KEPT = ("zlib", "complevel", "shuffle", "compression")
 _RANGES = ("valid_range", "valid_min", "valid_max", "actual_range")
+_PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 _FLAG_MEANINGS = "no_field observed filled"
 ROOM = 1e-6
 """What a variance may be, relative to that of the data, above and below."""
@@ -73,8 +74,9 @@ def _lasting(template: xr.DataArray) -> Any:
 
 
 def mean_attrs(template: xr.DataArray) -> dict[str, Any]:
-    """Attributes of the data, without the range of their values and without mention of what does not come with them."""
-    return {k: v for k, v in own_attrs(template).items() if k not in (*_RANGES, "ancillary_variables")}
+    """Attributes of the data, without their range and packing, and without mention of what does not come with them."""
+    lost = (*_RANGES, *_PACKING, "ancillary_variables")
+    return {k: v for k, v in own_attrs(template).items() if k not in lost}
 
 
 def kept_encoding(template: xr.DataArray) -> dict[str, Any]:
@@ -84,10 +86,11 @@ def kept_encoding(template: xr.DataArray) -> dict[str, Any]:
 
 
 def positions_of(template: xr.DataArray) -> xr.Dataset:
-    """Where every cell is along each dimension; what is selected of it says which cells are left."""
+    """Where every cell is along each dimension, and the bounds of coordinates; what is selected says what is left."""
     labels = template.coords.to_dataset()
     labels = labels.drop_vars([name for name in labels.coords if name not in template.xindexes]).drop_attrs()
-    return labels.assign({position_name(d): (d, np.arange(n)) for d, n in template.sizes.items()})
+    places = {position_name(d): (d, np.arange(n)) for d, n in template.sizes.items()}
+    return labels.assign(places | template.encoding.get(OF_COORDINATES, {}))
 
 
 def suffixed(name: Hashable | None, suffix: str) -> str:

@@ -19,7 +19,7 @@ from xgpfill.fields import with_fields_of
 from xgpfill.files import sources_of
 from xgpfill.grid.companions import as_mask, in_memory_as, note_noise, read_noise, within_valid
 from xgpfill.grid.encode import Dims, encode
-from xgpfill.grid.fills import check_fills
+from xgpfill.grid.fills import check_fills, check_range, declared_range
 from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels.check import check_outside
 from xgpfill.kernels.prior import Prior, build_prior, ordered, resolve_brownian
@@ -100,20 +100,23 @@ def fit(
     lattice, layout = encode(da, dims=dims, geometry=geometry, directional=directional, valid=valid, errors=errors)
     if dims is None and (said := layout.fields_in_words()):
         warn(said)
-    lattice = within_valid(lattice)
+    whole, lattice = lattice, within_valid(lattice)
+    read = in_memory_if_small(whole)
+    known = lattice if read is whole else within_valid(read)
+    share = observed_share(whole if known.is_lazy else known, options["seed"])
     sizes = {"tile": tile, "halo": halo}
     options |= {key: plain_sizes(canonical_sizes(size, layout.axis_names)) for key, size in sizes.items()}
     check_tiles(lattice, options["tile"], options["halo"])
-    known = in_memory_if_small(lattice)
     blocks = draw_blocks(known, BlockPlan(), options["seed"])
     observed = values_of_fields(known, blocks, options["seed"])
     if known.is_lazy and blocks:
         check_fills(distinct(blocks).values, lattice.fills, part=True)
+        check_range(distinct(blocks).values, declared_range(da), part=True)
     elif lattice.is_lazy:
         check_fills(np.concatenate(observed), lattice.fills)
+        check_range(np.concatenate(observed), declared_range(da))
     scaling = Scaling.of_fields(observed, repr(da.name) if da.name is not None else "the data")
     note_noise(alias, da, scaling.scale)
-    share = observed_share(known, options["seed"])
     count = round(share * float(np.prod(lattice.shape)))
     prior = build_prior(
         time_kernel, space_kernel, combine=combine, scales=scales,

@@ -12,7 +12,7 @@ import xarray as xr
 
 from xgpfill.calibration import Calibration
 from xgpfill.checks import checked_flag
-from xgpfill.conventions import origin, placing
+from xgpfill.conventions import BOUNDS, OF_COORDINATES, origin, placing, without_bounds
 from xgpfill.engines.settings import METHODS
 from xgpfill.errors import DataError, FileFormatError, XgpfillError, listed
 from xgpfill.files import as_path, checked_place, require_free, uniform_chunks, written_whole
@@ -131,7 +131,8 @@ def _nodes(model: FittedModel, *, data: bool) -> dict[str, xr.Dataset]:
     state = {"format": FORMAT, "data": data, **{name: to_plain(part) for name, part in parts.items()}}
     arrays = {"observed": model.layout.template, "errors": model.errors}
     if not data:
-        arrays = {name: None if da is None else da.isel({d: slice(0) for d in da.dims}) for name, da in arrays.items()}
+        whole = {name: None if da is None else without_bounds(da) for name, da in arrays.items()}
+        arrays = {name: None if da is None else da.isel({d: slice(0) for d in da.dims}) for name, da in whole.items()}
     arrays["valid"] = model.valid if isinstance(model.valid, xr.DataArray) else None
     return {
         "/": xr.Dataset(attrs={"xgpfill": json.dumps(state), "title": "xgpfill fitted model"}),
@@ -145,14 +146,15 @@ _SINCE = "microseconds since 1970-01-01"
 
 def _packed(da: xr.DataArray) -> xr.Dataset:
     """Numbers and strings alone; types, calendars and attributes as JSON, so that no reader guesses from them."""
-    ds = da.to_dataset(name=_NAME)
+    bounds = da.encoding.get(OF_COORDINATES, {})
     variables, notes = {}, {}
-    for name, variable in ds.variables.items():
+    for name, variable in {**da.to_dataset(name=_NAME).variables, **bounds}.items():
         data, note = _packed_values(variable)
         variables[name] = xr.Variable(variable.dims, data)
-        notes[name] = {"attrs": variable.attrs, **note}
+        named = {k: v for k, v in variable.encoding.items() if k in BOUNDS and v in bounds}
+        notes[name] = {"attrs": variable.attrs | named, **note}
     coords = {name: variable for name, variable in variables.items() if name != _NAME}
-    told = {"name": da.name, "encoding": placing(da)[1] | origin(da), "variables": notes}
+    told = {"name": da.name, "encoding": placing(da)[1] | origin(da), "variables": notes, "bounds": list(bounds)}
     about = json.dumps(told, default=_jsonable)
     return uniform_chunks(xr.Dataset({_NAME: variables[_NAME]}, coords, attrs={"about": about}))
 
@@ -187,9 +189,9 @@ def _unpacked(ds: xr.Dataset) -> xr.DataArray:
     for name, note in about["variables"].items():
         variable = ds.variables[name]
         variables[name] = xr.Variable(variable.dims, _unpacked_values(variable.values, note), note["attrs"])
-    field = variables.pop(_NAME)
+    field, bounds = variables.pop(_NAME), {name: variables.pop(name) for name in about.get("bounds", ())}
     found = xr.DataArray(field.data, variables, field.dims, about["name"], field.attrs)
-    found.encoding = about.get("encoding", {})
+    found.encoding = about.get("encoding", {}) | ({OF_COORDINATES: bounds} if bounds else {})
     return found
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from xgpfill.aggregating import Averager
 from xgpfill.amplitude import noise_variance
-from xgpfill.conventions import settled
+from xgpfill.conventions import settled, without_bounds
 from xgpfill.decoding import decode, positions_of
 from xgpfill.engines.select import tile_capacity
 from xgpfill.engines.settings import Iterative
@@ -60,7 +60,7 @@ def reconstruct(
     template = model.layout.template
     known = {"averager": Averager(model, include_noise), "positions": positions_of(template)}
     known["intervals"] = model.fields_of_intervals
-    context = Context(template, noise, kind, model.summary, model.sources, **known)
+    context = Context(without_bounds(template), noise, kind, model.summary, model.sources, **known)
     return Reconstruction(mean, spread, context)
 
 

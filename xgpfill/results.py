@@ -10,7 +10,7 @@ import xarray as xr
 
 from xgpfill.calibration import NORMAL
 from xgpfill.checks import checked_flag, checked_level
-from xgpfill.conventions import global_attrs, on_scale, placing, settled
+from xgpfill.conventions import global_attrs, on_scale, placing, settled, with_bounds
 from xgpfill.datasetlike import DatasetLike
 from xgpfill.decoding import bound_attrs, flags, standard_deviation, suffixed
 from xgpfill.errors import VariableError, XgpfillError, XgpfillWarning, shown
@@ -72,7 +72,7 @@ class Reconstruction(DatasetLike):
     evaluate them together: :meth:`compute`, :meth:`persist`, :meth:`to_zarr`.
 
     Functions of xarray, which take nothing but their own classes, are given that Dataset: ``xr.merge([r.to_dataset(),
-    other])``, ``xr.concat([a.to_dataset(), b.to_dataset()], "time")``.
+    other])``, ``xr.concat([a.to_dataset(), b.to_dataset()], "time")``, ``xr.align``, ``xr.combine_by_coords`` too.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class Reconstruction(DatasetLike):
     def __repr__(self) -> str:
         kind = "no" if self.variance is None else self._context.variance_kind
         lazy = "; lazy: to solve once, `r = r.compute()` or `r.persist()`" if self._lazy() else ""
-        return f"Reconstruction(mean, variance) with {kind} variance{lazy}\n{self.mean!r}"
+        return f"Reconstruction(mean, variance) with {kind} variance; a Dataset: `r.to_dataset()`{lazy}\n{self.mean!r}"
 
     def _repr_html_(self) -> str:
         try:
@@ -315,8 +315,8 @@ class Reconstruction(DatasetLike):
             On the same grid, in the same units; dimensions in any order.
         dim : names, optional
             Dimensions to average over; all by default.
-        weights : DataArray or "cos_lat", optional
-            Weights of the cells; "cos_lat": the cosine of their latitude.
+        weights : DataArray, "area" or "cos_lat", optional
+            Weights of the cells; "area": their areas, "cos_lat": the cosine of their latitude, as :meth:`average` has.
 
         Returns
         -------
@@ -351,7 +351,7 @@ class Reconstruction(DatasetLike):
     def _score_one(self, name: Hashable | None, truth: Any, dim: Dim, weights: Any) -> xr.Dataset:
         parts = self._parts(name)
         mean, _, _, observed = parts
-        how = {"dim": dim, "weights": weights, "law": self._law(name)}
+        how = {"dim": dim, "weights": self._weights_of(name, weights), "law": self._law(name)}
         scores = score_gaussian(mean, self._observed_std(name), truth, observed=observed, **how)
         if any(isinstance(part, xr.DataArray) and part.chunks is not None for part in parts):
             return scores
@@ -364,6 +364,15 @@ class Reconstruction(DatasetLike):
                 stacklevel=3,
             )
         return scores
+
+    def _weights_of(self, name: Hashable | None, weights: Any) -> Any:
+        """Weights by a word are those of the cells in the whole grid, whatever was selected; others stay."""
+        averager, positions = self._context.averager, self._context.positions
+        if averager is None or not isinstance(weights, str):
+            return weights
+        if name is not None:
+            averager, positions = averager[name], positions[name]
+        return averager.weights(self._parts(name)[0], positions, weights)
 
     @interruptible
     def report(
@@ -449,7 +458,8 @@ class Reconstruction(DatasetLike):
                 out[key].attrs["ancillary_variables"] = " ".join(related)
             out |= {k: v if name is None else v[k] for k, v in related.items()}
         about = [fields if name is None else fields[name] for name in names]
-        return xr.Dataset(out, attrs=global_attrs(about))
+        ds = xr.Dataset(out, attrs=global_attrs(about))
+        return with_bounds(ds, self._context.observed, self._context.positions)
 
     def _require_own_name(self) -> None:
         """Refuse a field that is called as one of its coordinates; a Dataset cannot hold both."""

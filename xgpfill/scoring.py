@@ -9,8 +9,9 @@ import xarray as xr
 from xgpfill import metrics
 from xgpfill.averaging import checked_dims, weighted_mean
 from xgpfill.calibration import NORMAL
-from xgpfill.errors import AlignmentError, DataError, VariableError, listed, shown
+from xgpfill.errors import AlignmentError, DataError, VariableError, listed
 from xgpfill.grid.units import CELSIUS, KELVIN, PERCENT
+from xgpfill.metrics._weights import named_weights
 from xgpfill.words import squared
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def score_gaussian(
         In the same units; `std` is that of an observation.
     dim : names, optional
         Dimensions to average over; all by default.
-    weights : DataArray or "cos_lat", optional
+    weights : DataArray, "area" or "cos_lat", optional
     law : (Calibration, int or DataArray)
         How residuals are distributed, and the number of the independent field of every cell; by default normally.
 
@@ -63,9 +64,7 @@ def score_gaussian(
     """
     truth = on_grid_of(truth, mean)
     if isinstance(weights, str):
-        if weights != "cos_lat":
-            raise DataError(f"weights={shown(weights)}: choose 'cos_lat', or give a DataArray of weights.")
-        weights = metrics.cos_lat_weights(mean)
+        weights = named_weights(weights, mean)
     hidden, (of, field) = truth.where(observed.isnull()), law
     how: dict[str, Any] = {"dim": dim, "weights": weights, "skipna": True}
     scores = {

@@ -62,12 +62,16 @@ class TargetAverager:
     kind: str
     noise: Any
 
+    def weights(self, field: xr.DataArray, positions: xr.Dataset, weights: Any) -> xr.DataArray:
+        """Weights of the targets of `field`; named ones are those of its cells among all targets."""
+        return weights_of(field, self.template, positions, weights)
+
     def __call__(
         self, field: xr.DataArray, positions: xr.Dataset, dims: Any, weights: Any, groups: Groups | None = None
     ) -> Reconstruction:
         """Average the targets of `field`, at `positions` among all, over `dims`, group by group of another."""
         roles = self.model.layout.roles
-        given = weights_of(field, self.template, positions, weights)
+        given = self.weights(field, positions, weights)
         if self.exists is not None:
             given = self._only_where(self.exists, given, positions)
         space = tuple(d for d in self.dims if d != roles.time)

@@ -13,7 +13,7 @@ import xarray as xr
 import xgpfill
 from xgpfill.errors import DataError, XgpfillWarning
 from xgpfill.grid.encode import encode
-from xgpfill.grid.fills import declared_fills, suspected_fill
+from xgpfill.grid.fills import declared_fills, declared_range, suspected_fill
 
 GUESSED = [(-999.0, "f8"), (-9999.0, "f4"), (-32768.0, "i4"), (9999.0, "f8")]
 CERTAIN = [(1e20, "f4"), (9.969209968386869e36, "f8"), (-1e34, "f4")]
@@ -178,6 +178,66 @@ def test_packed_integers_are_to_be_decoded_first(da: xr.DataArray, tmp_path) -> 
         with pytest.raises(DataError, match=r"packed integers \(int16\).*'scale_factor'.*not in 'K'.*decode_cf\(ds\)"):
             raw.sst.gpfill.fit(method="exact")
         xr.decode_cf(raw).sst.gpfill.fit(**FIXED, valid=True)
+
+
+PACKING = {"scale_factor": 0.01, "add_offset": 273.15}
+
+
+@pytest.mark.parametrize("chunks", [None, {"time": 2}], ids=["in memory", "lazy"])
+def test_floats_that_name_a_packing_are_warned_of_and_either_cure_works(da: xr.DataArray, tmp_path, chunks) -> None:
+    packed = ((da - 273.15) / 0.01).assign_attrs(da.attrs | PACKING)
+    packed = packed if chunks is None else packed.chunk(chunks)
+    said = (
+        r"are floats, but their attributes still say scale_factor=0\.01, add_offset=273\.15.*taken as they are.*"
+        r"`xr\.decode_cf\(da\.to_dataset\(name='sst'\)\)\['sst'\]`.*"
+        r"`del da\.attrs\['scale_factor'\], da\.attrs\['add_offset'\]`"
+    )
+    with pytest.warns(XgpfillWarning, match=said):
+        found = packed.gpfill.fit(**FIXED, valid=True).reconstruct()
+    assert any("are floats, but" in problem for problem in packed.gpfill.describe(valid=True).problems)
+    assert not set(PACKING) & set(found.mean.attrs)
+    found.to_netcdf(tmp_path / "out.nc")
+    with xr.open_dataset(tmp_path / "out.nc") as back:  # which are not decoded a second time
+        xr.testing.assert_allclose(back.sst, found.mean)
+    decoded = xr.decode_cf(packed.to_dataset(name="sst"))["sst"]
+    del packed.attrs["scale_factor"], packed.attrs["add_offset"]
+    for cured in (decoded, packed, da.assign_attrs(scale_factor=1.0, add_offset=0.0)):
+        cured.gpfill.fit(**FIXED, valid=True)
+    np.testing.assert_allclose(decoded, da)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "inside", "count"),
+    [
+        ({"valid_range": np.array([280.0, 295.0])}, r"`da\.where\(\(da >= 280\) & \(da <= 295\)\)`", 16),
+        ({"valid_max": 295.0, "valid_min": "none"}, None, 0),
+        ({"valid_max": 295.0}, r"`da\.where\(\(da <= 295\)\)`", 16),
+        ({"valid_min": 400}, r"`da\.where\(\(da >= 400\)\)`", 79),
+    ],
+    ids=["range", "words", "largest", "least"],
+)
+@pytest.mark.parametrize("chunks", [None, {"time": 2}], ids=["in memory", "lazy"])
+def test_values_outside_the_range_that_is_called_valid_are_warned_of(da, attrs, inside, count, chunks) -> None:
+    bad = da.where(da.lon > 0, 300.0 + 3 * da.lat).assign_attrs(da.attrs | attrs)
+    bad = bad if chunks is None else bad.chunk(chunks)
+    least = "" if chunks is None else "at least "
+    if inside is None:
+        bad.gpfill.fit(**FIXED, valid=True)
+        return
+    with pytest.warns(XgpfillWarning, match=rf"hold {least}{count} value\(s\) outside .*call valid.*{inside}"):
+        found = bad.gpfill.fit(**FIXED, valid=True).reconstruct()
+    assert not set(attrs) & set(found.mean.attrs)
+    assert any(re.search(rf"Values run from .*outside .*{inside}", p) for p in bad.gpfill.describe(valid=True).problems)
+
+
+def test_a_range_of_whole_numbers_beside_decoded_data_is_packed(da: xr.DataArray, tmp_path) -> None:
+    packing = PACKING | {"dtype": "i2", "_FillValue": -32768}
+    da.assign_attrs(valid_range=np.array([0, 3000], "i2")).to_netcdf(tmp_path / "in.nc", encoding={"sst": packing})
+    with xr.open_dataset(tmp_path / "in.nc") as opened:
+        assert declared_range(opened.sst) == pytest.approx((273.15, 303.15))
+        opened.sst.gpfill.fit(**FIXED, valid=True)
+        assert not opened.sst.gpfill.describe(valid=True).problems
+    assert declared_range(da) is None and declared_range(da.assign_attrs(valid_range=[2.0, 1.0])) is None
 
 
 @pytest.mark.parametrize("value", [-9999.0, 1e20])

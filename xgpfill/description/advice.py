@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xgpfill.engines.select import select_settings, tile_capacity
-from xgpfill.grid.fills import cure_of_fill
+from xgpfill.grid.fills import cure_of_fill, declared_range, is_outside, packing_in_words, range_in_words
 
 if TYPE_CHECKING:
     from xgpfill.description.survey import Survey
@@ -27,6 +27,11 @@ def problems(layout: Layout, found: Survey, never: float, refused: str, *, told:
             f"{values.fills} value(s) like {values.fill:.10g}, which stand for none: counted as gaps here, but "
             f"`fit` does not take them for gaps. Make them so: `{cure_of_fill(values.fill)}`."
         )
+    if packed := packing_in_words(layout.template):
+        said.append(packed)
+    bounds, extremes = declared_range(layout.template), (values.minimum, values.maximum)
+    if bounds is not None and any(is_outside(value, bounds) for value in extremes):
+        said.append(range_in_words(f"Values run from {extremes[0]:.6g} to {extremes[1]:.6g},", bounds))
     if values.count == 0:
         said.append("No observation at all: every cell read is NaN.")
     elif values.count == 1:

@@ -90,15 +90,28 @@ def require_inside(values: Any, exists: Any) -> None:
     DataError
     """
     observed, inside = np.isfinite(values), np.broadcast_to(exists, values.shape)
-    count, left = int(observed.sum()), int((observed & inside).sum())
-    if not count or left >= INVERTED * count or (left and left >= INVERTED * int(inside.sum())):
+    require_left(int(observed.sum()), int((observed & inside).sum()), int(inside.sum()))
+
+
+def require_left(count: int, left: int, cells: int, *, part: bool = False) -> None:
+    """The same of counts: observations, those that are left, and cells where the field exists.
+
+    `part`: there are other observations, which were not read, so that none left is no more than a warning.
+
+    Raises
+    ------
+    DataError
+    """
+    if not count or left >= INVERTED * count or (left and left >= INVERTED * cells):
         return
     found = f"{left} of {count} observations" if left else "no observation at all"
+    where = " read so far" if part else ""
     said = (
-        f"The data have {found} where `valid` says that the field exists, {count - left} lie elsewhere and are left out"
+        f"The data{where} have {found} where `valid` says that the field exists, {count - left} lie elsewhere and are "
+        f"left out"
     )
     cure = "If `valid` is inverted, type `valid=~valid`"
-    if not left:
+    if not left and not part:
         raise DataError(f"{said}. {cure}; else choose cells that are observed.")
     warn(f"{said}. {cure}.")
 

@@ -14,7 +14,7 @@ from xgpfill.errors import AlignmentError, CoordinateError, DataError, NoiseErro
 from xgpfill.grid.axes import check_axes, is_closed
 from xgpfill.grid.companions import require_error_units, require_inside
 from xgpfill.grid.dims import Roles, find_roles
-from xgpfill.grid.fills import check_fills, declared_fills, require_decoded
+from xgpfill.grid.fills import check_fills, check_range, declared_fills, declared_range, require_decoded
 from xgpfill.grid.lattice import FloatArray, Lattice, Space
 from xgpfill.grid.metric import Clock, Metric, check_latitudes, clock_of, metric_for, same_unit
 from xgpfill.grid.names import STEP_UNITS, role_of
@@ -334,7 +334,9 @@ def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool |
     exists = lattice.valid
     if exists is not None:
         require_inside(values, exists)
-    check_fills(values if exists is None else values[np.broadcast_to(exists, values.shape)], lattice.fills)
+    there = values if exists is None else values[np.broadcast_to(exists, values.shape)]
+    check_fills(there, lattice.fills)
+    check_range(there, declared_range(layout.template))
     if lattice.errors is not None:
         check_errors(values, lattice.errors, noise)
     if valid is None and lattice.time.size > 1 and values.dtype.kind == "f":

@@ -106,7 +106,7 @@ def _is_among(value: float, numbers: tuple[float, ...]) -> bool:
 
 
 def require_decoded(da: xr.DataArray) -> None:
-    """Refuse packed integers: their scale still stands among the attributes.
+    """Refuse packed integers, whose scale still stands among the attributes, and warn of floats that may be packed.
 
     Raises
     ------
@@ -118,6 +118,76 @@ def require_decoded(da: xr.DataArray) -> None:
             f"The data are packed integers ({da.dtype}) whose attributes still say {packing!r}, so they are not in "
             f"{da.attrs.get('units', 'their units')!r}. Decode them first: `xr.decode_cf(ds)`."
         )
+    if said := packing_in_words(da):
+        warn(said)
+
+
+def packing_in_words(da: xr.DataArray) -> str:
+    """What to say of floats whose attributes still name a packing; empty where they name none that changes a number."""
+    trivial = {"scale_factor": 1.0, "add_offset": 0.0}
+    packing = {name: da.attrs[name] for name in trivial if name in da.attrs}
+    if da.dtype.kind != "f" or all(value == trivial[name] for name, value in packing.items()):
+        return ""
+    name = str(da.name or "field")
+    drop = ", ".join(f"da.attrs[{key!r}]" for key in packing)
+    return (
+        f"The data are floats, but their attributes still say {listed_values(packing)}, as those of packed numbers do; "
+        f"they are taken as they are. If they are packed yet, decode them: "
+        f"`xr.decode_cf(da.to_dataset(name={name!r}))[{name!r}]`; if they are not, say so: `del {drop}`."
+    )
+
+
+def listed_values(attrs: dict[str, Any]) -> str:
+    """Attributes for a message: ``scale_factor=0.01, add_offset=273.15``."""
+    return ", ".join(f"{name}={float(value):.10g}" for name, value in attrs.items())
+
+
+def declared_range(da: xr.DataArray) -> tuple[float, float] | None:
+    """The least and the largest valid value that attributes name, in the units of the data; None where they name none.
+
+    Whole numbers beside data that were decoded from packed ones are packed, as CF 1.11, section 8.1, has it.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> declared_range(xr.DataArray(1.0, attrs={"valid_min": 0.0}))
+    (0.0, inf)
+    """
+    given = [np.asarray(da.attrs[name]) for name in ("valid_range", "valid_min", "valid_max") if name in da.attrs]
+    both = da.attrs.get("valid_range", (da.attrs.get("valid_min", -math.inf), da.attrs.get("valid_max", math.inf)))
+    try:
+        low, high = np.asarray(both, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    if all(bound.dtype.kind in "iu" for bound in given):
+        scale, offset = (float(da.encoding.get(key, no)) for key, no in (("scale_factor", 1), ("add_offset", 0)))
+        low, high = sorted((scale * low + offset, scale * high + offset))
+    return None if not low <= high or (math.isinf(low) and math.isinf(high)) else (float(low), float(high))
+
+
+def range_in_words(found: str, bounds: tuple[float, float]) -> str:
+    """What to say of values outside the range that attributes call valid; `found` is what was found there."""
+    low, high = bounds
+    inside = [f"(da >= {low:.10g})"] * math.isfinite(low) + [f"(da <= {high:.10g})"] * math.isfinite(high)
+    return (
+        f"{found} outside {low:.6g}…{high:.6g}, what their attributes (`valid_range`, `valid_min`, `valid_max`) call "
+        f"valid; taken as data. If they stand for no value, make these gaps: `da.where({' & '.join(inside)})`; if it "
+        f"is the range that is not in the units of the data, drop these attributes."
+    )
+
+
+def is_outside(values: Any, bounds: tuple[float, float] | None) -> Any:
+    """Where values are beyond a range, by more than rounding."""
+    low, high = (-math.inf, math.inf) if bounds is None else bounds
+    slack = 1e-6 * max(abs(bound) for bound in (low, high, 0.0) if math.isfinite(bound))
+    return (values < low - slack) | (values > high + slack)
+
+
+def check_range(values: Any, bounds: tuple[float, float] | None, *, part: bool = False) -> None:
+    """Warn of values outside the range that attributes call valid; `part`: there are others, which were not read."""
+    count = int(np.count_nonzero(is_outside(np.asarray(values), bounds)))
+    if bounds is not None and count:
+        warn(range_in_words(f"The data hold {'at least ' if part else ''}{count} value(s)", bounds))
 
 
 def check_fills(values: Any, fills: tuple[float, ...], where: str = "", *, part: bool = False) -> None:

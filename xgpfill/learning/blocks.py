@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import DataError
+from xgpfill.grid.companions import require_left
 from xgpfill.grid.encode import check_errors
 from xgpfill.grid.fills import check_fills, is_fill
 from xgpfill.grid.points import IntArray, Observations, Points
@@ -239,17 +240,32 @@ def draw_samples(lattice: Lattice, size: int, seed: int) -> list[Observations]:
 
 
 def observed_share(lattice: Lattice, seed: int) -> float:
-    """Share of cells with an observation; on lazy data estimated from a few chunks."""
+    """Share of cells with an observation where the field exists.
+
+    On lazy data it is estimated from a few chunks. As these may be those before :func:`within_valid`, a `valid` that
+    leaves hardly any of their observations is refused or warned of.
+    """
     if not lattice.is_lazy:
         return float(np.mean(np.isfinite(lattice.values)))
     rng = np.random.default_rng(seed)
     member = next(lattice.members())
-    counts = [
-        (len(read_window(lattice, member, w)), float(np.prod([i.size for i in w])))
-        for w in _scattered_windows(lattice, rng)
-    ]
-    seen, cells = map(sum, zip(*counts, strict=True))
-    return seen / cells
+    counts = np.sum([_counted(lattice, member, window) for window in _scattered_windows(lattice, rng)], axis=0)
+    cells, count, left, inside = map(int, counts)
+    if lattice.valid is not None:
+        part = cells < int(np.prod(lattice.shape)) or any(n > 1 for n in lattice.extra_shape)
+        require_left(count, left, inside, part=part)
+    return left / cells
+
+
+def _counted(lattice: Lattice, member: tuple[int, ...], window: Window) -> tuple[int, int, int, int]:
+    """Numbers of cells of a window, of observations, of those where the field exists, and of its cells there."""
+    values = np.asarray(lattice.window(lattice.values, member, window), dtype=np.float64)
+    exists = np.ones(values.shape, bool)
+    if lattice.valid is not None:
+        exists &= np.asarray(lattice.window(lattice.valid, member, window))
+    require_known(np.where(exists, values, np.nan), window, lattice.fills)
+    observed = np.isfinite(values) & ~is_fill(values, lattice.fills)
+    return values.size, int(observed.sum()), int((observed & exists).sum()), int(exists.sum())
 
 
 def nearest_known(errors: Any, otherwise: float) -> FloatArray:

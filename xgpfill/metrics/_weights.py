@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from xgpfill.errors import CoordinateError, listed
+from xgpfill.errors import CoordinateError, DataError, listed, shown
 from xgpfill.grid.dims import require_numeric, roles_if_told
 from xgpfill.grid.metric import check_latitudes, degrees_per, is_angle
 from xgpfill.grid.places import located
+from xgpfill.metrics._areas import area_weights
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -63,3 +64,21 @@ def _latitude(field: xr.DataArray | xr.Dataset) -> Hashable:
             f"`da['y'].attrs['units'] = 'degrees_north'`, or give weights of your own."
         )
     return name
+
+
+_NAMED = {"area": area_weights, "cos_lat": cos_lat_weights}
+
+
+def named_weights(name: str, field: xr.DataArray) -> xr.DataArray:
+    """Weights of the cells of a field by a word: "area" or "cos_lat".
+
+    Raises
+    ------
+    DataError
+        When there is no such word.
+    CoordinateError
+        When the field has no such weights.
+    """
+    if name not in _NAMED:
+        raise DataError(f"weights={shown(name)}: choose 'area' or 'cos_lat', or give a DataArray of weights.")
+    return _NAMED[name](field)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from xgpfill.errors import XgpfillError
 from xgpfill.files import as_path, written_whole
-from xgpfill.report.typesetting import Section, pages
+from xgpfill.report.typesetting import Section, pages, set_above
 from xgpfill.words import html_table
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PAGE = (11.7, 8.3)  # inches: A4, lying
 MARGIN = 0.3  # inches
 TEXT_MARGIN = 0.6
+ROOM = (PAGE[0] - 2 * TEXT_MARGIN, PAGE[1] - 2 * TEXT_MARGIN)
 DPI = 110
 PAGES_BETWEEN_COLLECTIONS = 8
 """Figures hold themselves in cycles; they are collected now and then, so that closed ones do not pile up."""
@@ -92,10 +93,12 @@ class _Pdf(_Closing):
         self._waiting: list[tuple[str, Sequence[Section]]] = []
 
     def text(self, title: str, sections: Sequence[Section]) -> None:
-        """Keep tables until a figure follows: texts share pages."""
+        """Keep tables until a figure follows: texts share pages, and a short one that of the figure."""
         self._waiting.append((title, sections))
 
     def figure(self, title: str, figure: Figure) -> None:  # noqa: ARG002  (the figure bears its title)
+        if self._waiting and set_above(figure, self._waiting, *ROOM):
+            self._waiting = []
         self.finish()
         self._page(figure)
 
@@ -103,7 +106,7 @@ class _Pdf(_Closing):
         """Set the tables that wait."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            for page in pages(waiting, PAGE[0] - 2 * TEXT_MARGIN, PAGE[1] - 2 * TEXT_MARGIN):
+            for page in pages(waiting, *ROOM):
                 self._page(page)
 
     def _page(self, figure: Figure) -> None:

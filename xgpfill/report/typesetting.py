@@ -26,6 +26,8 @@ MOST_OF_A_ROW = 0.75
 FULL_ENOUGH = 0.4
 """A last page with less than this share of text is avoided by smaller type."""
 SCALES = (1.0, 0.95, 0.9, 0.85)
+SMALLEST = 0.7
+"""How much narrower a figure may become that shares its page with a table."""
 
 
 class Section(NamedTuple):
@@ -89,6 +91,35 @@ def pages(parts: Sequence[tuple[str, Sequence[Section]]], width: float, height: 
     filled = flow(blocks, evened(blocks, room, count * columns))
     starts = range(0, count * columns, columns)
     return [_drawn(parts[0][0], filled[i : i + columns], across, width, height, i > 0) for i in starts]
+
+
+def set_above(figure: Figure, parts: Sequence[tuple[str, Sequence[Section]]], width: float, height: float) -> bool:
+    """Set titled tables above what a figure shows, where both fit on a page of a size in inches; whether they do.
+
+    They do not where the tables would fill a page of their own well enough, the figure has to shrink too much, or it is
+    not laid out by itself.
+    """
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    engine = figure.get_layout_engine()
+    columns = _number_of_columns(parts, width * POINTS)
+    across = (width * POINTS - BETWEEN_COLUMNS * (columns - 1)) / columns
+    blocks = list(_blocks(parts, across, 1.0))
+    filled = flow(blocks, evened(blocks, height * POINTS, columns))
+    used = TITLE * 2.2 + max(map(_height, filled)) + 2 * BETWEEN_TABLES
+    own_width, own_height = figure.get_size_inches()
+    whole = own_height + used / POINTS
+    short, fits = used <= FULL_ENOUGH * height * POINTS, whole <= height and SMALLEST * own_width <= width
+    if not (short and fits and isinstance(engine, ConstrainedLayoutEngine)):
+        return False
+    figure.set_size_inches(width, whole)
+    share, over = own_height / whole, 0.0
+    if title := figure.get_suptitle():
+        figure.suptitle(title, y=share, va="top", fontsize=TITLE)
+        over = 2 * TITLE / (whole * POINTS)
+    engine.set(rect=(0.0, 0.0, 1.0, share - over))
+    _set(figure, parts[0][0], filled, across, again=False)
+    return True
 
 
 def flow(blocks: Sequence[Block], room: float) -> list[list[Line]]:
@@ -237,6 +268,13 @@ def _drawn(title: str, columns: list[list[Line]], across: float, width: float, h
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(width, height))
+    _set(figure, title, columns, across, again=again)
+    return figure
+
+
+def _set(figure: Figure, title: str, columns: list[list[Line]], across: float, *, again: bool) -> None:
+    """Lines of text from the top of a figure on."""
+    width, height = figure.get_size_inches()
     scale_x, scale_y = 1.0 / (POINTS * width), 1.0 / (POINTS * height)
     named = f"{title} (continued)" if again else title
     size = TITLE * min(1.0, POINTS * width / max(width_of(named, TITLE, "bold"), 1.0))
@@ -253,7 +291,6 @@ def _drawn(title: str, columns: list[list[Line]], across: float, width: float, h
                 )  # fmt: skip
             if line.rule:
                 _rule(figure, left * scale_x, (left + line.rule) * scale_x, 1.0 - (top - 0.5) * scale_y)
-    return figure
 
 
 def _rule(figure: Figure, start: float, stop: float, y: float) -> None:
