@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-NEIGHBOURS = 50
+NEIGHBOURS = 100
 BATCH = 500  # held-out observations that it is tuned on
-AT_ONCE = 2_000  # predictions
+AT_ONCE = 1_000  # predictions
 TIME_SCALES = (0.5, 1.0, 2.0, 4.0, 8.0)  # cells that one frame counts as
 SMOOTHNESS = (0.5, 1.5)
 NOISES = (1e-3, 1e-5, 1e-2)  # shares of the prior variance; the first is tried with everything else
@@ -38,7 +38,7 @@ class Learned(NamedTuple):
 
 
 def muygps(case: Case, request: Request) -> Filled:
-    """Predict by MuyGPs (Muyskens et al. 2021, arXiv:2104.14581) from 50 neighbours, Matérn, constant mean.
+    """Predict by MuyGPs (Muyskens et al. 2021, arXiv:2104.14581) from 100 neighbours, Matérn, constant mean.
 
     Neighbours are near in cells, a frame counting as `time_scale` of them. For each time scale, smoothness and noise
     Bayes_optimize finds the lengthscale with the least loss (lool) on 500 observations that are held out in gaps
@@ -99,7 +99,7 @@ def _learned(case: Case, table: Table, y: Floats, request: Request) -> Learned:
     best = least(found(scale, smoothness, NOISES[0]) for scale, smoothness in product(scales, SMOOTHNESS))
     smoothness = best.notes["smoothness"]
     finer = [best.notes["time_scale"] * factor for factor in (2**-0.5, 2**0.5) if table.has_time]
-    best = least([best, *(found(scale, smoothness, NOISES[0]) for scale in finer)])
+    best = least([best, *(found(scale, smoothness, NOISES[0]) for scale in finer if scale < TIME_SCALES[-1])])
     return least([best, *(found(best.notes["time_scale"], smoothness, noise) for noise in NOISES[1:])])
 
 
