@@ -1,4 +1,4 @@
-"""Measure xgpfill on a folder of cases, beside what is recorded of other tools and, with --peers, beside two of them.
+"""Measure xgpfill on a folder of cases, beside what is recorded of other tools and, with --peers, beside some of them.
 
 python benchmarks/cases.py ../shared/data                        # all cases, method="auto"
 python benchmarks/cases.py ../shared/data --method variational --case tas_dynamic90 --peers
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(__file__).parent
-PACKAGES = ("torch", "gpytorch", "numpy", "scipy", "xarray", "gpboost")
+PACKAGES = ("torch", "gpytorch", "numpy", "scipy", "xarray", "gpboost", "muygpys")
 COLUMNS = {
     "rmse": "RMSE", "mae": "MAE", "crps": "CRPS", "coverage95": "95% cov.", "coverage68": "68% cov.",
     "learn_seconds": "learn s", "solve_seconds": "solve s", "total_seconds": "total s", "peak_memory_gib": "peak GiB",
@@ -63,7 +63,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="folder of cases (*.nc)")
     parser.add_argument("--method", default="auto", help="engine of xgpfill")
     parser.add_argument("--case", action="append", help="name of a case; may be repeated (default: all)")
-    parser.add_argument("--peers", action="store_true", help="run GPBoost and scipy's RBFInterpolator as well")
+    parser.add_argument(
+        "--peers", action="store_true", help="run GPBoost, MuyGPyS, DCT-PLS and RBF interpolation as well"
+    )
     parser.add_argument(
         "--mean-only", action="store_true",
         help="hyperparameters known, no variance: the mean alone, beside scipy's untuned RBFInterpolator",
@@ -124,7 +126,7 @@ def methods(options: argparse.Namespace) -> list[str]:
     """Name what to run, ours first."""
     if options.mean_only:
         return ["mean_alone", "rbf", *(["rbf_tuned"] if options.peers else [])]
-    return ["xgpfill", *(["gpboost", "rbf", "rbf_tuned"] if options.peers else [])]
+    return ["xgpfill", *(["gpboost", "muygps", "dct_pls", "rbf", "rbf_tuned"] if options.peers else [])]
 
 
 def request_of(options: argparse.Namespace, path: Path, method: str) -> Request:

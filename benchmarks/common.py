@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 VARIABLES = ("obs", "truth", "valid")
 SPREAD = ("crps", "coverage95", "coverage68")
 PLANE_EXTENT = 20.0  # degrees: smaller regions lie on a local plane, larger ones on the sphere
+HELD_OUT, MOST_OF_A_FRAME = 0.2, 0.75
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,14 @@ class Table:
     has_time : bool
     steps : (float, float)
         Days from one frame to the next, and kilometres between neighbouring cells.
+    days : array (time,)
+        Of the frames, from the first.
+    spacing : (float, float)
+        Kilometres between neighbouring cells along y and along x.
+    where : bool array (time, y, x)
+        The cells of the targets.
+    like : DataArray (time, y, x)
+        The observations.
     """
 
     coordinates: NDArray[np.float64]
@@ -155,6 +164,8 @@ class Table:
     targets: NDArray[np.float64]
     has_time: bool
     steps: tuple[float, float]
+    days: NDArray[np.float64]
+    spacing: tuple[float, float]
     where: NDArray[np.bool_]
     like: xr.DataArray
 
@@ -189,7 +200,39 @@ def tabulated(case: Case, targets: str = "hidden") -> Table:
     columns = columns.reshape(*obs.shape, -1)[..., 0 if has_time else 1 :]
     seen = obs.notnull().values
     space_step = float(np.mean([step for step in lattice.space.steps if step > 0]))
-    return Table(columns[seen], obs.values[seen], columns[where], has_time, (lattice.time_step, space_step), where, obs)
+    return Table(
+        columns[seen], obs.values[seen], columns[where], has_time, (lattice.time_step, space_step),
+        lattice.time - lattice.time[0], lattice.space.steps, where, obs,
+    )  # fmt: skip
+
+
+def held_out(case: Case, like: xr.DataArray, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Choose observations to hide while a peer is tuned, in the shape of the case's own gaps.
+
+    The clearest frames take the gaps of another frame, drawn at random, until a fifth of the observations is hidden,
+    as dineof_cvp of DINEOF does; a lone frame takes its own gaps, shifted around. No frame loses more than three
+    quarters of what it has. Where gaps leave too little for that, a tenth is hidden at random.
+
+    Parameters
+    ----------
+    case : Case
+    like : DataArray (time, y, x)
+        The observations in the order of the answer, as ``Table.like``.
+    rng : Generator
+    """
+    seen = like.notnull().values
+    gaps = case.valid.broadcast_like(like).transpose(*like.dims).values & ~seen
+    held = np.zeros_like(seen)
+    nt, ny, nx = seen.shape
+    for frame in np.argsort(-seen.sum((1, 2)), kind="stable"):
+        shift = (0, 0) if nt > 1 else (rng.integers(ny), rng.integers(nx))
+        other = (frame + rng.integers(1, nt)) % nt if nt > 1 else 0
+        hidden = seen[frame] & np.roll(gaps[other], shift, (0, 1))
+        if hidden.sum() <= MOST_OF_A_FRAME * seen[frame].sum():
+            held[frame] = hidden
+        if held.sum() >= HELD_OUT * seen.sum():
+            return held
+    return held if held.any() else seen & (rng.random(seen.shape) < HELD_OUT / 2)
 
 
 def _geometry(obs: xr.DataArray) -> str:

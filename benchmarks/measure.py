@@ -32,6 +32,8 @@ RUNNERS = {
     "gpboost": "peers:gpboost_vecchia",
     "rbf": "peers:rbf",
     "rbf_tuned": "peers:rbf_tuned",
+    "dct_pls": "dct:dct_pls",
+    "muygps": "muygps:muygps",
 }
 TITLES = {  # of rows that failed before they could name themselves
     "xgpfill": "xgpfill",
@@ -39,6 +41,8 @@ TITLES = {  # of rows that failed before they could name themselves
     "gpboost": "GPBoost Vecchia",
     "rbf": "scipy RBFInterpolator, untuned",
     "rbf_tuned": "scipy RBFInterpolator, tuned",
+    "dct_pls": "DCT-PLS",
+    "muygps": "MuyGPyS",
 }
 
 

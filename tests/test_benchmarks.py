@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-NAMES = ("common", "ours", "peers", "measure", "cases")
+NAMES = ("common", "ours", "peers", "dct", "muygps", "measure", "cases")
 RECORDED = {"method": "pencil", "rmse": 3.25, "mae": 2.0, "crps": None, "cov95": None, "seconds": 86400}
 
 
@@ -29,6 +29,8 @@ class Benchmarks:
     common: ModuleType
     ours: ModuleType
     peers: ModuleType
+    dct: ModuleType
+    muygps: ModuleType
     measure: ModuleType
     cases: ModuleType
 
@@ -107,10 +109,11 @@ def test_the_mean_alone_stands_beside_the_interpolator_with_its_ratio(bench, fol
 @pytest.mark.slow
 def test_peers_run_beside_xgpfill(bench, folder, tmp_path, capsys):
     pytest.importorskip("gpboost")
+    pytest.importorskip("MuyGPyS")
     bench.cases.main([str(folder), "--method", "exact", "--peers", "--save", "--results", str(tmp_path)])
-    assert capsys.readouterr().out.count(" x the seconds of ") == 3
+    assert capsys.readouterr().out.count(" x the seconds of ") == 5
     rows = json.loads((tmp_path / "exact.json").read_text())["peers"]
-    assert [row["method"].split()[0] for row in rows] == ["GPBoost", "scipy", "scipy"]
+    assert [row["method"].split()[0] for row in rows] == ["GPBoost", "MuyGPyS,", "DCT-PLS", "scipy", "scipy"]
     assert all(row["rmse"] < 3 for row in rows)
 
 
@@ -191,6 +194,93 @@ def test_a_tuned_interpolator_prefers_the_kernel_that_fits_a_plane(bench, tiny):
     filled = bench.peers.rbf_tuned(bench.common.Case("plane", plane, truth, tiny.valid), bench.common.Request("", ""))
     assert filled.notes["kernel"] in {"thin_plate_spline", "cubic"}  # these carry a linear trend, "linear" does not
     assert float(abs(filled.mean - truth).max()) < 1e-3
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_cosine_transforms_reproduce_a_constant_and_only_at_the_targets(bench, tiny, frames, monkeypatch):
+    shorten(bench, monkeypatch)
+    cube = tiny.isel(time=slice(frames))
+    flat = bench.common.Case("flat", cube.obs * 0 + 7.0, cube.truth * 0 + 7.0, cube.valid)
+    filled = bench.dct.dct_pls(flat, bench.common.Request("dct_pls", ""))
+    assert filled.std is None
+    np.testing.assert_allclose(filled.mean.where(flat.hidden, 7.0), 7.0, rtol=1e-6)
+    assert bool((filled.mean.notnull() == flat.hidden).all())
+
+
+def shorten(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run sixty iterations instead of six hundred."""
+    monkeypatch.setattr(bench.dct, "ITERATIONS", 60)
+    monkeypatch.setattr(bench.dct, "PATH", np.geomspace(1e3, 1e-6, 60))
+
+
+def test_cosine_transforms_recover_a_cosine_of_their_basis_from_a_part(bench):
+    t, y, x = (np.cos(np.pi * k * (np.arange(n) + 0.5) / n) for n, k in ((8, 1), (16, 2), (16, 1)))
+    wave = (5.0 + t[:, None, None] + y[:, None] * x).astype(np.float32)
+    seen = np.random.default_rng(1).random(wave.shape) < 0.6
+    *_, found = bench.dct._iterations(np.where(seen, wave, np.nan), (1.0, 1.0, 1.0), 2, bench.dct.PATH)
+    assert (found - wave)[~seen].std() < 0.05 * wave.std()
+
+
+def test_a_smoothed_cosine_shrinks_by_its_eigenvalue(bench):
+    # with no gaps and no relaxation z = y / (1 + s λ²), λ = Σ (2 − 2 cos(π k / n)) / h²
+    wave = np.cos(np.pi * 2 * (np.arange(10) + 0.5) / 10) * np.ones((4, 3, 1))
+    eigenvalue = (2 - 2 * np.cos(np.pi * 2 / 10)) / 0.5**2
+    (found,) = bench.dct._iterations(wave, (3.0, 1.0, 0.5), 2, np.array([0.7]))
+    relaxed = 2 / (1 + 0.7 * eigenvalue**2) - 1
+    np.testing.assert_allclose(found, relaxed * wave, atol=1e-5)
+
+
+def test_a_missing_day_is_a_gap_in_the_axis_of_time(bench, tiny):
+    days = tiny.isel(time=[0, 1, 3])
+    table = bench.common.tabulated(bench.common.Case("days", days.obs, days.truth, days.valid))
+    values, frames = bench.dct._cube(table)
+    assert frames.tolist() == [0, 1, 3]
+    assert np.isnan(values[2]).all()
+    np.testing.assert_array_equal(values[frames], table.like.values.astype(np.float32))
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_observations_are_held_out_in_the_shape_of_the_gaps(bench, tiny, frames):
+    cube = tiny.isel(time=slice(frames))
+    case = bench.common.Case("tiny", cube.obs, cube.truth, cube.valid)
+    seen, gaps = cube.obs.notnull().values, (cube.obs.isnull() & cube.valid).transpose(*cube.obs.dims).values
+    held = bench.common.held_out(case, cube.obs, np.random.default_rng(0))
+    assert held.any()
+    assert not (held & ~seen).any()
+    for frame in np.flatnonzero(held.any((1, 2))):
+        assert held[frame].sum() <= 0.75 * seen[frame].sum()
+        if frames > 1:
+            assert any((held[frame] == seen[frame] & other).all() for other in np.delete(gaps, frame, 0))
+
+
+def test_frames_that_share_no_cell_hold_out_a_tenth_at_random(bench, case):
+    apart = case.truth.where(np.arange(case.truth[0].size).reshape(case.truth[0].shape) % 4 == np.ogrid[:4, :1, :1][0])
+    held = bench.common.held_out(bench.common.Case("", apart, case.truth, case.valid), apart, np.random.default_rng(0))
+    seen = apart.notnull().values
+    assert 0 < held.sum() < 0.25 * seen.sum()
+    assert not (held & ~seen).any()
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_muygps_fills_with_a_spread_that_fits_its_errors(bench, tiny, frames, monkeypatch):
+    pytest.importorskip("MuyGPyS")
+    monkeypatch.setattr(bench.muygps, "TIME_SCALES", (1.0,))
+    monkeypatch.setattr(bench.muygps, "STEPS", 2)
+    cube = tiny.isel(time=slice(frames))
+    case = bench.common.Case("tiny", cube.obs, cube.truth, cube.valid)
+    filled = bench.muygps.muygps(case, bench.common.Request("muygps", ""))
+    for part in (filled.mean, filled.std):
+        assert bool((part.notnull() == case.hidden).all())
+    scores = bench.common.scored(case, filled)
+    assert scores["rmse"] < float(case.truth.std())
+    assert scores["coverage95"] > 0.7
+
+
+def test_muygps_that_is_not_installed_says_what_to_type(bench, case, monkeypatch):
+    for name in ("MuyGPyS", "MuyGPyS.optimize"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(bench.peers.MissingPeerError, match=r"MuyGPyS is not installed. Type `pip install -e"):
+        bench.muygps.muygps(case, bench.common.Request("muygps", ""))
 
 
 @pytest.mark.parametrize("frames", [1, 4])
