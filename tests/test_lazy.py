@@ -463,7 +463,8 @@ def test_an_infinity_that_fit_reads_raises_at_once(ds: xr.Dataset, known) -> Non
         ds.sst.where(ds.sst.notnull(), np.inf).chunk(time=3).gpfill.fit(**known)
 
 
-def test_an_inverted_mask_of_lazy_data_is_told_from_the_chunks_that_are_read(ds, learned) -> None:
+def test_an_inverted_mask_of_lazy_data_is_told_from_the_chunks_that_are_read(ds, learned, monkeypatch) -> None:
+    monkeypatch.setattr("xgpfill.learning.samples.SMALL", 0)
     sea = ds.sst.where(ds.valid)
     with pytest.raises(
         DataError, match=r"^The data have no observation at all where `valid` says.*type `valid=~valid`"

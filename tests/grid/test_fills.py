@@ -217,7 +217,10 @@ def test_floats_that_name_a_packing_are_warned_of_and_either_cure_works(da: xr.D
     ids=["range", "words", "largest", "least"],
 )
 @pytest.mark.parametrize("chunks", [None, {"time": 2}], ids=["in memory", "lazy"])
-def test_values_outside_the_range_that_is_called_valid_are_warned_of(da, attrs, inside, count, chunks) -> None:
+def test_values_outside_the_range_that_is_called_valid_are_warned_of(
+    da, attrs, inside, count, chunks, monkeypatch
+) -> None:
+    monkeypatch.setattr("xgpfill.learning.samples.SMALL", 0)
     bad = da.where(da.lon > 0, 300.0 + 3 * da.lat).assign_attrs(da.attrs | attrs)
     bad = bad if chunks is None else bad.chunk(chunks)
     least = "" if chunks is None else "at least "
