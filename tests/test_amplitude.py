@@ -151,8 +151,9 @@ def test_other_engines_come_close_to_the_oracle(gappy: xr.DataArray, method: str
     assert np.median(np.abs(found.variance.values.ravel() ** 0.5 / sd - 1)) < 0.02
 
 
-def test_lazy_data_give_the_same_field(gappy: xr.DataArray, model: FittedModel) -> None:
-    found, lazy = model.reconstruct(include_noise=True), fitted(gappy.chunk(time=2)).reconstruct(include_noise=True)
+@pytest.mark.parametrize("chunks", [{"time": 2}, {"y": 2, "x": 4}], ids=str)
+def test_lazy_data_give_the_same_field(gappy: xr.DataArray, model: FittedModel, chunks: dict[str, int]) -> None:
+    found, lazy = model.reconstruct(include_noise=True), fitted(gappy.chunk(chunks)).reconstruct(include_noise=True)
     assert lazy.variance.chunks is not None
     xr.testing.assert_allclose(lazy.mean.compute(), found.mean)
     xr.testing.assert_allclose(lazy.variance.compute(), found.variance)
