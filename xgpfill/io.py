@@ -131,7 +131,8 @@ def _nodes(model: FittedModel, *, data: bool) -> dict[str, xr.Dataset]:
     state = {"format": FORMAT, "data": data, **{name: to_plain(part) for name, part in parts.items()}}
     arrays = {"observed": model.layout.template, "errors": model.errors}
     if not data:
-        arrays = {name: None if da is None else da.isel({d: slice(0) for d in da.dims}) for name, da in arrays.items()}
+        none = dict.fromkeys(model.layout.roles.fitted, slice(0))  # labels of fields stay
+        arrays = {k: None if da is None else da.isel(none, missing_dims="ignore") for k, da in arrays.items()}
     arrays["valid"] = model.valid if isinstance(model.valid, xr.DataArray) else None
     return {
         "/": xr.Dataset(attrs={"xgpfill": json.dumps(state), "title": "xgpfill fitted model"}),
