@@ -443,3 +443,99 @@ def test_a_folder_of_other_things_is_never_replaced(model: FittedModel, tmp_path
     with pytest.raises(XgpfillError, match=r"holds other things than a Zarr store.*e\.g\. '.*out\.zarr'"):
         model.save(tmp_path / "mine.zarr")
     assert (tmp_path / "mine.zarr" / "thesis.txt").read_text() == "years of work"
+
+
+# Local amplitude, fields and intervals
+
+
+@pytest.fixture(scope="module")
+def varied(ds: xr.Dataset) -> FittedModel:
+    """Two fields of different sizes with a local amplitude and calibrated intervals."""
+    both = xr.concat([ds.sst, 5.0 * ds.sst], pd.Index([10, 50], name="level")).isel(time=slice(5))
+    table = xr.Dataset(
+        {
+            "variance": ("term", [0.5]),
+            "time_lengthscale": ("term", [5.0]),
+            "space_lengthscale": ("term", [300.0]),
+            "noise": 0.02,
+            "amplitude_centre": (("bump", "axis"), [[4850.0, 400.0, 4100.0], [4700.0, 900.0, 4200.0]]),
+            "amplitude_weight": ("bump", [0.7, -0.4]),
+            "amplitude_lengthscale": 300.0,
+            "amplitude_level": -0.1,
+            "field_amplitude": ("level", [0.5, 2.5]),
+        },
+        {"term": ["product"], "level": [10, 50]},
+    )
+    dims = ("time", "lat", "lon")
+    return both.gpfill.fit(dims=dims, valid=ds.valid, combine="product", method="exact", hyperparameters=table)
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_amplitude_fields_and_intervals_survive(varied: FittedModel, tmp_path: Path, suffix: str) -> None:
+    loaded = round_trip(varied, tmp_path / f"model{suffix}")
+    assert varied.intervals is not None and len(varied.intervals.ratios) == 2
+    assert loaded.intervals == varied.intervals and loaded.scaling == varied.scaling
+    xr.testing.assert_identical(loaded.amplitude, varied.amplitude)
+    xr.testing.assert_identical(loaded.calibration, varied.calibration)
+    xr.testing.assert_identical(loaded.hyperparameters, varied.hyperparameters)
+    for one, other in zip(loaded.reconstruct().interval(0.8), varied.reconstruct().interval(0.8), strict=True):
+        xr.testing.assert_identical(one, other)
+
+
+def test_a_model_saved_without_data_keeps_amplitude_and_fields(varied: FittedModel, tmp_path: Path) -> None:
+    loaded, data = round_trip(varied, tmp_path / "model.nc", data=False), varied.layout.template
+    xr.testing.assert_identical(loaded.hyperparameters, varied.hyperparameters)
+    part = data.sel(level=[50])
+    found, expected = (m.condition(part, valid=varied.valid) for m in (loaded, varied))
+    xr.testing.assert_identical(found.reconstruct().to_dataset(), expected.reconstruct().to_dataset())
+    assert found.intervals == expected.intervals
+
+
+def test_a_file_of_the_first_format_is_read_without_intervals(model: FittedModel, tmp_path: Path) -> None:
+    def older(state: dict[str, Any]) -> None:
+        state["format"] = 1
+        del state["intervals"]
+        state["record"]["items"].append(["calibration", 1.2])
+        for name in ("fields", "amplitude", "unit"):
+            del state["scaling"][name]
+
+    model.save(tmp_path / "model.nc")
+    loaded = xgpfill.load(edited(tmp_path / "model.nc", older))
+    assert loaded.intervals is None
+    xr.testing.assert_identical(loaded.hyperparameters, model.hyperparameters)
+    xr.testing.assert_identical(loaded.reconstruct().mean, model.reconstruct().mean)
+
+
+def test_hyperparameters_given_back_to_fit_give_the_same_field(varied: FittedModel) -> None:
+    data, table = varied.layout.template, varied.hyperparameters
+    how: dict[str, Any] = {"dims": ("time", "lat", "lon"), "valid": varied.valid, "combine": "product"}
+    again = data.gpfill.fit(**how, method="exact", hyperparameters=table)
+    xr.testing.assert_identical(again.hyperparameters, table)
+    xr.testing.assert_identical(again.amplitude, varied.amplitude)
+    xr.testing.assert_identical(again.reconstruct().to_dataset(), varied.reconstruct().to_dataset())
+    assert again.intervals == varied.intervals
+    assert not [name for name in table if "calibration" in str(name) or "interval" in str(name)]
+
+
+def test_intervals_are_told_anew_by_the_data_that_are_conditioned_on(varied: FittedModel) -> None:
+    data = varied.layout.template
+    larger = data + 3.0 * (data - data.mean(("time", "lat", "lon")))
+    same, other = varied.condition(data), varied.condition(larger)
+    assert same.intervals == varied.intervals
+    assert np.mean(other.intervals.ratios) > np.mean(varied.intervals.ratios)
+    xr.testing.assert_identical(other.hyperparameters, varied.hyperparameters)
+    none = varied.condition(larger, calibrate=False)
+    assert none.intervals is None
+    xr.testing.assert_identical(none.reconstruct().variance, other.reconstruct().variance)
+
+
+def test_lazy_data_keep_the_intervals_unless_asked(model: FittedModel, nothing_is_computed: None) -> None:
+    assert model.intervals is not None
+    lazy = model.layout.template.chunk(time=3)
+    assert model.condition(lazy).intervals == model.intervals
+
+
+def test_lazy_data_are_calibrated_when_asked(model: FittedModel) -> None:
+    data = model.layout.template * 1.5
+    found = model.condition(data.chunk(time=3), calibrate=True)
+    assert found.intervals == model.condition(data).intervals

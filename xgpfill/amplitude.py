@@ -56,7 +56,9 @@ def noise_variance(model: FittedModel) -> Any:
     if model.lattice.is_lazy:
         import dask.array as da
 
-        cells = da.broadcast_to(cells, shape, chunks=model.lattice.values.chunks)
+        chunks = model.lattice.values.chunks
+        own = tuple(c if n > 1 else (1,) for c, n in zip(chunks, cells.shape, strict=True))
+        cells = da.broadcast_to(da.from_array(cells, chunks=own), shape, chunks=chunks)
     else:
         cells = np.broadcast_to(cells, shape)
     return xr.DataArray(model.layout.restore(cells), coords=template.coords, dims=template.dims).reset_coords(drop=True)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from xgpfill.checks import require_array
 from xgpfill.errors import AlignmentError, NoiseError, listed, shown, warn
-from xgpfill.fields import relative_scales, with_fields_of
+from xgpfill.fields import means_of_fields, relative_scales, with_fields_of
 from xgpfill.files import sources_of
 from xgpfill.grid.companions import (
     as_mask,
@@ -103,7 +103,8 @@ def _kept_intervals(model: FittedModel, calibrate: bool | None) -> Calibration |
 def _scaling(model: FittedModel, layout: Layout) -> Scaling:
     """Units of the fields of the new data: those of the fields of their labels, and the old mean where it is shared."""
     known, old = relative_scales(model.scaling, model.layout), model.scaling
-    return with_fields_of(replace(old, fields=(), unit=old.reference), known, layout.template, layout.roles.extra)
+    pooled, means = replace(old, fields=(), unit=old.reference), means_of_fields(old, model.layout)
+    return with_fields_of(pooled, known, layout.template, layout.roles.extra, means)
 
 
 def _require_units(model: FittedModel, da: xr.DataArray) -> None:

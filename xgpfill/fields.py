@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from xgpfill.grid.encode import Layout
+    from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.scaling import Scaling
 
 ALIKE = 1.25
@@ -24,14 +25,31 @@ def relative_scales(scaling: Scaling, layout: Layout) -> xr.DataArray | None:
     """Standard deviation of each field relative to that of the hyperparameters; None where there is one for all."""
     if not scaling.fields:
         return None
+    return _table(np.array([scale for _, scale in scaling.fields]) / scaling.reference, layout)
+
+
+def means_of_fields(scaling: Scaling, layout: Layout) -> xr.DataArray | None:
+    """Mean of each field, data units; None where there is one for all."""
+    return _table(np.array([shift for shift, _ in scaling.fields]), layout) if scaling.fields else None
+
+
+def _table(values: FloatArray, layout: Layout) -> xr.DataArray:
+    """One number of each field with the labels of the fields."""
     extra, template = layout.roles.extra, layout.template
-    scales = np.array([scale for _, scale in scaling.fields]) / scaling.reference
     coords = {d: template.coords[d].variable for d in extra if d in template.indexes and template[d].dtype != object}
-    return xr.DataArray(scales.reshape([template.sizes[d] for d in extra]), coords, extra)
+    return xr.DataArray(values.reshape([template.sizes[d] for d in extra]), coords, extra)
 
 
-def with_fields_of(scaling: Scaling, known: xr.DataArray | None, da: xr.DataArray, new: Sequence[Hashable]) -> Scaling:
-    """Units of the fields of data along `new` dimensions: standard deviations as `known` by label, means of their own.
+def with_fields_of(
+    scaling: Scaling,
+    known: xr.DataArray | None,
+    da: xr.DataArray,
+    new: Sequence[Hashable],
+    means: xr.DataArray | None = None,
+) -> Scaling:
+    """Units of the fields of data along `new` dimensions: standard deviations as `known` by label.
+
+    Means are those of `means` by the same labels, if they are given, else their own.
 
     Raises
     ------
@@ -44,13 +62,19 @@ def with_fields_of(scaling: Scaling, known: xr.DataArray | None, da: xr.DataArra
     if found is None:
         _require_alike(known)
         return replace(scaling, fields=(), unit=None)
-    found = found.transpose(*(d for d in new if d in found.dims))
-    shape = [da.sizes[d] for d in new]
-    named = [np.newaxis if d not in found.dims else slice(None) for d in new]
-    scales = np.broadcast_to(found.values[tuple(named)], shape).ravel() * scaling.reference
-    own = scaling.fields or ((scaling.shift, scaling.scale),) * scales.size
-    fields = tuple((shift, float(scale)) for (shift, _), scale in zip(own, scales, strict=True))
+    scales = _each(found, da, new) * scaling.reference
+    own = None if means is None else _of_labels(means, da)
+    pooled = scaling.fields or ((scaling.shift, scaling.scale),) * scales.size
+    shifts = [shift for shift, _ in pooled] if own is None else _each(own, da, new)
+    fields = tuple((float(shift), float(scale)) for shift, scale in zip(shifts, scales, strict=True))
     return replace(scaling, fields=fields, unit=scaling.reference)
+
+
+def _each(table: xr.DataArray, da: xr.DataArray, new: Sequence[Hashable]) -> FloatArray:
+    """The numbers of a table for each field of data along `new` dimensions, in their order."""
+    table = table.transpose(*(d for d in new if d in table.dims))
+    named = [slice(None) if d in table.dims else np.newaxis for d in new]
+    return np.broadcast_to(table.values[tuple(named)], [da.sizes[d] for d in new]).ravel()
 
 
 def _of_labels(table: xr.DataArray, da: xr.DataArray) -> xr.DataArray | None:

@@ -131,8 +131,9 @@ def _nodes(model: FittedModel, *, data: bool) -> dict[str, xr.Dataset]:
     state = {"format": FORMAT, "data": data, **{name: to_plain(part) for name, part in parts.items()}}
     arrays = {"observed": model.layout.template, "errors": model.errors}
     if not data:
-        whole = {name: None if da is None else without_bounds(da) for name, da in arrays.items()}
-        arrays = {name: None if da is None else da.isel({d: slice(0) for d in da.dims}) for name, da in whole.items()}
+        none = dict.fromkeys(model.layout.roles.fitted, slice(0))  # labels of fields stay
+        whole = {k: None if da is None else without_bounds(da) for k, da in arrays.items()}
+        arrays = {k: None if da is None else da.isel(none, missing_dims="ignore") for k, da in whole.items()}
     arrays["valid"] = model.valid if isinstance(model.valid, xr.DataArray) else None
     return {
         "/": xr.Dataset(attrs={"xgpfill": json.dumps(state), "title": "xgpfill fitted model"}),

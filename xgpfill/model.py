@@ -153,7 +153,7 @@ class FittedModel:
 
         Returns
         -------
-        Dataset (..., level)
+        Dataset (..., probability)
             ``half_width``, in standard deviations of an observation; ``normal_half_width``, that of a normal law; and
             ``hidden``, the number of observations that were hidden, for each independent field. Without calibration
             half-widths are those of the normal law.

@@ -117,10 +117,14 @@ def calibration_table(model: FittedModel) -> xr.Dataset:
     attrs = {"units": "1"}
     table = xr.Dataset(
         {
-            "half_width": ((*dims, "level"), half_width, {"long_name": "half-width in standard deviations", **attrs}),
-            "normal_half_width": ("level", normal, {"long_name": "half-width of the normal law", **attrs}),
+            "half_width": (
+                (*dims, "probability"),
+                half_width,
+                {"long_name": "half-width in standard deviations", **attrs},
+            ),
+            "normal_half_width": ("probability", normal, {"long_name": "half-width of the normal law", **attrs}),
             "hidden": (dims, np.reshape(found.counts, shape), {"long_name": "hidden observations"}),
         },
-        {"level": ("level", list(LEVELS), {"long_name": "probability of the interval"})},
+        {"probability": ("probability", list(LEVELS), {"long_name": "probability of the interval"})},
     )
     return table.assign_coords({d: template.coords[d] for d in dims if d in template.coords})
