@@ -29,7 +29,7 @@ LEAST_CELLS = 2.0
 ENOUGH_EACH = 20
 """Residuals for each centre, at least."""
 FOLDS = 10
-STEPS, CLOSE = 50, 1e-2
+STEPS, CLOSE = 50, 1e-3
 """Steps at most, and how much likelier (in nats, of all residuals) the next one may be where they end."""
 
 
