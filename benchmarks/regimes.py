@@ -107,7 +107,7 @@ def covered(field: Any, level: float, regime: Regime, seed: int) -> float:
 def likelier(regime: Regime, seed: int, starts: int, how: dict[str, Any]) -> float:
     """How much likelier per observation the best of some random starts ends than what learning found."""
     from xgpfill.learning import steps
-    from xgpfill.learning.starts import other_starts, starting_values
+    from xgpfill.learning.starts import other_starts
 
     calls: list[Any] = []
     learn, steps.learn = steps.learn, lambda *given, **rest: calls.append((given, rest)) or learn(*given, **rest)
@@ -116,9 +116,10 @@ def likelier(regime: Regime, seed: int, starts: int, how: dict[str, Any]) -> flo
     finally:
         steps.learn = learn
     (prior, blocks), rest = calls[0]
-    axes, free = rest["axes"], prior.with_values({})
-    each = other_starts(free, axes, starting_values(free, axes), 0.5, seed + 1)[:starts]
-    found = [learn(free.with_values(values), blocks, axes, rounds=("fine",)).log_likelihood for values in each]
+    first = {path: value for path, value, _, fixed in prior.items() if not fixed}
+    each = other_starts(prior, rest["axes"], first, 0.5, seed + 1)[:starts]
+    to_the_end = {"axes": rest["axes"], "rounds": ("fine",)}
+    found = [learn(prior.with_values(values), blocks, **to_the_end).log_likelihood for values in each]
     return max(found) - model.record.log_likelihood
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 NUM_HIDDEN = 4000
 """Observations that are hidden, in all fields."""
-MOST_OFTEN = 2
+MOST_OFTEN = 1
 """How often each is hidden at most, on average."""
 ENOUGH_OF_FIELD = 400
 """Observations that are hidden in each, at least."""
