@@ -27,6 +27,7 @@ class VariationalEngine:
 
     def condition(self, covariance: PriorLaw, observations: Observations, *, trend: bool = True) -> WhitenedPosterior:
         """Condition the prior on the observations, with inducing points chosen among them."""
-        inducing = choose_inducing(covariance.base, observations.points, self.settings.num_inducing)
+        count = self.settings.num_inducing
+        inducing = choose_inducing(covariance.base, observations.points, count, unit=observations.unit)
         whitener = TitsiasWhitener(covariance, observations, inducing)
         return WhitenedPosterior(covariance, whitener, observations, trend=trend)

@@ -102,12 +102,15 @@ class Observations:
         Noise variance of each, standardised; with per-cell errors that are not yet scaled, their squares.
     field : int
         Which of several independent fields they are of, in the order of the lattice.
+    unit : array (n,) or None
+        What one stands for at each, relative to other places; None: the same everywhere.
     """
 
     points: Points
     values: FloatArray
     noise: FloatArray
     field: int = 0
+    unit: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.points)
@@ -119,7 +122,8 @@ class Observations:
 
     def take(self, index: IntArray) -> Observations:
         """Some of the observations."""
-        return Observations(self.points.take(index), self.values[index], self.noise[index], self.field)
+        unit = None if self.unit is None else self.unit[index]
+        return Observations(self.points.take(index), self.values[index], self.noise[index], self.field, unit)
 
     def with_values(self, values: FloatArray) -> Observations:
         """The same points with other values, (n,) or (n, draws)."""

@@ -14,6 +14,7 @@ import torch
 from xgpfill.linalg.dense import solve_lower
 
 if TYPE_CHECKING:
+    from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray, Points
     from xgpfill.kernels.covariance import Covariance
 
@@ -24,8 +25,9 @@ MAX_CANDIDATES = 20_000
 
 
 def choose_inducing(
-    covariance: Covariance, points: Points, count: int, *, seed: int = 0, tolerance: float = NEGLIGIBLE
-) -> Points:
+    covariance: Covariance, points: Points, count: int, *, seed: int = 0, tolerance: float = NEGLIGIBLE,
+    unit: FloatArray | None = None,
+) -> Points:  # fmt: skip
     """Choose at most `count` of `points`, spread so that little prior variance remains unexplained.
 
     Parameters
@@ -37,6 +39,8 @@ def choose_inducing(
     seed : int
     tolerance : float
         Stop when less than this share of the prior variance remains unexplained.
+    unit : array (n,), optional
+        What a standard deviation of one stands for at each point; variance counts by its square.
 
     Returns
     -------
@@ -47,11 +51,15 @@ def choose_inducing(
         return points
     rng = np.random.default_rng(seed)
     if len(points) > MAX_CANDIDATES:
-        points = points.take(np.sort(rng.choice(len(points), MAX_CANDIDATES, replace=False)))
-    return points.take(np.sort(_pivots(covariance, points, count, rng, tolerance)))
+        some = np.sort(rng.choice(len(points), MAX_CANDIDATES, replace=False))
+        points, unit = points.take(some), None if unit is None else unit[some]
+    counts = np.ones(len(points)) if unit is None else unit**2
+    return points.take(np.sort(_pivots(covariance, points, count, rng, tolerance, counts)))
 
 
-def _pivots(covariance: Covariance, points: Points, count: int, rng: np.random.Generator, tolerance: float) -> IntArray:
+def _pivots(
+    covariance: Covariance, points: Points, count: int, rng: np.random.Generator, tolerance: float, counts: FloatArray
+) -> IntArray:
     """Indices drawn block by block in proportion to the remaining variance, redundant draws rejected."""
     prior = covariance.diagonal(points)
     left = prior.clone()
@@ -59,7 +67,7 @@ def _pivots(covariance: Covariance, points: Points, count: int, rng: np.random.G
     factor = torch.zeros(count, len(points), dtype=covariance.dtype, device=covariance.device)
     chosen = np.empty(0, dtype=np.intp)
     while chosen.size < count and float(left.sum()) > tolerance * float(prior.sum()):
-        share = torch.where(left > negligible * prior, left, 0.0).double().cpu().numpy()
+        share = counts * torch.where(left > negligible * prior, left, 0.0).double().cpu().numpy()
         share[chosen] = 0.0
         if not share.sum() > 0:
             break

@@ -114,11 +114,11 @@ class TileSolver:
         noise = found.noise * float(self.prior.noise) if self.prior.noise is not None else found.noise
         if self.noise_is_known:
             noise = noise / self.scaling.relative(amplitude) ** 2
-        data = found.values
+        data, unit = found.values, None if np.ndim(amplitude) == 0 else amplitude
         if values.ndim == 4:
             data = np.asarray(values, dtype=np.float64)[:, np.isfinite(np.asarray(first, dtype=np.float64))].T
             amplitude = amplitude if np.ndim(amplitude) == 0 else amplitude[:, None]
-        return Observations(found.points, self.scaling.standardised(data, amplitude), noise)
+        return Observations(found.points, self.scaling.standardised(data, amplitude), noise, unit=unit)
 
     def amplitude(self, points: Points) -> Any:
         """How much more the field varies at points (n,) than where hyperparameters say; one where it is the same."""
