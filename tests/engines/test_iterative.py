@@ -349,7 +349,7 @@ def test_some_steps_too_few_warn_with_how_far_it_came_and_what_to_type():
     with pytest.warns(
         XgpfillWarning,
         match=r"stopped after \d+ steps at \S+ times the tolerance: means are about \S+ standard deviations off\. "
-        r"Type `method=xgpfill\.Iterative\(num_neighbours=72\)`, more `max_steps=`, or a larger `noise=`",
+        r"Type `method=xgpfill\.Iterative\(num_neighbours=128\)`, more `max_steps=`, or a larger `noise=`",
     ):
         engine.condition(p.law, p.observations).means(p.cells)
 

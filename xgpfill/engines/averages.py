@@ -104,7 +104,7 @@ def solve_closely(system: System, right: Tensor, variance: Tensor) -> tuple[Tens
     if worst > LARGE:
         warnings.warn(
             f"Solves for averages ended with means about {worst:.2g} of their standard deviations off. Type "
-            f"`method=xgpfill.Iterative(num_neighbours={2 * system.settings.num_neighbours})`, or a larger `noise=`.",
+            f"`method=xgpfill.Iterative(num_neighbours={2 * system.num_neighbours})`, or a larger `noise=`.",
             XgpfillWarning,
             stacklevel=2,
         )

@@ -387,7 +387,7 @@ class Marginals:
 
     def _neighbours(self, level: Level) -> int:
         """Observations that a cell is conditioned on."""
-        return max(NEIGHBOURS, self._system.settings.num_neighbours) * level.times
+        return max(NEIGHBOURS, self._system.num_neighbours) * level.times
 
     def _operations(self, asked: Asked, alike: tuple[float, ...], level: Level) -> float:
         """Multiplications, about, that local conditionals of all wanted cells take."""

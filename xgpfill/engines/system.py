@@ -209,9 +209,8 @@ class System:
             None if self.features is None else self.features.double().cpu().numpy(),
             ranking=self._ranking(coordinates),
         )
-        self.preconditioner = VecchiaFactor(
-            self.neighbours, settings.num_neighbours, device=law.device, dtype=law.dtype
-        )
+        self.num_neighbours = settings.neighbours_of(len(observations))
+        self.preconditioner = VecchiaFactor(self.neighbours, self.num_neighbours, device=law.device, dtype=law.dtype)
         # Residuals are small or large beside what is not known of an observation from all others.
         self.scale = torch.as_tensor(self.preconditioner.precision, device=law.device).to(law.dtype).rsqrt()
         self._fast = None
@@ -311,7 +310,7 @@ class System:
         error = worst * self.settings.tolerance
         if not error <= USELESS:
             raise Stalled(f"stopped after {found.steps} steps with means about {error:.2g} standard deviations off")
-        most = self.settings.num_neighbours
+        most = self.num_neighbours
         warnings.warn(
             f"Conjugate gradients stopped after {found.steps} steps at {worst:.2g} times the tolerance: means are "
             f"about {error:.2g} standard deviations off. Type `method=xgpfill.Iterative(num_neighbours={2 * most})`, "
