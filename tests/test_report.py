@@ -6,6 +6,7 @@ import pickle
 import re
 import weakref
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,11 @@ import pytest
 import xarray as xr
 import xgpfill
 from xgpfill.errors import AlignmentError, DimensionError, VariableError, XgpfillError
+from xgpfill.grid.scaling import Amplitude
 from xgpfill.plotting.scores import bars
 from xgpfill.report.document import ROOM, opened, titled
 from xgpfill.report.experiments import _write_comparison, safe_name
+from xgpfill.report.single import hyperparameter_rows
 from xgpfill.report.source import chosen
 from xgpfill.report.typesetting import Section, set_above
 from xgpfill.report.typesetting import pages as typeset_pages
@@ -111,6 +114,15 @@ def test_a_pdf_report_has_a_page_for_each_frame(ds, found, tmp_path: Path) -> No
     boxes = [[float(x) for x in box.split()] for box in re.findall(rb"/MediaBox \[([^]]*)\]", content)]
     np.testing.assert_allclose([(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes], len(boxes) * [(842.4, 597.6)])  # A4
     assert matplotlib.pyplot.get_fignums() == open_before
+
+
+def test_a_local_amplitude_and_the_fields_are_among_the_hyperparameters(model: FittedModel) -> None:
+    known = Amplitude(tuple((float(i), 0.0, 0.0) for i in range(30)), tuple(np.linspace(-0.5, 0.5, 30)), 200.0)
+    table = replace(model, scaling=model.scaling.with_amplitude(known)).hyperparameters
+    rows = dict(hyperparameter_rows(table.assign(field_amplitude=("level", [0.25, 2.0]))))
+    assert rows["amplitude weight"] == "30 numbers from -0.5 to 0.5"
+    assert rows["field amplitude"] == "0.25 2"
+    assert rows["amplitude lengthscale"].startswith("200")
 
 
 @pytest.mark.usefixtures("unprinted")

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import dask.array
+import gpytorch
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -132,6 +133,19 @@ def test_kernels_that_were_brought_are_predicted_with():
     expected, found = (predict(hidden_of(p, pool), p) for p in (ours, theirs))
     assert_allclose(np.sort(found.mean), np.sort(expected.mean), rtol=1e-8)
     assert_allclose(np.sort(found.sd), np.sort(expected.sd), rtol=1e-8)
+
+
+def test_a_kernel_with_parameters_of_its_own_predicts_many():
+    """In parts, on several threads."""
+    kernel = gpytorch.kernels.MaternKernel(nu=0.5)
+    kernel.lengthscale = 3.0
+    ours, theirs = (
+        product(k, SPACE_KERNELS["matern32"], "sphere") for k in (spec.Matern(0.5, 3.0), spec.as_kernel(kernel))
+    )
+    pool = drawn(ours, 900)
+    expected, found = (predict(hidden_of(ours, pool, count=800), p) for p in (ours, theirs))
+    assert_allclose(found.mean, expected.mean, rtol=1e-5, atol=1e-6)
+    assert_allclose(found.sd, expected.sd, rtol=1e-5)
 
 
 def test_other_priors_are_asked_of_the_same_hidden_observations():

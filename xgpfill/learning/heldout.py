@@ -322,6 +322,7 @@ def _kriged(
     values = torch.as_tensor(observations.values)
     mean, variance = (np.zeros((len(each), own.numel())) for _ in range(2))
 
+    @torch.no_grad()  # a kernel that was brought has parameters of its own
     def part(start: int, stop: int) -> None:
         i = slice(start, stop)
         K, cross, before = _covariances(hood, own[i], near[i], known[i], other or hood)

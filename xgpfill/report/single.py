@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from xgpfill.report.summary import ModelSummary
     from xgpfill.results import Reconstruction
 
+MOST_NUMBERS = 12
+"""Numbers of one hyperparameter that are written one by one."""
 SPREAD_KINDS = {"latent": "of the field itself", "observed": "of a new observation of it"}
 
 
@@ -200,7 +202,7 @@ def hyperparameter_rows(table: xr.Dataset) -> list[tuple[str, ...]]:
     for name, values in table.data_vars.items():
         units = units_of(values)
         if "term" not in values.dims:
-            rows.append((str(name), with_units(f"{float(values):.5g}", units)))
+            rows.append((str(name).replace("_", " "), with_units(_in_short(np.ravel(values.values)), units)))
             continue
         for term in values["term"].values:
             numbers = np.atleast_1d(values.sel(term=term).values)
@@ -208,6 +210,13 @@ def hyperparameter_rows(table: xr.Dataset) -> list[tuple[str, ...]]:
             if written:
                 rows.append((f"{term} {name}".replace("_", " "), with_units(written, units)))
     return rows
+
+
+def _in_short(numbers: Any) -> str:
+    """A few numbers, or how many there are and between which they lie."""
+    if numbers.size <= MOST_NUMBERS:
+        return " ".join(f"{number:.5g}" for number in numbers)
+    return f"{numbers.size} numbers from {numbers.min():.3g} to {numbers.max():.3g}"
 
 
 def score_rows(scores: xr.Dataset) -> list[tuple[str, ...]]:
