@@ -193,3 +193,54 @@ def test_members_of_one_field_have_its_scale(gappy: xr.DataArray) -> None:
     found, expected = known(gappy).condition(members).reconstruct(), known(gappy).reconstruct()
     for one, other in zip(found, expected, strict=True):
         xr.testing.assert_allclose(one.isel(member=1), other.transpose(*one.dims[1:]), rtol=1e-6)
+
+
+# What fields are known by
+
+
+@pytest.mark.parametrize("kind", [object, str])
+def test_names_of_fields_are_labels_whatever_their_type(small: xr.DataArray, kind: type) -> None:
+    named = small.assign_coords(level=np.array(["low", "high"], dtype=kind))
+    fitted_once = fitted(named, calibrate=False)
+    swapped = fitted_once.condition(named.isel(level=[1, 0]), calibrate=False)
+    scales = fitted_once.hyperparameters.field_amplitude
+    assert_allclose(swapped.hyperparameters.field_amplitude, scales[::-1], rtol=1e-9)
+    one = fitted_once.condition(named.sel(level="high"), calibrate=False)
+    assert_allclose(one.amplitude.isel(y=0, x=0), scales[1], rtol=1e-9)
+
+
+def test_repeated_labels_tell_nothing_and_fields_are_known_by_their_place(small: xr.DataArray) -> None:
+    twice = small.assign_coords(level=[7, 7])
+    first = fitted(twice, calibrate=False)
+    again = first.condition(twice, calibrate=False)
+    xr.testing.assert_identical(again.hyperparameters, first.hyperparameters)
+
+
+def test_lazy_fields_keep_the_intervals_of_their_labels(small: xr.DataArray, model: FittedModel) -> None:
+    assert model.intervals is not None
+    swapped = model.condition(small.isel(level=[1, 0]).chunk(time=3))
+    assert swapped.intervals is not None
+    assert swapped.intervals.ratios == model.intervals.ratios[::-1]
+    alone = model.condition(small.isel(level=1).chunk(time=3))
+    assert alone.intervals is not None and alone.intervals.ratios == model.intervals.ratios[1:]
+
+
+def test_the_joint_covariance_of_one_field_has_its_scale(small: xr.DataArray, model: FittedModel) -> None:
+    one = model.condition(small.isel(level=1))
+    target = {"time": ("p", [1.0, 2.0]), "y": ("p", [60.0, 110.0]), "x": ("p", [30.0, 170.0])}
+    mean, joint = one.predict(xr.Dataset(coords=target), covariance=True)
+    alone = one.predict(xr.Dataset(coords=target))
+    assert_allclose(mean, alone.mean, rtol=1e-9)
+    assert_allclose(np.diag(joint), alone.variance, rtol=1e-9)
+
+
+@pytest.mark.parametrize("left", [0, 12])
+def test_a_field_of_few_observations_varies_as_the_others_do(small: xr.DataArray, left: int) -> None:
+    """Not as much as the means of the fields differ."""
+    few = (small.isel(level=0) + 500.0).values.copy()
+    few.ravel()[np.flatnonzero(np.isfinite(few.ravel()))[left:]] = np.nan
+    third = small.isel(level=[0]).copy(data=few[None]).assign_coords(level=[90])
+    scaling = fitted(xr.concat([small, third], "level"), calibrate=False).scaling
+    assert scaling.fields[2][1] == pytest.approx(scaling.reference)
+    if left:
+        assert scaling.fields[2][0] == pytest.approx(np.nanmean(few))

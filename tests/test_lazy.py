@@ -480,6 +480,13 @@ def test_an_inverted_mask_of_lazy_data_is_told_from_the_chunks_that_are_read(ds,
     assert same.share == pytest.approx(float(sea.notnull().mean()))
 
 
+def test_an_inverted_mask_of_small_lazy_data_is_told_as_in_memory(ds, learned) -> None:
+    sea = ds.sst.where(ds.valid)
+    for data in (sea, sea.chunk(time=3)):
+        with pytest.raises(DataError, match=r"^The data have no observation at all where `valid`.*type `valid=~valid`"):
+            data.gpfill.fit(**learned, valid=~ds.valid)
+
+
 def test_lazy_data_without_units_are_looked_at_when_their_tiles_are_computed(ds, eager: FittedModel) -> None:
     bare = (ds.sst + 273.15).drop_attrs(deep=False).chunk(time=3)
     found = eager.condition(bare).reconstruct()

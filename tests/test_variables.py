@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import xarray as xr
 import xgpfill
+from xgpfill.calibration import Calibration
 from xgpfill.errors import FileFormatError
 from xgpfill.io import FORMAT
 
@@ -73,3 +76,16 @@ def test_models_of_a_newer_format_are_refused(both, tmp_path: Path) -> None:
     (tmp_path / "models.zarr" / "zarr.json").write_text(json.dumps(state))
     with pytest.raises(FileFormatError, match=r"newer than .*`pip install -U xgpfill`"):
         xgpfill.load(tmp_path / "models.zarr")
+
+
+@pytest.mark.parametrize("order", [NAMES, NAMES[::-1]], ids=["as they are", "the other way round"])
+def test_each_variable_has_its_own_intervals_whatever_their_order(both, order) -> None:
+    """Also where one of them has none."""
+    wide = Calibration(((2.0,) * 5,), (1000,))
+    models = {NAMES[0]: replace(both[NAMES[0]], intervals=None), NAMES[1]: replace(both[NAMES[1]], intervals=wide)}
+    found = xgpfill.FittedDataset({name: models[name] for name in order}).reconstruct()
+    lower, upper = found.interval(0.8)
+    std = xgpfill.FittedDataset(models).reconstruct(include_noise=True).std()
+    for name, ratio in zip(NAMES, (1.0, 2.0), strict=True):
+        half = 0.5 * (upper[f"{name}_upper"] - lower[f"{name}_lower"])
+        np.testing.assert_allclose(half, ratio * 1.2815516 * std[f"{name}_std"], rtol=1e-4)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from xgpfill.checks import require_array
 from xgpfill.errors import AlignmentError, NoiseError, listed, shown, warn
-from xgpfill.fields import means_of_fields, relative_scales, with_fields_of
+from xgpfill.fields import calibration_of, means_of_fields, relative_scales, with_fields_of
 from xgpfill.files import sources_of
 from xgpfill.grid.companions import (
     as_mask,
@@ -64,7 +64,7 @@ def conditioned(
         model, lattice=lattice, layout=layout, errors=errors, has_data=True, scaling=scaling,
         share=model.share if lattice.is_lazy else observed_share(lattice, 0),
         valid=kept, typical_error=median_error(da, errors, model.typical_error), opened=opened,
-        intervals=_intervals(model, scaling, lattice) if fresh else _kept_intervals(model, calibrate),
+        intervals=_intervals(model, scaling, lattice, layout) if fresh else _kept_intervals(model, layout, calibrate),
     )  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def _new_errors(model: FittedModel, noises: dict[str, Any]) -> xr.DataArray | No
     )
 
 
-def _intervals(model: FittedModel, scaling: Scaling, lattice: Lattice) -> Calibration | None:
+def _intervals(model: FittedModel, scaling: Scaling, lattice: Lattice, layout: Layout) -> Calibration | None:
     """How wide intervals must be, told anew by what is hidden of the new data; as they were where these are few."""
     from xgpfill.learning.steps import Course, Rules
 
@@ -91,13 +91,14 @@ def _intervals(model: FittedModel, scaling: Scaling, lattice: Lattice) -> Calibr
     rules = Rules(has_errors=has_errors, seed=model.options["seed"])
     course = Course(in_memory_if_small(lattice), [], scaling, rules, model.noise_is_known)
     found = course.intervals(model.prior.scaled(1 / scaling.reference**2, noise=not has_errors))
-    return _kept_intervals(model, None) if found is None else found
+    return _kept_intervals(model, layout, None) if found is None else found
 
 
-def _kept_intervals(model: FittedModel, calibrate: bool | None) -> Calibration | None:
-    """As they were; where there was one for each of several fields, those of no field fit the new ones."""
-    alone = model.intervals is not None and len(model.intervals.ratios) == 1
-    return model.intervals if alone and calibrate is not False else None
+def _kept_intervals(model: FittedModel, layout: Layout, calibrate: bool | None) -> Calibration | None:
+    """As they were, for each of several fields by its label; none where new fields are none of the old ones."""
+    if model.intervals is None or calibrate is False:
+        return None
+    return calibration_of(model.intervals, model.layout, layout.template, layout.roles.extra)
 
 
 def _scaling(model: FittedModel, layout: Layout) -> Scaling:

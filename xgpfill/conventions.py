@@ -171,9 +171,10 @@ def _share_units(dates: xr.DataArray, bounds: xr.Variable) -> None:
     """Choose the unit that dates are written in where nothing says it, so that their bounds have the same."""
     if "units" in dates.encoding or bounds.chunks is not None or not dates.size:
         return
-    both = np.concatenate([np.ravel(dates.values), np.ravel(bounds.values)])
-    if both.dtype.kind != "M" and not hasattr(both[0], "calendar"):
+    parts = [np.ravel(values)[~pd.isnull(np.ravel(values))] for values in (dates.values, bounds.values)]
+    if not all(part.size and (part.dtype.kind == "M" or hasattr(part[0], "calendar")) for part in parts):
         return
+    both = np.concatenate(parts)
     first = both.min()
     whole = not (pd.to_timedelta(both - first) % pd.Timedelta("1D")).any()
     since = first if hasattr(first, "isoformat") else pd.Timestamp(first)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
+from xgpfill.calibration import Calibration
 from xgpfill.errors import AlignmentError, listed
 
 if TYPE_CHECKING:
@@ -33,11 +35,35 @@ def means_of_fields(scaling: Scaling, layout: Layout) -> xr.DataArray | None:
     return _table(np.array([shift for shift, _ in scaling.fields]), layout) if scaling.fields else None
 
 
+def calibration_of(
+    calibration: Calibration, old: Layout, da: xr.DataArray, new: Sequence[Hashable]
+) -> Calibration | None:
+    """Intervals of the fields of data by the labels of the `old` ones; None where some are none of these."""
+    if len(calibration.ratios) == 1:
+        return calibration
+    found = _of_labels(_table(np.arange(float(len(calibration.ratios))), old), da)
+    if found is None:
+        return None
+    numbers = [int(number) for number in _each(found, da, new)]
+    return Calibration(tuple(calibration.ratios[i] for i in numbers), tuple(calibration.counts[i] for i in numbers))
+
+
 def _table(values: FloatArray, layout: Layout) -> xr.DataArray:
     """One number of each field with the labels of the fields."""
     extra, template = layout.roles.extra, layout.template
-    coords = {d: template.coords[d].variable for d in extra if d in template.indexes and template[d].dtype != object}
-    return xr.DataArray(values.reshape([template.sizes[d] for d in extra]), coords, extra)
+    coords = {d: _labels(template, d) for d in extra if d in template.indexes}
+    known = {d: labels for d, labels in coords.items() if labels is not None}
+    return xr.DataArray(values.reshape([template.sizes[d] for d in extra]), known, extra)
+
+
+def _labels(template: xr.DataArray, dim: Hashable) -> Any:
+    """Labels that tell fields apart and can be written to a file; None where there are none such."""
+    index = template.indexes[dim]
+    if isinstance(index, pd.MultiIndex) or not index.is_unique:
+        return None
+    if index.dtype == object and all(isinstance(label, str) for label in index):
+        return (dim, np.array(list(index), dtype=str))
+    return template.coords[dim].variable
 
 
 def with_fields_of(
@@ -84,7 +110,7 @@ def _of_labels(table: xr.DataArray, da: xr.DataArray) -> xr.DataArray | None:
         if dim in table.indexes and labels is not None:
             try:
                 table = table.sel({dim: labels.values if labels.ndim else labels.item()})
-            except KeyError:
+            except (KeyError, TypeError):  # other labels, or of another kind
                 return None
         elif da.sizes.get(dim) != table.sizes[dim]:
             return None

@@ -17,7 +17,7 @@ from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, 
 from xgpfill.errors import DataError, NoiseError, shown, warn
 from xgpfill.fields import with_fields_of
 from xgpfill.files import sources_of
-from xgpfill.grid.companions import as_mask, in_memory_as, note_noise, read_noise, within_valid
+from xgpfill.grid.companions import as_mask, in_memory_as, note_noise, read_noise, require_inside, within_valid
 from xgpfill.grid.encode import Dims, encode
 from xgpfill.grid.fills import check_fills, check_range, declared_range
 from xgpfill.grid.scaling import Scaling
@@ -103,6 +103,8 @@ def fit(
     whole, lattice = lattice, within_valid(lattice)
     read = in_memory_if_small(whole)
     known = lattice if read is whole else within_valid(read)
+    if read is not whole and read.valid is not None:
+        require_inside(read.values, read.valid)
     share = observed_share(whole if known.is_lazy else known, options["seed"])
     sizes = {"tile": tile, "halo": halo}
     options |= {key: plain_sizes(canonical_sizes(size, layout.axis_names)) for key, size in sizes.items()}

@@ -356,7 +356,10 @@ class FittedModel:
 
     @property
     def trend(self) -> xr.Dataset:
-        """The constant mean with its standard error (data units), for each independent field."""
+        """The constant mean with its standard error (data units), for each independent field.
+
+        With a local amplitude D the mean of the field is m + D·b, of which this is the value where D is one.
+        """
         from xgpfill.reconstruction import trend
 
         self._require_data()

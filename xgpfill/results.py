@@ -510,8 +510,9 @@ def paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:
         what: {n: getattr(r._context, what) for n, r in parts.items()}
         for what in ("noise", "model", "averager", "positions", "intervals")
     }
-    for what in ("averager", "intervals"):
-        if getattr(first._context, what) is None:
-            each[what] = None
+    if first._context.averager is None:
+        each["averager"] = None
+    if all(found is None for found in each["intervals"].values()):
+        each["intervals"] = None
     sources = frozenset().union(*(r._context.sources for r in parts.values()))
     return Reconstruction(mean, variance, replace(first._context, observed=observed, sources=sources, **each))

@@ -139,7 +139,8 @@ class Scaling:
         Parameters
         ----------
         values : sequence of arrays
-            The observed values of each field (1-D, finite).
+            The observed values of each field (1-D, finite). A field of too few, or of equal ones, has the root mean
+            square of the others' standard deviations.
 
         Raises
         ------
@@ -155,7 +156,8 @@ class Scaling:
         if not scales.size:
             return pooled
         unit = float(np.sqrt(np.mean(scales**2)))
-        fields = tuple((m, s) if s > least else (pooled.shift, pooled.scale) for m, s in own)
+        means = [float(np.mean(v)) if v.size else pooled.shift for v in values]
+        fields = tuple((m, s) if s > least else (mean, unit) for (m, s), mean in zip(own, means, strict=True))
         return cls(pooled.shift, pooled.scale, fields=fields, unit=unit)
 
     def with_amplitude(self, amplitude: Amplitude | None) -> Scaling:
