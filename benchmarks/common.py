@@ -127,7 +127,7 @@ def scored(case: Case, filled: Filled) -> dict[str, float | None]:
 
     std = xr.full_like(filled.mean, np.nan) if filled.std is None else filled.std
     scores = score_gaussian(filled.mean, std, case.truth, observed=case.obs)
-    scores["coverage68"] = interval_coverage(case.truth.where(case.hidden), filled.mean, std, level=0.68)
+    scores["coverage68"] = interval_coverage(case.truth.where(case.hidden), filled.mean, std, level=0.68, skipna=True)
     found: dict[str, float | None] = {name: float(scores[name]) for name in ("rmse", "mae")}
     spread = {name: None if filled.std is None else float(scores[name]) for name in SPREAD}
     return found | spread | filled.spread
