@@ -184,6 +184,15 @@ def test_conditioning_on_the_same_data_changes_nothing(ds: xr.Dataset, model: Fi
     xr.testing.assert_identical(again.reconstruct().to_dataset(), field.to_dataset())
 
 
+def test_part_of_the_grid_exists_where_the_whole_did(ds: xr.Dataset, model: FittedModel) -> None:
+    part = ds.sst.isel(lat=slice(2, 6), lon=[1, 2, 5])
+    found = model.condition(part, calibrate=False).reconstruct().mean
+    expected = model.condition(part, valid=ds.valid.isel(lat=slice(2, 6), lon=[1, 2, 5]), calibrate=False)
+    xr.testing.assert_identical(found, expected.reconstruct().mean)
+    row = model.condition(ds.sst.isel(lat=3).expand_dims("lat"), calibrate=False).reconstruct().mean
+    assert row.notnull().any() and (row.notnull() == ds.valid.isel(lat=3)).all()
+
+
 def test_conditioning_leaves_the_model_as_it_was(ds: xr.Dataset, model: FittedModel, field) -> None:
     model.condition(ds.sst.isel(time=slice(2)) + 5.0)
     xr.testing.assert_identical(model.reconstruct().to_dataset(), field.to_dataset())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from xgpfill.checks import require_array
@@ -181,11 +182,22 @@ def _kept_valid(model: FittedModel, da: xr.DataArray) -> xr.DataArray | bool | N
     if not set(model.layout.roles.fitted) <= set(da.dims):
         return None  # which is refused for that reason
     if isinstance(model.valid, xr.DataArray) and not same_grid(model.valid, da):
+        part = _at_labels(model.valid, da)
+        if part is not None and same_grid(part, da):
+            return part
         raise AlignmentError(
             f"The `valid` that the model was fitted with, on {listed(model.valid.dims)}, does not lie on the grid "
             f"of the new data. Give theirs: `condition(da, valid=...)`, or `valid=True` if it exists everywhere."
         )
     return model.valid
+
+
+def _at_labels(valid: xr.DataArray, da: xr.DataArray) -> xr.DataArray | None:
+    """What was said of the cells of new data that are some of the old ones; None where they are others."""
+    try:
+        return valid.sel({d: da.indexes[d] for d in valid.dims if d in valid.indexes and d in da.indexes})
+    except (KeyError, TypeError, pd.errors.InvalidIndexError):
+        return None
 
 
 def _require_learned_axes(model: FittedModel, lattice: Lattice) -> None:
