@@ -318,6 +318,8 @@ HYPERPARAMETERS: list[tuple[Callable[[xr.Dataset], Any], type[XgpfillError], str
      r"lengthscales of space in 'cell', but the distances of these data are in 'km'"),
     (lambda h: h.assign(noise=h.noise.assign_attrs(long_name="factor on the squared standard errors")), NoiseError,
      r"hold a factor on squared standard errors, which does not go with this `noise=`"),
+    (lambda h: h.assign_coords(time_kernel=("term", ["constant", "RBF", "RBF", "RBF"])), KernelError,
+     r"learned with RBF along time, in the term 'common', and these arguments say Matérn-3/2.*Type the `time_kernel=`"),
 ]  # fmt: skip
 
 
@@ -325,6 +327,14 @@ HYPERPARAMETERS: list[tuple[Callable[[xr.Dataset], Any], type[XgpfillError], str
 def test_hyperparameters_of_another_model_are_refused(da, model, change, error, match: str) -> None:
     with pytest.raises(error, match=match):
         da.gpfill.fit(method="exact", valid=True, hyperparameters=change(model.hyperparameters))
+
+
+def test_hyperparameters_of_other_kernels_are_refused_and_those_without_names_taken(da, model) -> None:
+    how = {"method": "exact", "valid": True, "hyperparameters": model.hyperparameters, "calibrate": False}
+    with pytest.raises(KernelError, match=r"learned with Matérn-3/2 along space.*these arguments say RBF"):
+        da.gpfill.fit(**how, space_kernel="rbf")
+    bare = model.hyperparameters.drop_vars(["time_kernel", "space_kernel"])
+    da.gpfill.fit(**how | {"hyperparameters": bare}, space_kernel="rbf")
 
 
 # Datasets

@@ -11,6 +11,7 @@ import xarray as xr
 from xgpfill.errors import KernelError, listed, shown
 from xgpfill.grid.scaling import Amplitude
 from xgpfill.kernels.outside import Outside
+from xgpfill.kernels.prior import AXES
 from xgpfill.kernels.spec import AXIS_FREQUENCY, AXIS_UNIT, Constant, Independent, Kernel, Matern
 from xgpfill.words import squared
 
@@ -29,7 +30,8 @@ def to_dataset(
     -------
     Dataset
         ``variance(term)``, ``time_lengthscale(term)``, ``space_lengthscale(term)``, … and the scalar ``noise``;
-        NaN where a term has no such hyperparameter. Mixtures have a dimension ``component``. With a local amplitude
+        NaN where a term has no such hyperparameter. The coordinates ``time_kernel(term)`` and ``space_kernel(term)``
+        name the kernels that the numbers are of. Mixtures have a dimension ``component``. With a local amplitude
         its ``amplitude_centre``, ``amplitude_weight``, ``amplitude_lengthscale`` and ``amplitude_level``; with several
         fields ``field_amplitude``, the standard deviation of each relative to that of the terms.
     """
@@ -43,7 +45,8 @@ def to_dataset(
         key = rest.replace(".", "_")
         columns[key][term] = value
         unit_of[key] = _unit(unit, "days" if rest.startswith("time") else lattice.space.unit, units)
-    ds = xr.Dataset(coords={"term": names})
+    kernels = {f"{axis}_kernel": ("term", [family(getattr(t, axis)) for t in prior.terms]) for axis in AXES}
+    ds = xr.Dataset(coords={"term": names, **kernels})
     for key, by_term in columns.items():
         size = max(len(v) if isinstance(v, tuple) else 0 for v in by_term.values())
         if size:
@@ -130,6 +133,7 @@ def from_dataset(prior: Prior, ds: xr.Dataset) -> Prior:
             f"`hyperparameters` has the terms {listed(found)}, but these arguments build {listed(terms)}. Use the "
             f"kernels, `combine=` and `scales=` it was learned with."
         )
+    _require_kernels(prior, ds)
     values: dict[str, Any] = {}
     for path, _, _, _ in prior.items():
         key = "noise" if path == "noise" else path.split(".", 1)[1].replace(".", "_")
@@ -147,6 +151,22 @@ def from_dataset(prior: Prior, ds: xr.Dataset) -> Prior:
             raise KernelError(f"`hyperparameters` has a noise of shape {entry.shape}; expected one number.")
         values[path] = tuple(numbers.tolist()) if entry.ndim else float(numbers[0])
     return prior.with_values(values)
+
+
+def _require_kernels(prior: Prior, ds: xr.Dataset) -> None:
+    """Refuse numbers of other kernels, as far as the Dataset names those it was learned with."""
+    for axis in AXES:
+        named = ds.coords.get(f"{axis}_kernel")
+        if named is None:
+            continue
+        for name, term in zip(named.values, prior.terms, strict=True):
+            learned, own = str(name), family(getattr(term, axis))
+            if learned != own:
+                raise KernelError(
+                    f"`hyperparameters` were learned with {learned} along {axis}, in the term {term.name!r}, and these "
+                    f"arguments say {own}: the numbers of one are none of the other. Type the `{axis}_kernel=` that "
+                    f"they were learned with, or learn anew."
+                )
 
 
 def _numbers(values: Any) -> Any:
@@ -184,17 +204,25 @@ def rows(prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool) ->
     return table
 
 
+def family(kernel: Kernel) -> str:
+    """A kernel in words, without its numbers: ``Matérn-3/2``."""
+    if isinstance(kernel, (Constant, Independent)):
+        return type(kernel).__name__.lower()
+    if kernel.parts:
+        return _sign(kernel).join(map(family, kernel.parts))
+    if isinstance(kernel, Outside):
+        return kernel.name
+    return f"Matérn-{int(2 * kernel.nu)}/2" if isinstance(kernel, Matern) else type(kernel).__name__
+
+
+def _sign(kernel: Kernel) -> str:
+    return " + " if type(kernel).__name__ == "Sum" else " × "
+
+
 def described(kernel: Kernel, unit: str) -> str:
     """A kernel in words: ``Matérn-3/2, 12.3 days``."""
-    if isinstance(kernel, Constant):
-        return "constant"
-    if isinstance(kernel, Independent):
-        return "independent"
     if kernel.parts:
-        sign = " + " if type(kernel).__name__ == "Sum" else " × "
-        return sign.join(described(part, unit) for part in kernel.parts)
-    name = f"Matérn-{int(2 * kernel.nu)}/2" if isinstance(kernel, Matern) else type(kernel).__name__
-    name = kernel.name if isinstance(kernel, Outside) else name
+        return _sign(kernel).join(described(part, unit) for part in kernel.parts)
     numbers = []
     for key, marker in kernel.parameter_units().items():
         value = getattr(kernel, key)
@@ -204,7 +232,7 @@ def described(kernel: Kernel, unit: str) -> str:
         label = "" if key == "lengthscale" and marker == AXIS_UNIT else f"{key} "
         written = " ".join(f"{v:.3g}" for v in value) if isinstance(value, tuple) else f"{float(value):.4g}"
         numbers.append(f"{label}{written}{suffix}")
-    return ", ".join([name, *numbers])
+    return ", ".join([family(kernel), *numbers])
 
 
 def unidentified(prior: Prior, lattice: Lattice) -> list[str]:
