@@ -411,7 +411,7 @@ SAID = [
     (observed_values_not_put_back, "noise free", {}),
     (exact_variances_too_large, "hidden", {}),
     (nothing, "hidden", {"tolerance": 0.9, "before": mean_first}),
-    (nothing, "hidden", {"max_steps": 2}),
+    (nothing, "hidden", {"max_steps": 2, "num_neighbours": 16}),
 ]
 """Faults that the engine notices by itself: it warns."""
 TOLD_BY_THE_ORACLE = [
