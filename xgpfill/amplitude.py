@@ -23,9 +23,14 @@ def canonical_amplitude(model: FittedModel) -> FloatArray:
     lattice, scaling = model.lattice, model.scaling
     space = lattice.space
     places = np.broadcast_to(scaling.amplitude_at(space.coordinates.reshape(space.size, -1)), space.size)
-    fields = [scaling.of_field(i).relative() for i, _ in enumerate(lattice.members())]
-    found: FloatArray = np.reshape(fields, (*lattice.extra_shape, 1, 1, 1)) * places.reshape(1, *space.shape)
+    found: FloatArray = _of_fields(model)[..., None, None, None] * places.reshape(1, *space.shape)
     return found
+
+
+def _of_fields(model: FittedModel) -> FloatArray:
+    """That of each independent field alone, (extra...)."""
+    each = [model.scaling.of_field(i).relative() for i, _ in enumerate(model.lattice.members())]
+    return np.reshape(each, model.lattice.extra_shape)
 
 
 def amplitude(model: FittedModel) -> xr.DataArray:
@@ -90,7 +95,6 @@ def noise_at(model: FittedModel, points: Points) -> Any:
         return noise * model.typical_error**2
     if model.noise_is_known or model.scaling.is_uniform:
         return noise
-    places = np.broadcast_to(model.scaling.amplitude_at(points.sites), len(points.sites))[points.site_index]
-    fields = [model.scaling.of_field(i).relative() for i, _ in enumerate(model.lattice.members())]
-    found: FloatArray = noise * (np.reshape(fields, (*model.lattice.extra_shape, 1)) * places) ** 2
+    places = np.broadcast_to(model.scaling.amplitude_of(points), len(points))
+    found: FloatArray = noise * (_of_fields(model)[..., None] * places) ** 2
     return found

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from xgpfill.grid.points import Points
+
     Floats = NDArray[Any]
 
 
@@ -127,6 +129,11 @@ class Scaling:
     def amplitude_at(self, sites: Floats) -> Any:
         """D at places (n, d): (n,), or one."""
         return 1.0 if self.amplitude is None else self.amplitude.at(sites)
+
+    def amplitude_of(self, points: Points) -> Any:
+        """D of each of n points: (n,), or one."""
+        found = self.amplitude_at(points.sites)
+        return found if np.ndim(found) == 0 else found[points.site_index]
 
     def relative(self, amplitude: Any = 1.0) -> Any:
         """What one stands for, relative to what it does in hyperparameters; `amplitude` is D there."""

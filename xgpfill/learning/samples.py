@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xgpfill.learning.blocks import draw_samples
+from xgpfill.learning.blocks import all_values, draw_samples
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray, Lattice
@@ -38,5 +38,5 @@ def values_of_fields(lattice: Lattice, blocks: list[Observations], seed: int) ->
         values = np.asarray(lattice.values)
         return [values[m][np.isfinite(values[m])] for m in members]
     if len(members) == 1:
-        return [np.concatenate([b.values for b in blocks]) if blocks else np.zeros(0)]
+        return [all_values(blocks)]
     return [sample.values for sample in draw_samples(lattice, OF_EACH * len(members), seed)]

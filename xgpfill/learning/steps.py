@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from xgpfill.grid.points import Observations
     from xgpfill.grid.scaling import Amplitude, Scaling
     from xgpfill.kernels.prior import Prior
-    from xgpfill.learning.gaps import Pool
 
 ELBO_OBSERVATIONS = 100_000
 """The most observations that training by evidence lower bound sees."""
@@ -72,9 +71,7 @@ class Found:
 def standardised(found: Observations, scaling: Scaling, *, has_errors: bool, noise_is_known: bool) -> Observations:
     """Observations in data units as standardised ones."""
     own = scaling.of_field(found.field)
-    amplitude = own.amplitude_at(found.points.sites)
-    if scaling.amplitude is not None:
-        amplitude = amplitude[found.points.site_index]
+    amplitude = own.amplitude_of(found.points)
     noise = found.noise / scaling.reference**2 if has_errors else found.noise
     noise = noise / own.relative(amplitude) ** 2 if noise_is_known else noise
     return replace(found, values=own.standardised(found.values, amplitude), noise=noise)
@@ -164,15 +161,15 @@ class Course:
     def _hidden(self, prior: Prior) -> Hidden | None:
         """Observations to hide, always the same, with numbers in the units of now; they count as gaps do by a prior."""
         if not self._is_drawn:
-            found = [pool.with_observations(self._standardised(pool.observations)) for pool in self._pools()]
+            found = [
+                pool.with_observations(self._standardised(pool.observations))
+                for pool in pools(self.lattice, self.rules.seed + 1)
+            ]
             self._drawn = held_out(prior, found, self.rules.seed + 1, noise_is_known=self.noise_is_known)
             self._is_drawn = True
         if self._drawn is not None and self._weighted_by != prior:
             self._drawn, self._weighted_by = self._drawn.weighted(prior), prior
         return self._drawn
-
-    def _pools(self) -> list[Pool]:
-        return pools(self.lattice, self.rules.seed + 1)
 
     def _smoothness(self, start: Prior, starts: Any, relearn: Callable[..., Learned]) -> Prior:
         """The prior with the smoothness of the axes that ask for it settled, near its optimum."""

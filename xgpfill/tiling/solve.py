@@ -122,8 +122,7 @@ class TileSolver:
 
     def amplitude(self, points: Points) -> Any:
         """How much more the field varies at points (n,) than where hyperparameters say; one where it is the same."""
-        found = self.scaling.amplitude_at(points.sites)
-        return found if np.ndim(found) == 0 else found[points.site_index]
+        return self.scaling.amplitude_of(points)
 
     def information(self, window: Window, values: Any, errors: Any) -> Information:
         """What the observations of a segment say of the slow features and the mean."""
