@@ -1,5 +1,9 @@
 """Kernels that users bring: functions of coordinates and GPyTorch kernels."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import gpytorch
 import numpy as np
 import pytest
@@ -51,6 +55,23 @@ def test_the_derivative_in_a_gpytorch_lengthscale_is_that_of_our_kernel():
         correlation(build(value), lags).square().sum().backward()
         gradients.append(float(value.grad))
     assert gradients[0] == pytest.approx(gradients[1], rel=1e-4)
+
+
+class Waiting(gpytorch.kernels.MaternKernel):
+    """Lets other threads run before it reads its lengthscale."""
+
+    def forward(self, *args, **kwargs):
+        time.sleep(0.02)
+        return super().forward(*args, **kwargs)
+
+
+def test_threads_do_not_see_the_lengthscale_of_another():
+    lags = Lags.matrix(SPHERE, SPHERE, "sphere")
+    kernel, lengthscales = FromGPyTorch(Waiting(nu=1.5)), [500.0, 1000.0, 2000.0, 4000.0] * 3
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda v: correlation(replace(kernel, parameters=(v,)), lags), lengthscales))
+    for matrix, lengthscale in zip(found, lengthscales, strict=True):
+        torch.testing.assert_close(matrix, correlation(Matern(1.5, lengthscale), lags), rtol=1e-6, atol=1e-6)
 
 
 def test_the_kernel_that_was_given_never_changes(ds):

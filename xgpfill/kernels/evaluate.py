@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -320,6 +321,10 @@ def _called(kernel: FromFunction, a: Tensor, b: Tensor) -> Tensor:
     return found
 
 
+_ONE_AT_A_TIME = Lock()
+"""Held while a GPyTorch kernel is called, whose hyperparameters are put into it for the time of the call."""
+
+
 class _GPyTorchCall(torch.nn.Module):
     """A GPyTorch kernel as a function of its raw hyperparameters."""
 
@@ -343,7 +348,8 @@ def _from_gpytorch(kernel: FromGPyTorch, lags: Lags) -> Tensor:
         raws[f"kernel.{name}"] = constraint.inverse_transform(torch.stack(numbers).reshape(raw.shape))
     with _blamed(kernel, tuple(first.shape), tuple(second.shape)):
         call = _GPyTorchCall(kernel.function)
-        found = torch.func.functional_call(call, raws, (first.double(), second.double()), {"diag": not every})
+        with _ONE_AT_A_TIME:
+            found = torch.func.functional_call(call, raws, (first.double(), second.double()), {"diag": not every})
     wanted = _matrices(first, second) if every else first.shape[:-1]
     if found.shape != wanted:
         raise KernelError(f"The kernel {kernel.name!r} gave shape {tuple(found.shape)}, expected {tuple(wanted)}.")
