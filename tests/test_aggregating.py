@@ -384,6 +384,13 @@ def test_predictions_of_lazy_data_members_and_groups_average_too(gappy, model: F
     np.testing.assert_allclose(months.isel(member=0).mean, one.resample(time="MS").mean(SPACE, weights="area").mean)
 
 
+def test_averages_of_predictions_in_tiles_equal_those_of_one_tile(ds, gappy, model: FittedModel) -> None:
+    known = {"hyperparameters": model.hyperparameters, "valid": ds.valid, "method": "exact"}
+    tiled = gappy.gpfill.fit(tile={"time": 4}, halo=0, **known)
+    averages = [m.predict({"lat": [40.0, 40.3], "lon": [3.0]}).average() for m in (tiled, model)]
+    close(averages[0], averages[1].mean.values, averages[1].std().values)
+
+
 def test_predictions_that_are_too_many_or_in_several_tiles_are_refused(tiled: FittedModel, monkeypatch) -> None:
     found = tiled.predict({"lat": [40.0], "lon": [3.0]})
     assert found.average(SPACE).mean.dims == ("time",)
@@ -397,13 +404,33 @@ def test_predictions_that_are_too_many_or_in_several_tiles_are_refused(tiled: Fi
 # Tiles, dask, copies
 
 
+@pytest.mark.parametrize("method", ENGINES, ids=["exact", "iterative", "variational"])
+def test_averages_in_tiles_equal_the_oracle_whatever_the_tiles(ds, gappy, model, joint, method) -> None:
+    known = {"hyperparameters": model.hyperparameters, "valid": ds.valid, "method": method}
+    found = gappy.gpfill.fit(tile={"time": 4, "lat": 6}, halo=0, **known).reconstruct(variance=False)
+    expected = [by_oracle(joint, xr.ones_like(ds.sst) * (ds.time == t), ds) for t in ds.time]
+    close(found.average(SPACE), *np.array(expected).T)
+    everything = found.average()
+    close(everything, *by_oracle(joint, xr.ones_like(ds.sst), ds))
+    assert "comment" not in everything.variance.attrs
+
+
+def without_memory(da: xr.DataArray, **known: Any) -> FittedModel:
+    """A model in tiles, on a machine whose memory does not hold all observations."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xgpfill.reconstruction.settings_of_all", lambda *_: None)
+        model = da.gpfill.fit(**known)
+        assert model._solver(None, None).together.plan.shape == (2, 1, 1)
+    return model
+
+
 @pytest.fixture(scope="module")
 def tiled(ds: xr.Dataset, gappy: xr.DataArray, model: FittedModel) -> FittedModel:
     known = {"hyperparameters": model.hyperparameters, "valid": ds.valid, "method": "exact"}
-    return gappy.gpfill.fit(tile={"time": 4}, halo=8, **known)
+    return without_memory(gappy, tile={"time": 4}, halo=8, **known)
 
 
-def test_an_average_within_a_tile_is_solved_for_and_one_across_tiles_is_drawn(model, tiled: FittedModel) -> None:
+def test_without_memory_an_average_within_a_tile_is_solved_for_and_one_across_tiles_is_drawn(model, tiled) -> None:
     found, whole = tiled.reconstruct(), model.reconstruct()
     days, one = found.average(SPACE), whole.average(SPACE)
     np.testing.assert_allclose(days.mean, one.mean, atol=float(one.std().min()))
@@ -417,14 +444,17 @@ def test_an_average_within_a_tile_is_solved_for_and_one_across_tiles_is_drawn(mo
 
 def test_draws_tell_the_error_of_the_blended_mean_not_of_the_best_one(ds, gappy, model, joint) -> None:
     known = {"hyperparameters": model.hyperparameters, "valid": ds.valid, "method": "exact"}
-    found = gappy.gpfill.fit(tile={"time": 4}, halo=0, **known).reconstruct(variance=False).average()
+    found = without_memory(gappy, tile={"time": 4}, halo=0, **known).reconstruct(variance=False).average()
     mean, sd = by_oracle(joint, xr.ones_like(ds.sst), ds)
     assert sd < float(found.std()) < 2 * sd
     assert abs(float(found.mean) - mean) < 3 * np.sqrt(float(found.variance) - sd**2)
 
 
 def test_averages_across_tiles_are_lazy_weighted_and_of_observations_too(ds, gappy, tiled: FittedModel) -> None:
-    lazy = tiled.condition(gappy.chunk(time=3)).reconstruct()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xgpfill.reconstruction.settings_of_all", lambda *_: None)
+        lazy = tiled.condition(gappy.chunk(time=3)).reconstruct()
+        assert len(lazy._context.averager.model._solver(None, None).plan) == 2
     both = [r.average(("time", "lat"), weights="cos_lat") for r in (tiled.reconstruct(), lazy)]
     assert dask.is_dask_collection(both[1].mean) and "comment" in both[1].variance.attrs
     xr.testing.assert_allclose(both[0].mean, both[1].mean.compute())
@@ -488,7 +518,7 @@ def test_the_accessor_aggregates_with_its_last_model(ds: xr.Dataset, gappy: xr.D
 @pytest.mark.parametrize("method", [xgpfill.Iterative(tolerance=1e-6), "exact"], ids=["iterative", "exact"])
 def test_in_tiles_that_are_told_of_the_rest_a_cell_alone_is_its_own_average(ds, gappy, model, method) -> None:
     known = {"hyperparameters": model.hyperparameters, "valid": ds.valid, "method": method}
-    found = gappy.gpfill.fit(tile={"time": 4}, halo=1, **known).reconstruct()
+    found = without_memory(gappy, tile={"time": 4}, halo=1, **known).reconstruct()
     inner = found.isel(time=[0, 7], lat=[4], lon=[5])
     cells = inner.average(SPACE)
     np.testing.assert_allclose(cells.mean, inner.mean.squeeze(SPACE), rtol=1e-5)

@@ -221,7 +221,7 @@ class _Work:
     """The sums of one field after the other, in memory or lazy; `across` is whether any has cells in several tiles."""
 
     def __init__(self, model: FittedModel) -> None:
-        self.model, self.solver = model, model._solver(None, None)
+        self.model, self.solver = model, model._solver(None, None).together
         self.show = show_progress(None) and not model.lattice.is_lazy
         noise = model._noise_variance()
         self.noise = noise if isinstance(noise, float) else model.layout.canonical(noise)

@@ -415,8 +415,9 @@ class FittedModel:
         """Average the field with weights, over the dimensions that they share with the data; with its true variance.
 
         Errors of cells go together, so the variance of an average is not that of independent cells. It takes one solve
-        for each average, or draws where its cells lie in several tiles, which the attribute ``comment`` of the variance
-        says. :meth:`Reconstruction.average` and ``.resample`` name dimensions and periods instead.
+        for each average, of all observations together; where memory does not hold that, draws, as the attribute
+        ``comment`` of the variance says. :meth:`Reconstruction.average` and ``.resample`` name dimensions and periods
+        instead.
 
         Parameters
         ----------

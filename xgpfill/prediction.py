@@ -411,7 +411,7 @@ def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[x
             f"covariance=True needs one field, and there is one for each {listed(extra)}. Choose one of them: "
             f"`model.condition(da.isel({one})).predict(target, covariance=True)`."
         )
-    solver = model._solver(None, None).of_field(0)
+    solver = model._solver(None, None).together.of_field(0)
     if not n:
         raise AlignmentError(
             "covariance=True was asked for no target at all. Give at least one, e.g. `{'lat': [40.5]}`."

@@ -12,7 +12,7 @@ from xgpfill.aggregating import Averager
 from xgpfill.amplitude import noise_variance
 from xgpfill.conventions import settled, without_bounds
 from xgpfill.decoding import decode, positions_of
-from xgpfill.engines.select import tile_capacity
+from xgpfill.engines.select import settings_of_all, tile_capacity
 from xgpfill.engines.settings import Iterative
 from xgpfill.options import progress_bar
 from xgpfill.results import Context, Reconstruction
@@ -132,7 +132,7 @@ def planned(model: FittedModel, tile: Tile, halo: Halo) -> TileSolver:
     frame = replace(model.lattice, values=None, valid=None, errors=None)
     return TileSolver(
         frame, prior, model.scaling, model.settings, plan, features, model.options["device"], model.options["dtype"],
-        _existing(model.lattice), model.noise_is_known,
+        _existing(model.lattice), model.noise_is_known, settings_of_all(model.settings, frame, prior, model.share),
     )  # fmt: skip
 
 

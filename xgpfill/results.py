@@ -243,9 +243,9 @@ class Reconstruction(DatasetLike):
     def average(self, dims: Dim = None, weights: xr.DataArray | str | None = None) -> Reconstruction:
         """Average over dimensions, with the true variance of the average: errors of cells go together.
 
-        It takes one solve for each average, or draws where its cells lie in several tiles, which the attribute
-        ``comment`` of the variance says. Of a selection it is the average of the cells selected; of predictions, of up
-        to 5,000 targets.
+        It takes one solve for each average, of all observations together; where memory does not hold that, draws, as
+        the attribute ``comment`` of the variance says. Of a selection it is the average of the cells selected; of
+        predictions, of up to 5,000 targets.
 
         Parameters
         ----------

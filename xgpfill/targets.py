@@ -88,7 +88,7 @@ class TargetAverager:
 
     def _rows(self, cells: Cells, weights: Any) -> tuple[Any, str]:
         show = show_progress(None) and not self.model.lattice.is_lazy
-        with self.model._solver(None, None).watched(show):
+        with self.model._solver(None, None).together.watched(show):
             return summed(self.model, cells, weights, self._sums), ""
 
     def _sums(
@@ -97,7 +97,7 @@ class TargetAverager:
     ) -> Any:  # fmt: skip
         """Sums of one field, (4, sets, groups...), in memory or lazy."""
         shape, lattice = (4, len(weights), *counts), self.model.lattice
-        solver, errors = self.model._solver(None, None).of_field(field), self.model._member_errors(member)
+        solver, errors = self.model._solver(None, None).together.of_field(field), self.model._member_errors(member)
         size = len(self.points)
         if size > MAX_JOINT_TARGETS:
             raise TooManyPointsError(

@@ -32,6 +32,8 @@ BYTES_PER_CELL = 1000
 """What the iterative engine holds of each cell of a tile while it solves for the data and eight draws."""
 BYTES_PER_LAG = 100
 """What it holds of each pair of rows and lag in longitude, for all terms: tables, spectra in two precisions, draws."""
+COLUMNS_OF_AVERAGES = 10
+"""Fields of which the memory is taken while one average is solved for: 1030 bytes a cell were measured on a million."""
 MEMORY_SHARE = 0.5
 LEAST_SHARE = 0.05
 """Of the memory: cells get at least this, however large the tables are."""
@@ -140,10 +142,26 @@ def tile_capacity(settings: Settings, lattice: Lattice, observed_share: float = 
     if isinstance(settings, Variational):
         return OBSERVATIONS_PER_INDUCING * settings.num_inducing
     if isinstance(settings, Iterative):
-        memory = _memory()
-        room = max(MEMORY_SHARE * memory - BYTES_PER_LAG * _lags(lattice), LEAST_SHARE * memory)
-        return max(1, int(room / (BYTES_PER_CELL * (settings.num_samples + 2) / 10) * observed_share))
+        return _iterative_capacity(lattice, settings.num_samples + 2, observed_share)
     return None
+
+
+def settings_of_all(settings: Settings, lattice: Lattice, prior: Prior, observed_share: float) -> Settings | None:
+    """The engine that conditions on all observations of a field at once; None where memory does not hold them."""
+    count = math.prod(lattice.shape) * observed_share
+    if isinstance(settings, Exact) and count <= settings.max_observations:
+        return settings
+    if suits_iteration(lattice, prior) and count <= _iterative_capacity(lattice, COLUMNS_OF_AVERAGES, observed_share):
+        return settings if isinstance(settings, Iterative) else Iterative()
+    dense = Exact()
+    return dense if count <= dense.max_observations and 24 * count**2 <= MEMORY_SHARE * _memory() else None
+
+
+def _iterative_capacity(lattice: Lattice, columns: int, observed_share: float) -> int:
+    """Observations of a tile for which the iterative engine holds so many fields."""
+    memory = _memory()
+    room = max(MEMORY_SHARE * memory - BYTES_PER_LAG * _lags(lattice), LEAST_SHARE * memory)
+    return max(1, int(room / (BYTES_PER_CELL * columns / 10) * observed_share))
 
 
 def _lags(lattice: Lattice) -> int:

@@ -123,6 +123,12 @@ class TilePlan:
     y: AxisTiles
     x: AxisTiles
 
+    @classmethod
+    def whole(cls, shape: tuple[int, ...], *, wraps: bool) -> TilePlan:
+        """One tile."""
+        nt, ny, nx = shape
+        return cls(AxisTiles(nt), AxisTiles(ny), AxisTiles(nx, wraps=wraps))
+
     @property
     def axes(self) -> tuple[AxisTiles, AxisTiles, AxisTiles]:
         """The axes in canonical order."""

@@ -21,6 +21,7 @@ from xgpfill.kernels.covariance import Covariance
 from xgpfill.learning.blocks import read_window, require_known
 from xgpfill.options import status_line
 from xgpfill.tiling.messages import Information, SlowFeatures, ToldLaw
+from xgpfill.tiling.plan import TilePlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
     from xgpfill.engines.base import Engine, Posterior
     from xgpfill.grid.scaling import Scaling
     from xgpfill.kernels.prior import Prior
-    from xgpfill.tiling.plan import TilePlan
 
 Tile = tuple[int, int, int]
+STAYS = {"covariance", "engine", "together", "_of_fields"}
+"""What a solver makes for itself in each process."""
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +56,8 @@ class TileSolver:
         Where the field exists at any time; None: everywhere.
     noise_is_known : bool
         Whether the noise is that of the data, the same wherever the field varies more; else it varies with the field.
+    settings_of_all : Settings or None
+        The engine that takes all observations of a field at once; None where memory does not hold them.
     identity : str
         Tells it from every other one, wherever it travels.
     """
@@ -68,6 +72,7 @@ class TileSolver:
     dtype: str
     exists: np.ndarray[Any, np.dtype[np.bool_]] | None = None
     noise_is_known: bool = False
+    settings_of_all: Settings | None = None
     identity: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @cached_property
@@ -88,6 +93,15 @@ class TileSolver:
     @cached_property
     def _of_fields(self) -> dict[int, TileSolver]:
         return {}
+
+    @cached_property
+    def together(self) -> TileSolver:
+        """That of one tile that holds everything, for what no tile can say; itself where memory does not allow it."""
+        if len(self.plan) == 1 or self.settings_of_all is None:
+            return self
+        whole = TilePlan.whole(self.frame.shape, wraps=self.frame.space.wraps)
+        identity = f"{self.identity}-together"
+        return replace(self, plan=whole, features=None, settings=self.settings_of_all, identity=identity)
 
     @property
     def size(self) -> int:
@@ -174,9 +188,7 @@ class TileSolver:
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel as plain data: what was made on a device stays there."""
-        return {
-            name: value for name, value in self.__dict__.items() if name not in ("covariance", "engine", "_of_fields")
-        }
+        return {name: value for name, value in self.__dict__.items() if name not in STAYS}
 
     @cached_property
     def engine(self) -> Engine:
