@@ -70,6 +70,16 @@ def test_by_default_nothing_that_is_there_is_replaced(model: FittedModel, raw: P
     assert xgpfill.load(path).prior == model.prior
 
 
+@pytest.mark.parametrize(
+    ("taken", "free"), [("sst.nc", "sst_2.nc"), ("sst_filled.nc", "sst_filled_3.nc"), ("raw.nc", "raw_filled.nc")]
+)
+def test_the_place_that_is_proposed_is_free(model: FittedModel, tmp_path: Path, taken: str, free: str) -> None:
+    for name in ("sst.nc", "sst_filled.nc", "sst_filled_2.nc", "raw.nc"):
+        (tmp_path / name).touch()
+    with pytest.raises(PlaceTakenError, match=rf"{tmp_path / free}"):
+        model.save(tmp_path / taken)
+
+
 def test_an_unknown_mode_is_refused_and_parts_of_a_file_are_named(model: FittedModel, tmp_path: Path) -> None:
     with pytest.raises(XgpfillError, match=r"mode='x': a file is written whole, so choose 'w-'.*or 'w'"):
         model.save(tmp_path / "model.nc", mode="x")

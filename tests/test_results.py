@@ -319,6 +319,8 @@ def test_a_truth_on_another_grid_is_refused_with_the_cure(ds: xr.Dataset, found)
         found.score(ds.truth.isel(lat=slice(4)))
     with pytest.raises(VariableError, match=r"`truth` is a Dataset.*score\(truth\['sst'\]\)"):
         found.score(ds)
+    with pytest.raises(VariableError, match=r"`truth` is a str; .*`ds\['truth'\]`"):
+        found.score("truth")
 
 
 # Files, merging, copies

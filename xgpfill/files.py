@@ -7,6 +7,7 @@ import shutil
 import uuid
 import warnings
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,9 @@ def refuse_sources(path: Path, sources: Iterable[Path]) -> None:
 
 def _other(path: Path) -> str:
     """A path beside another."""
-    return str(path.with_name(f"{path.stem}_filled{path.suffix}"))
+    numbers = (f"{path.stem}_{k}{path.suffix}" for k in count(2))
+    names = chain([f"{path.stem}_filled{path.suffix}"] if "filled" not in path.stem else [], numbers)
+    return str(next(p for p in map(path.with_name, names) if not p.exists()))
 
 
 def sources_of(*fields: Any) -> frozenset[Path]:

@@ -139,9 +139,9 @@ def on_grid_of(truth: Any, mean: xr.DataArray) -> xr.DataArray:
     AlignmentError, VariableError, DataError
     """
     if not isinstance(truth, xr.DataArray):
+        cure = f"ds[{truth!r}]" if isinstance(truth, str) else "mean.copy(data=truth)"
         raise VariableError(
-            f"`truth` is a {type(truth).__name__}; expected a DataArray on the grid of {mean.name!r}, e.g. "
-            f"`mean.copy(data=truth)`."
+            f"`truth` is a {type(truth).__name__}; expected a DataArray on the grid of {mean.name!r}, e.g. `{cure}`."
         )
     if truth.dtype.kind not in "iufb":
         raise DataError(f"`truth` has dtype {truth.dtype}; expected real numbers, e.g. `truth.astype(float)`.")
