@@ -27,10 +27,9 @@ from xgpfill.results import Context, Reconstruction
 from xgpfill.targets import MAX_JOINT_TARGETS, TargetAverager, tile_of_targets
 from xgpfill.tiling.assemble import (
     blended_points,
-    cut,
+    everything,
     lazy_member,
     lazy_points,
-    member_messages,
     over_members,
     run_member,
     tile_means,
@@ -418,9 +417,7 @@ def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[x
         )
     best = tile_of_targets(solver.plan, where.cells, "covariance=True")
     values, errors = np.asarray(model.lattice.values), model._member_errors(())
-    told = member_messages(solver, values, errors)(best)
-    window = solver.plan.observed(best)
-    posterior = solver.posterior(window, cut(values, window), cut(errors, window), told)
+    posterior = solver.posterior(best, solver.seen(best, everything(solver), values, errors))
     amplitude = solver.amplitude(where.points)
     unit = np.broadcast_to(solver.scaling.scale * amplitude, n)
     matrix = posterior.covariance(where.points) * (unit[:, None] * unit)
@@ -454,12 +451,12 @@ def sample(model: FittedModel, n: int, seed: int, *, include_noise: bool, show: 
         values = lattice.values[member]
         if lattice.is_lazy:
             return _lazy_sample(own, draws, values, errors, sd, scale, (n, number, include_noise))
-        prior = prior_fields(draws, n, number, _everything(lattice.shape)) * scale
-        noisy = noise_fields(draws, n, number, _everything(lattice.shape)) * sd
+        prior = prior_fields(draws, n, number, everything(solver)) * scale
+        noisy = noise_fields(draws, n, number, everything(solver)) * sd
         found = run_member(own, values - prior - noisy, errors, work=tile_means, step=step) + prior
         if not include_noise:
             return found
-        return found + noise_fields(draws, n, number + FRESH, _everything(lattice.shape)) * sd
+        return found + noise_fields(draws, n, number + FRESH, everything(solver)) * sd
 
     total = len(solver.plan) * max(1, int(np.prod(lattice.extra_shape)))
     show = show and not lattice.is_lazy
@@ -467,11 +464,6 @@ def sample(model: FittedModel, n: int, seed: int, *, include_noise: bool, show: 
         data = over_members(lattice, one)
     out = sample_array(model.layout, data)
     return model.within_valid(out)
-
-
-def _everything(shape: tuple[int, int, int]) -> Window:
-    t, y, x = (np.arange(k) for k in shape)
-    return t, y, x
 
 
 def prior_fields(draws: PriorDraws, n: int, member: int, window: Window) -> FloatArray:

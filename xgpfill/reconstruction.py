@@ -13,20 +13,19 @@ from xgpfill.amplitude import noise_variance
 from xgpfill.conventions import settled, without_bounds
 from xgpfill.decoding import decode, positions_of
 from xgpfill.engines.select import settings_of_all, tile_capacity
-from xgpfill.engines.settings import Iterative
+from xgpfill.engines.settings import Variational
 from xgpfill.options import progress_bar
 from xgpfill.results import Context, Reconstruction
 from xgpfill.tiling.assemble import (
     Work,
+    everything,
     lazy_member,
-    member_trend,
     over_members,
     run_member,
     tile_means,
     tile_moments,
 )
-from xgpfill.tiling.messages import choose_features
-from xgpfill.tiling.plan import message_terms, plan_tiles
+from xgpfill.tiling.plan import plan_tiles
 from xgpfill.tiling.solve import TileSolver
 from xgpfill.words import units_of
 
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
 
 SMALLEST_NOISE = 1e-8
 """Noise below this share of the variance of the data is raised to it, for the sake of rounding."""
-
-ITERATIVE_FEATURES = 256
-"""Features of messages where each costs a solve."""
 
 
 def reconstruct(
@@ -97,7 +93,7 @@ def trend(model: FittedModel, solver: TileSolver) -> xr.Dataset:
     found = []
     for number, m in enumerate(model.lattice.members()):
         own = solver.of_field(number)
-        mean, error = member_trend(own, np.asarray(model.lattice.values[m]), model._member_errors(m))
+        mean, error = _member_trend(own, np.asarray(model.lattice.values[m]), model._member_errors(m))
         found.append((own.scaling.physical(mean), error * own.scaling.scale))
     table = np.array(found).reshape(*model.lattice.extra_shape, 2)
     dims, known = model.layout.roles.extra, settled(model.layout.template).coords
@@ -123,15 +119,11 @@ def planned(model: FittedModel, tile: Tile, halo: Halo) -> TileSolver:
         halo=halo,
         max_observations=tile_capacity(model.settings, model.lattice, model.share),
         observed_share=model.share,
+        grow=isinstance(model.settings, Variational),
     )
-    features = None
-    if len(plan) > 1:
-        names = message_terms(model.lattice, prior, plan.shape)
-        most = ITERATIVE_FEATURES if isinstance(model.settings, Iterative) else None
-        features = choose_features(model.lattice, prior, names, model.options["seed"], most)
     frame = replace(model.lattice, values=None, valid=None, errors=None)
     return TileSolver(
-        frame, prior, model.scaling, model.settings, plan, features, model.options["device"], model.options["dtype"],
+        frame, prior, model.scaling, model.settings, plan, model.options["device"], model.options["dtype"],
         _existing(model.lattice), model.noise_is_known, settings_of_all(model.settings, frame, prior, model.share),
     )  # fmt: skip
 
@@ -147,3 +139,11 @@ def _existing(lattice: Lattice) -> Any:
 def _floored_noise(model: FittedModel, prior: Prior) -> float:
     assert prior.noise is not None
     return float(prior.noise) if model.errors is not None else max(float(prior.noise), SMALLEST_NOISE)
+
+
+def _member_trend(solver: TileSolver, values: Any, errors: Any) -> tuple[float, float]:
+    """Estimate and standard error of the constant mean of one field, standardised."""
+    solver = solver.together
+    tile = list(solver.plan.tiles())[len(solver.plan) // 2]
+    found = solver.posterior(tile, solver.seen(tile, everything(solver), values, errors)).trend
+    return found if found is not None else (float("nan"), float("nan"))

@@ -18,8 +18,7 @@ from xgpfill.grid.points import Points
 from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels.spec import Matern
 from xgpfill.tiling.assemble import blended_points, cut, lazy_member, lazy_points, run_member, tile_means, tile_moments
-from xgpfill.tiling.messages import choose_features
-from xgpfill.tiling.plan import AxisTiles, TilePlan, message_terms
+from xgpfill.tiling.plan import AxisTiles, TilePlan
 from xgpfill.tiling.solve import TileSolver
 
 from tests.problems import anova, lattice, observed
@@ -80,11 +79,10 @@ def test_exact_tiles_agree_with_one_tile_within_a_fifteenth_of_the_sd(model, who
     assert float(abs(variance / whole[1] - 1).mean()) < 0.05
 
 
-@pytest.mark.parametrize("tile", [{"time": 4}, {"lat": 5, "lon": 6}])
-def test_a_wider_halo_comes_closer(model, whole, tile):
-    far = [in_sd(model.reconstruct(tile=tile, halo=halo).mean, whole[0], whole[1]) for halo in (0, 2, 5)]
-    assert 0.5 > far[0] > far[1] > far[2]
-    assert far[2] < 0.06
+def test_a_wider_halo_comes_no_farther(model, whole):
+    for tile in ({"time": 4}, {"lat": 5, "lon": 6}):
+        far = [in_sd(model.reconstruct(tile=tile, halo=halo).mean, whole[0], whole[1]) for halo in (0, 2, 5)]
+        assert 0.15 > far[0] >= far[1] - 1e-9 >= far[2] - 2e-9
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +111,17 @@ def test_variational_tiles_agree_with_one_tile_within_a_fifteenth_of_the_sd(vari
     assert float(abs(tiled.variance / one.variance - 1).mean()) < 0.05
 
 
-@pytest.mark.parametrize("share", [0.1, 0.2])
-def test_tiles_with_inducing_points_of_their_own_come_closer_to_the_exact_field(variational, whole, share):
-    model = variational(share)
-    one, tiled = model.reconstruct(), model.reconstruct(tile={"time": 4}, halo={"time": 4})
-    far, near = (in_sd(found.mean, whole[0], whole[1]) for found in (one, tiled))
-    assert near < far
-    assert float((tiled.variance / whole[1]).mean()) < float((one.variance / whole[1]).mean())
+@pytest.mark.parametrize("share", [0.05, 0.1])
+def test_tiles_with_inducing_points_of_their_own_come_closer_to_the_exact_field(model, share):
+    sea = xgpfill.datasets.synthetic_sst(days=60, nlat=40, nlon=60, seed=1).isel(lat=slice(9, 15), lon=slice(36, 42))
+    how = {"valid": sea.valid, "hyperparameters": model.hyperparameters, "progress": False}
+    exact = sea.sst.gpfill.fit(method="exact", **how).reconstruct()
+    count = round(share * int(sea.sst.notnull().sum()))
+    coarse = sea.sst.gpfill.fit(method=xgpfill.Variational(num_inducing=count), tile={"time": 1000}, **how)
+    one, tiled = coarse.reconstruct(), coarse.reconstruct(tile={"time": 10})
+    far, near = (in_sd(found.mean, exact.mean, exact.variance) for found in (one, tiled))
+    assert near < 0.8 * far
+    assert float((tiled.variance / exact.variance).mean()) < float((one.variance / exact.variance).mean())
 
 
 def test_there_is_no_step_in_the_field_at_the_border_of_two_tiles(model):
@@ -262,8 +264,7 @@ def solver_of(counts, halo, *, wraps=False, errors=None):
         for i, (n, c) in enumerate(zip(SHAPE, counts, strict=True))
     ]
     plan = TilePlan(*axes)
-    features = choose_features(frame, prior, message_terms(frame, prior, counts), 0) if len(plan) > 1 else None
-    return TileSolver(frame, prior, Scaling(1.0, 2.0), Exact(), plan, features, "cpu", "float64")
+    return TileSolver(frame, prior, Scaling(1.0, 2.0), Exact(), plan, "cpu", "float64")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from xgpfill.errors import DimensionError
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.tiling.plan import AxisTiles, TilePlan, message_terms, plan_tiles, reach
+from xgpfill.kernels.reach import reach
+from xgpfill.tiling.plan import AxisTiles, TilePlan, plan_tiles
 
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, lattice, product
 
@@ -62,18 +63,6 @@ def test_cores_partition_the_axis_and_every_range_holds_the_one_before(axis):
 
 
 @axis_property
-@given(axes())
-def test_segments_partition_the_axis_and_what_a_tile_observes_is_a_union_of_them(axis):
-    segments = axis.segments()
-    assert_array_equal(np.concatenate(segments), np.arange(axis.size))
-    for tile in range(axis.count):
-        seen = set(axis.observed(tile).tolist())
-        for segment in segments:
-            inside = set(segment.tolist()) & seen
-            assert not inside or inside == set(segment.tolist())
-
-
-@axis_property
 @given(axes(), st.integers(1, 45))
 def test_a_larger_halo_sees_more_and_one_as_large_as_the_axis_sees_all(axis, more):
     wide, all_of_it = replace(axis, halo=axis.halo + more), replace(axis, halo=axis.size)
@@ -106,7 +95,6 @@ def test_one_tile_is_the_whole_axis():
     assert_array_equal(axis.evaluated(0), np.arange(7))
     assert_array_equal(axis.observed(0), np.arange(7))
     assert_array_equal(axis.weights(0), np.ones(7))
-    assert_array_equal(axis.segments()[0], np.arange(7))
 
 
 # Three axes
@@ -114,28 +102,17 @@ def test_one_tile_is_the_whole_axis():
 
 @settings(max_examples=60, deadline=None)
 @given(axes(), axes(), axes())
-def test_the_tiles_of_a_lattice_are_a_partition_of_unity_made_of_segments(time, y, x):
+def test_the_tiles_of_a_lattice_are_a_partition_of_unity(time, y, x):
     small = [replace(a, size=min(a.size, 7), count=min(a.count, 3, a.size, 7)) for a in (time, y, x)]
     plan = TilePlan(*small)
     shape = tuple(a.size for a in small)
-    total, pieces = np.zeros(shape), np.zeros(shape, int)
+    total, cells = np.zeros(shape), np.argwhere(np.ones(shape))
     for tile in plan.tiles():
-        total[np.ix_(*plan.evaluated(tile))] += plan.weights(tile)
-    assert_allclose(total, 1.0, rtol=1e-12)
-    for segment in plan.segments:
-        pieces[np.ix_(*segment)] += 1
-    assert (pieces == 1).all()
-    cells = np.argwhere(pieces)
-    for tile in plan.tiles():
-        seen = np.zeros(shape, bool)
-        seen[np.ix_(*plan.observed(tile))] = True
-        union = np.zeros(shape, bool)
-        for i in plan.segments_within(tile):
-            union[np.ix_(*plan.segments[i])] = True
-        assert_array_equal(seen, union)
         everywhere = np.zeros(shape)
         everywhere[np.ix_(*plan.evaluated(tile))] = plan.weights(tile)
+        total += everywhere
         assert_allclose(plan.weights_at(tile, cells), everywhere.ravel(), atol=1e-13)
+    assert_allclose(total, 1.0, rtol=1e-12)
 
 
 def test_a_plan_counts_its_tiles():
@@ -217,20 +194,25 @@ def test_a_halo_is_a_number_of_cells_or_one_for_each_axis():
     assert [a.halo for a in plan(tile={"time": 5, "x": 6}, halo=0).axes] == [0, 0, 0]
 
 
-def test_an_automatic_halo_is_three_lengthscales_in_cells():
+def test_an_automatic_halo_goes_as_far_as_averages_would_be_of_less_than_two_cells():
     found = plan(tile={"time": 10, "y": 10}, prior=product(spec.RBF(2.0), spec.RBF(500.0), "sphere"))
-    assert found.time.halo == 6
-    assert found.y.halo == np.ceil(3 * 500.0 / lattice(np.zeros((3, 3, 3))).space.steps[0])
+    assert found.time.halo == 5  # the sixth day is three lengthscales away
+    rows = 3 * 500.0 / lattice(np.zeros((3, 3, 3))).space.steps[0]
+    assert found.y.halo == np.ceil(rows) - 1
     assert found.x.halo == 0
+    assert plan(prior=ALL_TERMS, tile={"time": 10}).time.halo == 5  # then the slow term, in runs of 18 days
+    slow = product(spec.RBF(9.0), spec.RBF(500.0), "sphere")
+    assert plan(prior=slow, tile={"time": 10}).time.halo == 26  # a fifth of nine days is less than two
+    assert plan((12, 20, 24), prior=slow, tile={"time": 4}).time.halo == 12
 
 
-def test_terms_that_a_halo_would_cut_are_told_and_do_not_widen_it():
+def test_every_column_is_seen_where_meridians_are_regular():
+    assert plan(tile={"x": 6}).x.halo == 24
     of = lattice(np.zeros((30, 20, 24)))
-    assert message_terms(of, ALL_TERMS, (1, 1, 1)) == ()
-    assert message_terms(of, ALL_TERMS, (3, 1, 1)) == ("static", "slow")
-    assert message_terms(of, ALL_TERMS, (1, 2, 2)) == ("static", "common")
-    assert message_terms(of, ALL_TERMS, (3, 2, 2)) == ("static", "common", "slow")
-    assert plan(prior=ALL_TERMS, tile={"time": 10}).time.halo == 6
+    moved = of.space.coordinates + np.random.default_rng(0).normal(0, 20.0, of.space.coordinates.shape)
+    bent = replace(of, space=replace(of.space, coordinates=moved))
+    how = {"halo": "auto", "max_observations": None, "observed_share": 1.0}
+    assert plan_tiles(bent, LOCAL, tile={"x": 6}, **how).x.halo == 3
 
 
 def test_a_globe_has_tiles_that_wrap_in_longitude_only():

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import pairwise
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
 from xgpfill.errors import KernelError
 from xgpfill.grid.metric import EARTH_RADIUS_KM
+from xgpfill.kernels.averaged import Averaged
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch, positive_parameters
 from xgpfill.kernels.spec import (
     RBF,
@@ -276,6 +279,55 @@ def _product(kernel: Product, lags: Lags) -> Tensor:
     return math.prod(correlation(part, lags) for part in kernel.parts)  # type: ignore[return-value]
 
 
+AVERAGED_AT_ONCE = 2**22
+"""Covariances of members of groups that are held at once."""
+
+
+def _averaged(kernel: Averaged, lags: Lags) -> Tensor:
+    first, second, every = lags.pairs
+    a, b = (x.detach().double().cpu().reshape(-1, x.shape[-1]) for x in (first, second))
+    if not every:
+        return _averaged_pairs(kernel, a, b, lags.geometry).reshape(first.shape[:-1]).to(first)
+    if first.ndim > 2 or second.ndim > 2:
+        pairs = zip(*_batched(first, second), strict=True)
+        batches = [_averaged(kernel, Lags.matrix(x, y, lags.geometry)) for x, y in pairs]
+        return torch.stack(batches).reshape(_matrices(first, second))
+    (places, owner, weight), right = (_members(kernel, x) for x in (a, b))
+    found = torch.zeros(len(a), len(b), dtype=torch.float64)
+    step = max(1, AVERAGED_AT_ONCE // len(right[0]))
+    for start in range(0, len(places), step):
+        some = slice(start, start + step)
+        part = correlation(kernel.kernel, Lags.matrix(places[some], right[0], lags.geometry)) * weight[some, None]
+        if len(right[0]) > len(b):
+            part = part.new_zeros(len(part), len(b)).index_add_(1, right[1], part * right[2])
+        found.index_add_(0, owner[some], part)
+    return found.to(first)
+
+
+def _members(kernel: Averaged, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The places that points average, which point each is of, and its weight."""
+    places, count = kernel.members.of(x.numpy())
+    owner = np.repeat(np.arange(len(x)), count)
+    return torch.as_tensor(places), torch.as_tensor(owner), torch.as_tensor(1.0 / count[owner])
+
+
+def _averaged_pairs(kernel: Averaged, a: Tensor, b: Tensor, geometry: str) -> Tensor:
+    """Each of `a` with the one of `b` beside it: all members of the one with all of the other."""
+    (left, m), (right, n) = (kernel.members.of(x.numpy()) for x in (a, b))
+    found = np.zeros(len(a))
+    ends = np.append(0, np.cumsum(m * n))
+    cuts = np.unique(np.append(np.searchsorted(ends, np.arange(0, ends[-1], AVERAGED_AT_ONCE)), len(a)))
+    starts = [np.append(0, np.cumsum(k)) for k in (m, n)]
+    for low, high in pairwise(cuts):
+        pairs = m[low:high] * n[low:high]
+        owner = np.repeat(np.arange(low, high), pairs)
+        within = np.arange(owner.size) - np.repeat(np.cumsum(pairs) - pairs, pairs)
+        i, j = starts[0][owner] + within // n[owner], starts[1][owner] + within % n[owner]
+        values = correlation(kernel.kernel, Lags(torch.as_tensor(left[i]), torch.as_tensor(right[j]), geometry))
+        found += np.bincount(owner, values.numpy(), len(a))
+    return torch.as_tensor(found / (m * n))
+
+
 FUNCTION_ROWS = 256
 """Pairs that are evaluated as one small matrix, of which only the diagonal is wanted."""
 
@@ -385,6 +437,7 @@ _EVALUATORS: dict[type[Kernel], Callable[..., Tensor]] = {
     Independent: _independent,
     Sum: _sum,
     Product: _product,
+    Averaged: _averaged,
     FromFunction: _from_function,
     FromGPyTorch: _from_gpytorch,
 }

@@ -22,3 +22,21 @@ def reach(kernel: Kernel) -> float:
         reaches = [reach(part) for part in kernel.parts]
         return min(reaches) if isinstance(kernel, Product) else max(reaches)
     return max((float(k.lengthscale) for _, k in walk(kernel)), default=0.0)  # type: ignore[attr-defined]
+
+
+def finest(kernel: Kernel) -> float:
+    """The shortest length along which a kernel changes much, in its axis' unit; infinite for one that never does."""
+    if isinstance(kernel, Constant):
+        return float("inf")
+    if isinstance(kernel, Periodic):
+        return float(kernel.period) * min(0.25, float(kernel.lengthscale) / (2 * math.pi))  # type: ignore[arg-type]
+    if isinstance(kernel, Spectral):
+        highest = max(
+            float(f) + float(b) for f, b in zip(kernel.frequencies or (), kernel.bandwidths or (), strict=True)
+        )
+        return 1 / (2 * math.pi * highest)
+    if isinstance(kernel, Outside):
+        return 0.0
+    if isinstance(kernel, Brownian):
+        return float("inf")
+    return min((finest(part) for part in kernel.parts), default=reach(kernel))

@@ -13,6 +13,7 @@ import numpy as np
 
 from xgpfill.grid.lattice import is_regular
 from xgpfill.grid.meridians import find_meridians
+from xgpfill.kernels.averaged import Averaged
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, has_type
 from xgpfill.linalg.space import by_row, dense_space, is_even
@@ -139,7 +140,7 @@ def by_time(prior: Prior, num_times: int) -> dict[Kernel, list[tuple[float, Kern
     groups: dict[Kernel, list[tuple[float, Kernel]]] = {}
     for term in prior.terms:
         assert term.variance is not None
-        always_one = num_times == 1 and not has_type(term.time, Brownian, Outside)
+        always_one = num_times == 1 and not has_type(term.time, Brownian, Outside, Averaged)
         groups.setdefault(Constant() if always_one else term.time, []).append((float(term.variance), term.space))
     return groups
 

@@ -8,6 +8,7 @@ import torch
 
 from xgpfill.errors import MethodError
 from xgpfill.grid.lattice import MAX_TIMES
+from xgpfill.kernels.averaged import Averaged
 from xgpfill.kernels.evaluate import Lags, correlation
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.spec import Brownian, has_type
@@ -24,7 +25,7 @@ STATIONARY = 1e-6
 
 def is_stationary(kernel: Kernel, times: FloatArray) -> bool:
     """Whether a kernel depends on the lag alone; one that a user brought is tried on rows of its matrix."""
-    if has_type(kernel, Brownian):
+    if has_type(kernel, Brownian, Averaged):
         return False
     if not has_type(kernel, Outside):
         return True

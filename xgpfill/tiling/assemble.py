@@ -6,7 +6,7 @@ upper bound when tiles are exact under one model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -14,49 +14,46 @@ import numpy as np
 
 from xgpfill.grid.lattice import take
 from xgpfill.tiling.kept import KEPT, fingerprint
+from xgpfill.tiling.view import Seen, added
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
     from xgpfill.grid.points import IntArray, Points
-    from xgpfill.tiling.messages import Information
     from xgpfill.tiling.solve import Tile, TileSolver
 
 Member = tuple[int, ...]
-Work = Callable[["TileSolver", "Tile", Any, Any, "Information | None"], "FloatArray"]
+Work = Callable[["TileSolver", "Tile", Seen], "FloatArray"]
 
 
-def tile_moments(solver: TileSolver, tile: Tile, values: Any, errors: Any, told: Information | None) -> FloatArray:
+def tile_moments(solver: TileSolver, tile: Tile, seen: Seen) -> FloatArray:
     """Mean and standard deviation of a tile, (2, time, y, x): the one task both come from."""
-    return solver.moments(tile, values, errors, told)
+    return solver.moments(tile, seen)
 
 
-def tile_means(solver: TileSolver, tile: Tile, values: Any, errors: Any, told: Information | None) -> FloatArray:
+def tile_means(solver: TileSolver, tile: Tile, seen: Seen) -> FloatArray:
     """Posterior mean for every draw of the data, (draws, time, y, x)."""
-    return solver.means(tile, values, errors, told)
+    return solver.means(tile, seen)
 
 
-def solved_tile(
-    work: Work, solver: TileSolver, tile: Tile, values: Any, errors: Any, told: Information | None
-) -> FloatArray:
+def solved_tile(work: Work, solver: TileSolver, tile: Tile, parts: list[Seen]) -> FloatArray:
     """What `work` gives on a tile of lazy data, kept for whoever asks for the same next."""
-    message = () if told is None else (told.precision, told.vector)
-    key = fingerprint(solver.identity, work.__qualname__, tile, values, errors, *message)
-    return KEPT.get(key, lambda: work(solver, tile, values, errors, told))
+    seen = added(parts)
+    unit = () if seen.unit is None else (seen.unit,)
+    key = fingerprint(
+        solver.identity, work.__qualname__, tile, seen.cell, seen.count, seen.values, seen.noise, *unit
+    )  # fmt: skip
+    return KEPT.get(key, lambda: work(solver, tile, seen))
 
 
-def segment_information(solver: TileSolver, window: Window, values: Any, errors: Any) -> Information:
-    """What one segment says of the slow features."""
-    return solver.information(window, values, errors)
+def seen_of(solver: TileSolver, tile: Tile, window: Window, values: Any, errors: Any) -> Seen:
+    """What a tile sees of one chunk of lazy data."""
+    return solver.seen(tile, window, values, errors)
 
 
-def summed(parts: list[Information]) -> Information:
-    """All that the domain says."""
-    return parts[0].plus(parts[1:])
-
-
-def without(total: Information, inside: list[Information]) -> Information:
-    """What the domain outside a tile says."""
-    return total.plus(inside, sign=-1.0)
+def everything(solver: TileSolver) -> Window:
+    """All cells."""
+    t, y, x = (np.arange(n) for n in solver.frame.shape)
+    return t, y, x
 
 
 def cut(array: Any, window: Window) -> Any:
@@ -108,11 +105,10 @@ def run_member(
     step : callable
         Called after each tile.
     """
-    plan, field = solver.plan, None
-    messages = member_messages(solver, values, errors)
+    plan, field, whole = solver.plan, None, everything(solver)
     for tile in plan.tiles():
-        seen, window = plan.observed(tile), plan.evaluated(tile)
-        result = work(solver, tile, cut(values, seen), cut(errors, seen), messages(tile)) * plan.weights(tile)
+        window = plan.evaluated(tile)
+        result = work(solver, tile, solver.seen(tile, whole, values, errors)) * plan.weights(tile)
         field = np.zeros((result.shape[0], *solver.frame.shape)) if field is None else field
         field[np.ix_(np.arange(len(field)), *window)] += result
         step()
@@ -120,43 +116,15 @@ def run_member(
     return field
 
 
-def member_messages(solver: TileSolver, values: Any, errors: Any) -> Callable[[Tile], Information | None]:
-    """What each tile of a field in memory is told; nothing when there is one tile."""
-    plan = solver.plan
-    if len(plan) == 1:
-        return lambda _: None
-    parts = [segment_information(solver, s, cut(values, s), cut(errors, s)) for s in plan.segments]
-    total = summed(parts)
-    return lambda tile: without(total, [parts[i] for i in plan.segments_within(tile)])
-
-
-def member_trend(solver: TileSolver, values: Any, errors: Any) -> tuple[float, float]:
-    """Estimate and standard error of the constant mean of one field, standardised."""
-    plan = solver.plan
-    if len(plan) == 1:
-        window = plan.observed(next(plan.tiles()))
-        found = solver.posterior(window, values, errors, None).trend
-        return found if found is not None else (float("nan"), float("nan"))
-    parts = [segment_information(solver, s, cut(values, s), cut(errors, s)) for s in plan.segments]
-    total = summed(parts)
-    return solver.trend(total) if total.count else (float("nan"), float("nan"))
-
-
 def lazy_results(node: Any, solver: TileSolver, values: Any, errors: Any, work: Work) -> dict[Tile, Any]:
     """A delayed result of `work` for every tile of one lazy field."""
     import dask
 
-    plan = solver.plan
-    parts = []
-    if len(plan) > 1:
-        tell = dask.delayed(segment_information)
-        parts = [tell(node, segment, cut(values, segment), cut(errors, segment)) for segment in plan.segments]
-        total = dask.delayed(summed)(parts)
+    see, solve, blocks = dask.delayed(seen_of), dask.delayed(solved_tile), list(chunk_windows(values.chunks[-3:]))
     results = {}
-    for tile in plan.tiles():
-        seen = plan.observed(tile)
-        told = dask.delayed(without)(total, [parts[i] for i in plan.segments_within(tile)]) if parts else None
-        results[tile] = dask.delayed(solved_tile)(work, node, tile, cut(values, seen), cut(errors, seen), told)
+    for tile in solver.plan.tiles():
+        parts = [see(node, tile, window, cut(values, window), cut(errors, window)) for window in blocks]
+        results[tile] = solve(work, node, tile, parts)
     return results
 
 
@@ -187,6 +155,12 @@ def _chunk_window(chunks: tuple[tuple[int, ...], ...], where: tuple[int, ...]) -
     return t, y, x
 
 
+def chunk_windows(chunks: tuple[tuple[int, ...], ...]) -> Iterator[Window]:
+    """The cells of every chunk."""
+    for where in np.ndindex(*map(len, chunks)):
+        yield _chunk_window(chunks, where)
+
+
 def over_members(lattice: Lattice, each: Callable[[Member, int], Any]) -> Any:
     """Fields (k, time, y, x) of all members as one array (k, extra..., time, y, x), in memory or lazy.
 
@@ -205,16 +179,15 @@ def over_members(lattice: Lattice, each: Callable[[Member, int], Any]) -> Any:
 
 def blended_points(solver: TileSolver, values: Any, errors: Any, points: Points, cells: IntArray) -> FloatArray:
     """Mean and standard deviation at points anywhere, (2, n), in data units; tiles blended by nearest cell."""
-    plan = solver.plan
-    messages = member_messages(solver, values, errors)
+    plan, whole = solver.plan, everything(solver)
     total = np.zeros((2, len(points)))
     for tile in plan.tiles():
         weights = plan.weights_at(tile, cells)
         chosen = np.flatnonzero(weights)
         if not chosen.size:
             continue
-        seen = plan.observed(tile)
-        found = solver.moments_at(points.take(chosen), tile, cut(values, seen), cut(errors, seen), messages(tile))
+        seen = solver.seen(tile, whole, values, errors)
+        found = solver.moments_at(points.take(chosen), tile, seen)
         total[:, chosen] += weights[chosen] * found
     return total
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xgpfill.tiling.assemble import cut, member_messages
+from xgpfill.tiling.assemble import cut, everything
 from xgpfill.tiling.drawn import drawn_sums
 from xgpfill.tiling.kept import KEPT, fingerprint
 
@@ -72,12 +72,11 @@ def member_sums(
     found = np.zeros((4, *sums.shape))
     tiles, across = _by_tile(solver, sums, valid)
     posteriors: dict[Tile, Posterior] = {}  # of one tile after the other
-    messages = member_messages(solver, values, errors)
     scale, shift = solver.scaling.scale, solver.scaling.shift
     for tile, window, batch, weights in _batches(solver, sums, valid, tiles):
         if tile not in posteriors:
-            seen = solver.plan.observed(tile)
-            posteriors = {tile: solver.posterior(seen, cut(values, seen), cut(errors, seen), messages(tile))}
+            seen = solver.seen(tile, everything(solver), values, errors)
+            posteriors = {tile: solver.posterior(tile, seen)}
         points, total = solver.points(window), weights.sum(0)
         amplitude = np.broadcast_to(solver.amplitude(points), len(points))
         moments = posteriors[tile].averages(points, weights * amplitude[:, None])

@@ -16,14 +16,13 @@ import numpy as np
 
 from xgpfill.errors import DimensionError, listed
 from xgpfill.kernels.prior import AXES, Prior
-from xgpfill.kernels.reach import reach
+from xgpfill.tiling.groups import Lengths, keeps_columns
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
     from xgpfill.grid.points import IntArray
 
 AXIS_NAMES = ("time", "y", "x")
-HALO_LENGTHSCALES = 3.0
 MIN_HALO = 2
 SMALLEST_CORE = 1.5
 """Cells of a core over cells of its halo: below, a tile would mostly repeat its neighbours' work."""
@@ -103,17 +102,6 @@ class AxisTiles:
         low, high = (_smootherstep((cells - edge) / (2 * self.ramp) + 0.5) for edge in self.edges[tile : tile + 2])
         return low - high
 
-    def segments(self) -> list[IntArray]:
-        """Cells cut at every border of what tiles observe: each observed range is a union of segments."""
-        if self.count == 1:
-            return [np.arange(self.size)]
-        seen = np.zeros((self.count, self.size), bool)
-        for tile in range(self.count):
-            seen[tile, self.observed(tile)] = True
-        core = np.searchsorted(self.edges, np.arange(self.size), side="right")
-        change = np.flatnonzero((seen[:, 1:] != seen[:, :-1]).any(axis=0) | (np.diff(core) != 0)) + 1
-        return [piece for piece in np.split(np.arange(self.size), change) if piece.size]
-
 
 @dataclass(frozen=True)
 class TilePlan:
@@ -168,20 +156,6 @@ class TilePlan:
             weights *= axis.weight_of_every_cell(k)[index]
         return weights
 
-    @cached_property
-    def segments(self) -> list[Window]:
-        """Disjoint windows that cover the lattice; what a tile observes is a union of them."""
-        return [(t, y, x) for t, y, x in product(*(axis.segments() for axis in self.axes))]
-
-    def segments_within(self, tile: tuple[int, int, int]) -> list[int]:
-        """Which segments a tile observes."""
-        inside = [set(w.tolist()) for w in self.observed(tile)]
-        return [
-            i
-            for i, segment in enumerate(self.segments)
-            if all(int(part[0]) in seen for part, seen in zip(segment, inside, strict=True))
-        ]
-
 
 def _smootherstep(x: FloatArray) -> FloatArray:
     """Rises from 0 to 1 over the unit interval with two continuous derivatives: 6x⁵ − 15x⁴ + 10x³."""
@@ -197,6 +171,7 @@ def plan_tiles(
     halo: str | int | Mapping[str, int],
     max_observations: int | None,
     observed_share: float,
+    grow: bool = False,
 ) -> TilePlan:
     """Choose the tiles: one whenever it fits, else the split with the least repeated work.
 
@@ -213,18 +188,22 @@ def plan_tiles(
         Observations (tile and halo) that the engine takes in one tile; None for no limit.
     observed_share : float
         Share of cells with an observation.
+    grow : bool
+        As in :class:`Lengths`.
     """
     if tile == "auto":
-        counts = _auto_counts(lattice, prior, halo, max_observations, observed_share)
+        counts = _auto_counts(lattice, prior, halo, max_observations, observed_share, grow=grow)
     else:
         sizes = _named(tile, "tile", lattice)
         counts = [max(1, round(n / max(1, sizes.get(k, n)))) for k, n in zip(AXIS_NAMES, lattice.shape, strict=True)]
-    return _plan(lattice, prior, counts, halo)
+    return _plan(lattice, prior, counts, halo, grow=grow)
 
 
-def _plan(lattice: Lattice, prior: Prior, counts: list[int], halo: str | int | Mapping[str, int]) -> TilePlan:
+def _plan(
+    lattice: Lattice, prior: Prior, counts: list[int], halo: str | int | Mapping[str, int], *, grow: bool
+) -> TilePlan:
     given = _given_halo(lattice, halo)
-    halos = [given.get(name, _auto_halo(lattice, prior, counts, i)) for i, name in enumerate(AXIS_NAMES)]
+    halos = [given.get(name, _auto_halo(lattice, prior, counts, i, grow=grow)) for i, name in enumerate(AXIS_NAMES)]
     wraps = (False, False, lattice.space.wraps)
     axes = [
         AxisTiles(n, min(c, n), min(h, n) if c > 1 else 0, w)
@@ -281,34 +260,30 @@ def _steps(lattice: Lattice) -> tuple[float, float, float]:
     return (lattice.time_step, *lattice.space.steps)
 
 
-def message_terms(lattice: Lattice, prior: Prior, counts: tuple[int, ...] | list[int]) -> tuple[str, ...]:
-    """Terms that a halo would truncate: constant along a tiled axis, or of a lengthscale above half a tile."""
-    names = []
-    for term in prior.terms:
-        for axis, (count, n, step) in enumerate(zip(counts, lattice.shape, _steps(lattice), strict=True)):
-            kernel = term.time if axis == 0 else term.space
-            if count > 1 and reach(kernel) > 0.5 * (n / count) * step:
-                names.append(term.name)
-                break
-    return tuple(names)
+def lengths_of(lattice: Lattice, prior: Prior, axis: int, *, grow: bool) -> Lengths:
+    """How long groups of an axis may be far from a tile."""
+    name = AXES[0] if axis == 0 else AXES[1]
+    return Lengths(tuple(getattr(term, name) for term in prior.terms), _steps(lattice)[axis], grow)
 
 
-def _auto_halo(lattice: Lattice, prior: Prior, counts: list[int], axis: int) -> int:
-    """Three lengthscales of the longest term that is truncated; at least those of the shortest term."""
+def _auto_halo(lattice: Lattice, prior: Prior, counts: list[int], axis: int, *, grow: bool) -> int:
+    """As far as cells are too different for averages of them; all columns where operators rest on them."""
+    size, lengths = lattice.shape[axis], lengths_of(lattice, prior, axis, grow=grow)
     if counts[axis] == 1:
         return 0
-    told = message_terms(lattice, prior, counts)
-    attribute = AXES[0] if axis == 0 else AXES[1]
-    reaches = {t.name: reach(getattr(t, attribute)) for t in prior.terms}
-    local = [r for name, r in reaches.items() if name not in told] or [min(reaches.values())]
-    step = _steps(lattice)[axis]
-    if not np.isfinite(max(local)) or step == 0:
-        return lattice.shape[axis]
-    return int(min(max(np.ceil(HALO_LENGTHSCALES * max(local) / step), MIN_HALO), lattice.shape[axis]))
+    if not lengths.step or (axis == 2 and keeps_columns(lattice.space)):
+        return size
+    return next((k for k in range(MIN_HALO, size) if lengths.at(k + 1) >= 2.0), size)
 
 
 def _auto_counts(
-    lattice: Lattice, prior: Prior, halo: str | int | Mapping[str, int], max_observations: int | None, share: float
+    lattice: Lattice,
+    prior: Prior,
+    halo: str | int | Mapping[str, int],
+    max_observations: int | None,
+    share: float,
+    *,
+    grow: bool,
 ) -> list[int]:
     """The split that keeps every tile within the limit at the least work."""
     if max_observations is None or np.prod(lattice.shape) * share <= max_observations:
@@ -316,9 +291,11 @@ def _auto_counts(
     splits = [[c for c in SPLITS if c == 1 or c <= n // 2] for n in lattice.shape]
     if not lattice.space.is_grid:
         splits[1] = splits[2] = [1]
+    if keeps_columns(lattice.space):
+        splits[2] = [1]
     best, best_work = [1, 1, 1], np.inf
     for counts in product(*splits):
-        plan = _plan(lattice, prior, list(counts), halo)
+        plan = _plan(lattice, prior, list(counts), halo, grow=grow)
         if any(axis.count > 1 and axis.size / axis.count < SMALLEST_CORE * axis.halo for axis in plan.axes):
             continue
         work = _work(plan, max_observations, share)

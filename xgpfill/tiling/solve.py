@@ -1,4 +1,4 @@
-"""One tile: its observations, what it says to others, and its posterior. Plain data that travels to workers."""
+"""One tile: its observations, averages of all others, and its posterior. Plain data that travels to workers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from xgpfill.engines.select import build_engine
-from xgpfill.engines.settings import Exact, Settings
+from xgpfill.engines.settings import Exact, Settings, Variational
 from xgpfill.grid.lattice import FloatArray, Lattice, Window
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.learning.blocks import read_window, require_known
 from xgpfill.options import status_line
-from xgpfill.tiling.messages import Information, SlowFeatures, ToldLaw
 from xgpfill.tiling.plan import TilePlan
+from xgpfill.tiling.view import Seen, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +49,6 @@ class TileSolver:
     scaling : Scaling
     settings : Exact or Variational
     plan : TilePlan
-    features : SlowFeatures or None
-        None when there is one tile.
     device, dtype : str
     exists : bool array (y, x), optional
         Where the field exists at any time; None: everywhere.
@@ -67,7 +65,6 @@ class TileSolver:
     scaling: Scaling
     settings: Settings
     plan: TilePlan
-    features: SlowFeatures | None
     device: str
     dtype: str
     exists: np.ndarray[Any, np.dtype[np.bool_]] | None = None
@@ -101,12 +98,7 @@ class TileSolver:
             return self
         whole = TilePlan.whole(self.frame.shape, wraps=self.frame.space.wraps)
         identity = f"{self.identity}-together"
-        return replace(self, plan=whole, features=None, settings=self.settings_of_all, identity=identity)
-
-    @property
-    def size(self) -> int:
-        """Number of features and the constant mean."""
-        return 1 if self.features is None else len(self.features.anchors) + 1
+        return replace(self, plan=whole, settings=self.settings_of_all, identity=identity)
 
     def points(self, window: Window) -> Points:
         """All cells of a window."""
@@ -138,53 +130,44 @@ class TileSolver:
         """How much more the field varies at points (n,) than where hyperparameters say; one where it is the same."""
         return self.scaling.amplitude_of(points)
 
-    def information(self, window: Window, values: Any, errors: Any) -> Information:
-        """What the observations of a segment say of the slow features and the mean."""
-        draws = 1 if values.ndim == 3 else values.shape[0]
-        found = self.observations(window, values, errors)
-        if not len(found) or self.features is None:
-            return Information.none(self.size, draws)
-        law = ToldLaw(self.covariance, self.features)
-        basis = law.basis(found.points).T.double().cpu().numpy()
-        posterior = self._engine(found).condition(law, found, trend=False)
-        both = posterior.gram(basis, np.concatenate([basis, found.columns], axis=1))
-        return Information(both[:, : self.size], both[:, self.size :], len(found))
+    def view(self, tile: Tile) -> View:
+        """What a tile sees."""
+        grow = isinstance(self.settings, Variational)
+        return View.of(self.frame, self.prior, self.plan, tile, grow=grow)
 
-    def posterior(self, window: Window, values: Any, errors: Any, told: Information | None) -> Posterior:
-        """Condition on a window's observations and, if `told`, on what the rest of the domain says."""
-        found = self.observations(window, values, errors)
-        engine = self._engine(found)
-        if told is None or told.count == 0 or self.features is None:
-            return engine.condition(self.covariance, found, trend=len(found) > 0)
-        return engine.condition(ToldLaw(self.covariance, self.features, told), found, trend=False)
+    def seen(self, tile: Tile, window: Window, values: Any, errors: Any) -> Seen:
+        """What a tile sees of the observations of a window."""
+        found, (t, y, x) = self.observations(window, values, errors), window
+        row, column = np.divmod(found.points.site_index, x.size)
+        return Seen.of(self.view(tile).cells(t[found.points.time_index], y[row], x[column]), found)
 
-    def moments(self, tile: Tile, values: Any, errors: Any, told: Information | None) -> FloatArray:
+    def posterior(self, tile: Tile, seen: Seen) -> Posterior:
+        """Condition on what a tile sees."""
+        view = self.view(tile)
+        covariance = self.covariance if view.are_single else replace(self.covariance, prior=view.averaged)
+        found = view.observations(seen)
+        return self._engine(found).condition(covariance, found, trend=len(found) > 0)
+
+    def moments(self, tile: Tile, seen: Seen) -> FloatArray:
         """Mean and latent standard deviation on the cells a tile evaluates, (2, time, y, x), in data units."""
         window, began = self.plan.evaluated(tile), perf_counter()
-        found = self.moments_at(self.points(window), tile, values, errors, told)
+        found = self.moments_at(self.points(window), tile, seen)
         _log.info("solved tile %s, %d cells, in %.1f s", tile, found[0].size, perf_counter() - began)
         return found.reshape(2, *(w.size for w in window))
 
-    def moments_at(self, points: Points, tile: Tile, values: Any, errors: Any, told: Information | None) -> FloatArray:
+    def moments_at(self, points: Points, tile: Tile, seen: Seen) -> FloatArray:
         """Mean and latent standard deviation of a tile at points, (2, n), in data units."""
-        found = self.posterior(self.plan.observed(tile), values, errors, told).moments(points)
+        found = self.posterior(tile, seen).moments(points)
         amplitude = self.amplitude(points)
         mean = self.scaling.physical(found.mean, amplitude)
         return np.stack([mean, np.sqrt(found.variance) * (self.scaling.scale * amplitude)])
 
-    def means(self, tile: Tile, values: Any, errors: Any, told: Information | None) -> FloatArray:
+    def means(self, tile: Tile, seen: Seen) -> FloatArray:
         """Posterior mean of each draw of the data, (draws, time, y, x), in data units."""
         window = self.plan.evaluated(tile)
         points = self.points(window)
-        found = self.posterior(self.plan.observed(tile), values, errors, told).means(points)
-        means = self.scaling.physical(found.T, self.amplitude(points))
+        means = self.scaling.physical(self.posterior(tile, seen).means(points).T, self.amplitude(points))
         return np.asarray(means.reshape(-1, *(w.size for w in window)))
-
-    def trend(self, information: Information) -> tuple[float, float]:
-        """Estimate and standard error of the constant mean from all that the domain says."""
-        assert self.features is not None
-        law = ToldLaw(self.covariance, self.features, information)
-        return float(law.coefficients[-1, 0]), float(law.mean_variance) ** 0.5
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel as plain data: what was made on a device stays there."""

@@ -1,0 +1,267 @@
+"""What a tile sees: groups, averages of observations, their law and their noise."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from xgpfill.engines.settings import Exact, Iterative, Variational
+from xgpfill.grid.points import Points
+from xgpfill.grid.scaling import Scaling
+from xgpfill.kernels import spec
+from xgpfill.kernels.covariance import Covariance
+from xgpfill.kernels.outside import FromFunction
+from xgpfill.kernels.prior import Prior, Term
+from xgpfill.tiling.assemble import run_member, tile_means
+from xgpfill.tiling.groups import GROWTH, MATTERS, SHARE, Groups, Lengths, grouped
+from xgpfill.tiling.plan import AxisTiles, TilePlan
+from xgpfill.tiling.solve import TileSolver
+from xgpfill.tiling.view import Seen, View, added
+
+from tests.problems import anova, lattice, observed, oracle_covariance
+
+# Groups
+
+KERNELS = (spec.Constant(), spec.Matern(1.5, 2.0), spec.Matern(1.5, 40.0), spec.Independent())
+
+
+@st.composite
+def axes(draw):
+    size = draw(st.integers(1, 300))
+    low = draw(st.integers(0, size - 1))
+    return np.arange(low, draw(st.integers(low + 1, size))), size
+
+
+@settings(max_examples=200, deadline=None)
+@given(axes(), st.floats(0.1, 10.0), st.booleans())
+def test_groups_cut_an_axis_what_is_seen_stays_alone_and_runs_are_as_short_as_they_must_be(axis, step, grow):
+    (seen, size), lengths = axis, Lengths(KERNELS, step, grow)
+    groups = grouped(seen, size, lengths)
+    assert groups.starts[0] == 0 and groups.sizes.sum() == size and (groups.sizes >= 1).all()
+    assert_array_equal(groups.number, np.searchsorted(groups.starts, np.arange(size), side="right") - 1)
+    assert (groups.sizes[groups.number[seen]] == 1).all()
+    assert (groups.number[groups.middle] == np.arange(groups.starts.size)).all()
+    for start, length in zip(groups.starts, groups.sizes, strict=True):
+        away = max(seen[0] - (start + length), start - seen[-1] - 1)
+        assert length == 1 or length <= lengths.at(away + 1)
+
+
+@pytest.mark.parametrize(
+    ("cells", "most", "grown"),
+    [(4, SHARE * 2.0, SHARE * 2.0), (13, SHARE * 40.0, SHARE * 40.0), (60, SHARE * 40.0, 15.0), (241, np.inf, np.inf)],
+)
+def test_a_group_is_a_fifth_of_the_shortest_lengthscale_that_still_matters_or_grows(cells, most, grown):
+    """In cells of half a day; the short kernel matters for six days, the long one for a hundred and twenty."""
+    assert Lengths(KERNELS, 0.5).at(cells) == pytest.approx(2 * most)
+    assert Lengths(KERNELS, 0.5, grow=True).at(cells) == pytest.approx(2 * grown)
+    assert MATTERS == 3.0 and GROWTH == 0.5
+
+
+@pytest.mark.parametrize(
+    ("kernel", "most"),
+    [
+        (spec.Periodic(12.0, 5.0), SHARE * 3.0),
+        (spec.Periodic(12.0, 0.5), SHARE * 12.0 * 0.5 / (2 * np.pi)),
+        (spec.Matern(0.5, 1e4) * spec.Periodic(12.0, 5.0), SHARE * 3.0),
+        (spec.Spectral(1, (1.0,), (0.1,), (0.0,)), SHARE / (0.2 * np.pi)),
+        (spec.Brownian(1.0), GROWTH * 500.0),
+        (FromFunction(lambda x, y: np.exp(-np.abs(x - y.T))), 0.0),
+        (spec.Constant(), np.inf),
+    ],
+    ids=["periodic", "short harmonics", "product", "spectral", "a walk", "a function", "constant"],
+)
+def test_far_from_a_tile_what_repeats_is_not_averaged_away(kernel, most):
+    assert Lengths((kernel,), 1.0).at(500) == pytest.approx(most)
+
+
+def test_a_group_at_a_pole_stands_beside_it():
+    for starts in ([0, 2, 3], [0, 1, 2, 3]):
+        groups = Groups(np.array(starts), 5)
+        assert 0 not in groups.middle[groups.sizes > 1] and 4 not in groups.middle[groups.sizes > 1]
+
+
+# The law of averages
+
+SHAPE = (14, 9, 5)
+PRIOR = anova("matern32")
+VIEWS = {
+    "epochs": ([0, 3, 6, 7, 8, 9, 12], None, None),
+    "bands": (None, [0, 2, 3, 4, 7], None),
+    "epochs and bands": ([0, 1, 2, 3, 4, 9], [0, 2, 3, 4, 7], None),
+    "blocks off meridians": ([0, 5, 6, 7, 10], [0, 2, 3, 4, 7], [0, 1, 2, 3]),
+}
+
+
+def view_of(name, *, geometry="sphere", prior=PRIOR, seed=0):
+    frame = lattice(np.zeros(SHAPE), geometry=geometry)
+    if "off meridians" in name:
+        moved = frame.space.coordinates + np.random.default_rng(seed).normal(0, 30.0, frame.space.coordinates.shape)
+        frame = replace(frame, space=replace(frame.space, coordinates=moved))
+    starts = [np.arange(n) if s is None else np.array(s) for s, n in zip(VIEWS[name], SHAPE, strict=True)]
+    groups = [Groups(s, n) for s, n in zip(starts, SHAPE, strict=True)]
+    return View(frame, replace(prior, geometry=geometry), *groups)
+
+
+def everywhere(view):
+    space = view.frame.space
+    return Points.grid(view.frame.time, space.coordinates.reshape(space.size, -1), space.shape)
+
+
+def averaging(view):
+    """The matrix (cells of the view, cells of the frame) that averages all members."""
+    t, y, x = np.indices(SHAPE).reshape(3, -1)
+    cell = view.cells(t, y, x)
+    W = np.zeros((cell.max() + 1, cell.size))
+    W[cell, np.arange(cell.size)] = 1.0
+    return W / W.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("geometry", ["sphere", "cylinder", "plane"])
+@pytest.mark.parametrize("name", VIEWS)
+def test_where_all_is_observed_averages_have_the_averages_of_the_covariances_and_of_the_noise(name, geometry):
+    view = view_of(name, geometry=geometry)
+    rng = np.random.default_rng(1)
+    values, noise = rng.standard_normal(SHAPE), rng.uniform(0.1, 0.5, SHAPE)
+    found = view.observations(seen_of(view, values, noise))
+    W = averaging(view)
+    assert_allclose(found.values, W @ values.ravel(), rtol=1e-12)
+    assert_allclose(found.noise, W**2 @ noise.ravel(), rtol=1e-8)
+    points = everywhere(view)
+    expected = W @ oracle_covariance(view.prior, points, points) @ W.T
+    law = Covariance(view.averaged)
+    assert_allclose(law.matrix(found.points, found.points), expected, rtol=1e-6, atol=1e-8)
+    assert_allclose(law.diagonal(found.points), np.diag(expected), rtol=1e-6)
+
+
+def seen_of(view, values, noise):
+    t, y, x = np.nonzero(np.isfinite(values))
+    cell = view.cells(t, y, x)
+    some = np.isfinite(values)
+    return added([Seen(cell, np.ones(cell.size, np.intp), values[some][:, None], noise[some], None)])
+
+
+@pytest.mark.parametrize(("groups", "size"), [([0, 4], 5), ([0, 3], 4)])
+def test_what_an_epoch_lacks_is_noise_whose_variance_is_that_over_all_choices_of_its_members(groups, size):
+    """The mean square of own mean less mean of all, over every way to observe n of N: by enumeration."""
+    prior = Prior((Term("a", spec.Matern(0.5, 3.0), spec.Constant(), 1.3),), noise=0.2, geometry="plane")
+    frame = lattice(np.zeros((size, 1, 1)), geometry="plane")
+    view = View(frame, prior, Groups(np.array(groups), size), Groups(np.arange(1), 1), Groups(np.arange(1), 1))
+    N = groups[1]
+    K = 1.3 * np.exp(-np.abs(np.subtract.outer(frame.time[:N], frame.time[:N])) / 3.0)
+    for n in range(1, N + 1):
+        squares = []
+        for some in combinations(range(N), n):
+            w = np.full(N, -1 / N)
+            w[list(some)] += 1 / n
+            squares.append(w @ K @ w)
+        values = np.full((size, 1, 1), np.nan)
+        values[:n, 0, 0] = 1.0
+        found = view.observations(seen_of(view, values, np.full((size, 1, 1), 0.2)))
+        assert found.noise[0] == pytest.approx(0.2 / n + np.mean(squares), rel=1e-9)
+
+
+def test_sums_of_pieces_are_those_of_the_whole():
+    view, rng = view_of("epochs and bands"), np.random.default_rng(2)
+    values = np.where(rng.random(SHAPE) < 0.3, rng.standard_normal(SHAPE), np.nan)
+    noise = np.full(SHAPE, 0.1)
+    whole, parts = seen_of(view, values, noise), []
+    for piece in np.array_split(rng.permutation(values.size), 4):
+        own = np.full(values.size, np.nan)
+        own[piece] = values.ravel()[piece]
+        parts.append(seen_of(view, own.reshape(SHAPE), noise))
+    found = added(parts)
+    assert_array_equal(found.cell, whole.cell)
+    assert_array_equal(found.count, whole.count)
+    assert_allclose(found.values, whole.values, rtol=1e-12, atol=1e-12)
+    assert_allclose(found.noise, whole.noise, rtol=1e-12)
+
+
+# Tiles
+
+
+SCALES = Prior(
+    (
+        Term("static", spec.Constant(), spec.Matern(1.5, 1000.0), 0.6),
+        Term("common", spec.Matern(1.5, 12.0), spec.Constant(), 0.3),
+        Term("slow", spec.Matern(1.5, 15.0), spec.Matern(1.5, 700.0), 0.8),
+        Term("fast", spec.Matern(1.5, 1.0), spec.Matern(1.5, 40.0), 0.4),
+    ),
+    noise=0.05,
+    geometry="sphere",
+)
+"""So unlike that what is far from a tile is averaged."""
+
+
+def solvers(counts, halo, *, settings=None, wraps=False, prior=SCALES, shape=(24, 16, 4), spacing=0.3, share=0.4):
+    """The solver of tiles and that of one tile, for the same gappy draw of the prior."""
+    frame = lattice(np.zeros(shape), wraps=wraps, spacing=spacing)
+    rng = np.random.default_rng(9)
+    points = Points.grid(frame.time, frame.space.coordinates.reshape(-1, 3))
+    values = 2.0 + 0.5 * observed(rng, prior, points).values.reshape(shape)
+    values[rng.random(shape) > share] = np.nan
+    own = [
+        AxisTiles(n, c, (n if i == 2 else halo) if c > 1 else 0, wraps and i == 2)
+        for i, (n, c) in enumerate(zip(shape, counts, strict=True))
+    ]
+    common = (frame, prior, Scaling(2.0, 0.5), settings or Exact())
+    tiled = TileSolver(*common, TilePlan(*own), "cpu", "float64")
+    return tiled, TileSolver(*common, TilePlan.whole(shape, wraps=wraps), "cpu", "float64"), values
+
+
+ENGINES = pytest.mark.parametrize(
+    "engine",
+    [Exact(), Iterative(num_samples=16), Variational(num_inducing=10_000)],
+    ids=["exact", "iterative", "variational"],
+)
+
+
+@ENGINES
+@pytest.mark.parametrize("counts", [(3, 1, 1), (1, 2, 1), (3, 2, 1), (1, 1, 2)], ids=str)
+def test_tiles_answer_nearly_as_one_tile_does(counts, engine):
+    tiled, single, values = solvers(counts, 2, settings=engine)
+    expected, found = run_member(single, values, None), run_member(tiled, values, None)
+    assert all(tiled.view(tile).are_single == (counts == (1, 1, 2)) for tile in tiled.plan.tiles())
+    off = (found[0] - expected[0]) / expected[1]
+    assert np.sqrt((off**2).mean()) < 0.2 and np.quantile(np.abs(off), 0.99) < 0.6
+    assert 0.99 < np.median(found[1] / expected[1]) < 1.04
+
+
+@pytest.mark.parametrize("counts", [(3, 1, 1), (1, 4, 1)], ids=str)
+def test_tiles_are_never_surer_than_all_observations_allow_where_everything_is_observed(counts):
+    tiled, single, values = solvers(counts, 0, share=1.1)
+    expected, found = run_member(single, values, None), run_member(tiled, values, None)
+    assert (found[1] > expected[1] * (1 - 1e-9)).all()
+
+
+def test_around_the_globe_a_tile_sees_every_column():
+    tiled, single, values = solvers((1, 1, 5), 1, wraps=True)
+    expected, found = run_member(single, values, None), run_member(tiled, values, None)
+    assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
+
+
+def test_unequal_errors_and_draws_are_averaged_alike():
+    tiled, _, values = solvers((3, 1, 1), 1)
+    errors = np.random.default_rng(10).uniform(0.1, 0.8, (1, *values.shape[1:]))
+    draws = values + np.random.default_rng(11).standard_normal((3, *values.shape))
+    found = run_member(tiled, draws, errors, work=tile_means)
+    alone = [run_member(tiled, draw, errors, work=tile_means)[0] for draw in draws]
+    assert_allclose(found, alone, rtol=1e-9, atol=1e-9)
+    assert not np.allclose(found, run_member(tiled, draws, None, work=tile_means), rtol=1e-3)
+
+
+def test_a_solver_travels_and_answers_the_same():
+    tiled, _, values = solvers((3, 2, 1), 1)
+    here = run_member(tiled, values, None)
+    assert_array_equal(run_member(pickle.loads(pickle.dumps(tiled)), values, None), here)
+
+
+def test_a_tile_of_a_field_without_observations_has_the_prior():
+    tiled, single, values = solvers((3, 1, 1), 1)
+    nothing = np.full_like(values, np.nan)
+    assert_allclose(run_member(tiled, nothing, None), run_member(single, nothing, None))

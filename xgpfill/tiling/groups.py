@@ -1,0 +1,128 @@
+"""Cells along one axis in groups: those near a tile one by one, farther ones in runs that are averaged.
+
+A run is no longer than a fifth of the shortest lengthscale that still matters at its distance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xgpfill.grid.meridians import find_meridians
+from xgpfill.kernels.reach import finest, reach
+from xgpfill.kernels.spec import Brownian, Constant, Independent, has_type
+
+if TYPE_CHECKING:
+    from xgpfill.grid.lattice import Space
+    from xgpfill.grid.points import IntArray
+    from xgpfill.kernels.spec import Kernel
+
+SHARE = 0.2
+"""Length of a group, at most, over the shortest lengthscale that still matters at its distance."""
+MATTERS = 3.0
+"""Lengthscales within which a kernel matters."""
+GROWTH = 0.5
+"""Length of a group, at most, over its distance."""
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Cells along one axis in groups of neighbours.
+
+    Attributes
+    ----------
+    starts : int array (g,)
+        First cell of each.
+    size : int
+        Cells of the axis.
+    """
+
+    starts: IntArray
+    size: int
+
+    @property
+    def sizes(self) -> IntArray:
+        """Cells of each group."""
+        return np.diff(self.starts, append=self.size)
+
+    @property
+    def number(self) -> IntArray:
+        """Which group each cell is in."""
+        return np.repeat(np.arange(self.starts.size), self.sizes)
+
+    @property
+    def are_single(self) -> bool:
+        """Whether every cell is its own group."""
+        return self.starts.size == self.size
+
+    @property
+    def middle(self) -> IntArray:
+        """The cell where each group stands; of an even number the inner one, which is no pole."""
+        inner = np.where(self.starts * 2 < self.size, self.sizes, self.sizes - 1)
+        return np.asarray(self.starts + inner // 2)
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long groups may be at a distance from what a tile sees one by one.
+
+    Attributes
+    ----------
+    kernels : tuple of Kernel
+        Of one axis.
+    step : float
+        Distance between two cells, in the unit of the kernels; 0 where there is one.
+    grow : bool
+        Whether groups grow with distance beyond the kernel of the shortest reach, whatever the others: for engines
+        that tell few observations well.
+    """
+
+    kernels: tuple[Kernel, ...]
+    step: float
+    grow: bool = False
+
+    def at(self, cells: int) -> float:
+        """The most cells of a group whose nearest cell is so many cells away."""
+        if not self.step:
+            return np.inf
+        distance, varying = cells * self.step, [k for k in self.kernels if not isinstance(k, (Constant, Independent))]
+        near = [finest(k) for k in varying if MATTERS * reach(k) > distance]
+        walks = [GROWTH * distance for k in varying if has_type(k, Brownian)]
+        most = min([*(SHARE * length for length in near), *walks], default=np.inf)
+        if self.grow and distance > MATTERS * min(map(reach, varying), default=0.0):
+            most = max(most, GROWTH * distance)
+        return most / self.step
+
+
+def grouped(seen: IntArray, size: int, lengths: Lengths) -> Groups:
+    """The cells of an axis as a tile sees them: some one by one, the rest in groups that grow.
+
+    Parameters
+    ----------
+    seen : int array
+        Neighbours, ascending, that stay alone.
+    size : int
+        Cells of the axis.
+    lengths : Lengths
+    """
+    low, high = int(seen[0]), int(seen[-1]) + 1
+    before, after = _runs(low, lengths), _runs(size - high, lengths)
+    starts = np.concatenate([low - np.cumsum(before)[::-1], np.arange(low, high), high + np.cumsum(after) - after])
+    return Groups(starts.astype(np.intp), size)
+
+
+def _runs(room: int, lengths: Lengths) -> IntArray:
+    """Lengths of groups, outwards, that fill so many cells."""
+    found: list[int] = []
+    away = 0
+    while away < room:
+        found.append(int(max(1.0, min(lengths.at(away + 1), room - away))))
+        away += found[-1]
+    return np.array(found, dtype=np.intp)
+
+
+def keeps_columns(space: Space) -> bool:
+    """Whether a tile sees every column: where they are regular meridians, on which operators rest."""
+    return space.wraps or find_meridians(space.coordinates, space.geometry) is not None
