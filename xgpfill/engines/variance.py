@@ -228,6 +228,8 @@ def bias_of_regions(errors: FloatArray, variance: FloatArray, regions: IntArray)
     draw, which know how far errors are correlated; where these happen to agree, from those of all regions.
     """
     draws = errors.shape[1]
+    if not errors.size:  # no cell that anybody asks for
+        return 0.0, 0.0
     squares = errors**2 / variance[:, None]
     size = np.bincount(regions)
     by_region = np.stack([np.bincount(regions, squares[:, s]) for s in range(draws)])[:, size > 0] / size[size > 0]
