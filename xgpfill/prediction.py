@@ -28,10 +28,12 @@ from xgpfill.targets import MAX_JOINT_TARGETS, TargetAverager, tile_of_targets
 from xgpfill.tiling.assemble import (
     blended_points,
     everything,
+    in_chunks,
     lazy_member,
     lazy_points,
     over_members,
     run_member,
+    seen_by_tiles,
     tile_means,
 )
 
@@ -417,7 +419,7 @@ def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[x
         )
     best = tile_of_targets(solver.plan, where.cells, "covariance=True")
     values, errors = np.asarray(model.lattice.values), model._member_errors(())
-    posterior = solver.posterior(best, solver.seen(best, everything(solver), values, errors))
+    posterior = solver.posterior(best, seen_by_tiles(solver, values, errors)(best))
     amplitude = solver.amplitude(where.points)
     unit = np.broadcast_to(solver.scaling.scale * amplitude, n)
     matrix = posterior.covariance(where.points) * (unit[:, None] * unit)
@@ -481,21 +483,12 @@ def _lazy_sample(
 ) -> Any:
     """The same on lazy data: draws are made chunk by chunk from the seed."""
     import dask
-    import dask.array as da
 
     n, member, include_noise = how
     node, source = dask.delayed(solver, traverse=False), dask.delayed(draws, traverse=False)
 
     def field(make: Any, number: int) -> Any:
-        blocks = np.empty(values.numblocks, dtype=object)
-        for where in np.ndindex(blocks.shape):
-            ends = [np.cumsum((0, *c)) for c in values.chunks]
-            window = tuple(np.arange(e[i], e[i + 1]) for e, i in zip(ends, where, strict=True))
-            shape = (n, *(w.size for w in window))
-            blocks[where] = da.from_delayed(
-                dask.delayed(make)(source, n, number, window), shape=shape, dtype=np.float64
-            )
-        return da.block(blocks.tolist())
+        return in_chunks(values.chunks, n, lambda window: dask.delayed(make)(source, n, number, window))
 
     prior = field(prior_fields, member) * scale
     residual = values - prior - field(noise_fields, member) * sd

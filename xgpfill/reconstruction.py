@@ -18,10 +18,10 @@ from xgpfill.options import progress_bar
 from xgpfill.results import Context, Reconstruction
 from xgpfill.tiling.assemble import (
     Work,
-    everything,
     lazy_member,
     over_members,
     run_member,
+    seen_by_tiles,
     tile_means,
     tile_moments,
 )
@@ -145,5 +145,5 @@ def _member_trend(solver: TileSolver, values: Any, errors: Any) -> tuple[float, 
     """Estimate and standard error of the constant mean of one field, standardised."""
     solver = solver.together
     tile = list(solver.plan.tiles())[len(solver.plan) // 2]
-    found = solver.posterior(tile, solver.seen(tile, everything(solver), values, errors)).trend
+    found = solver.posterior(tile, seen_by_tiles(solver, values, errors)(tile)).trend
     return found if found is not None else (float("nan"), float("nan"))

@@ -13,7 +13,7 @@ from xgpfill.calibration import position_name
 from xgpfill.cells import Cells, averaged_dims, weights_of
 from xgpfill.errors import MethodError, TooManyPointsError
 from xgpfill.options import show_progress
-from xgpfill.tiling.assemble import everything
+from xgpfill.tiling.assemble import seen_by_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -135,10 +135,10 @@ def _target_sums(
     added = np.broadcast_to(noise, len(points)) @ columns**2
     found = np.stack([*np.zeros((2, columns.shape[1])), columns.sum(0), added])
     amplitude = np.broadcast_to(solver.amplitude(points), len(points))
-    scale = solver.scaling.scale
+    scale, seen = solver.scaling.scale, seen_by_tiles(solver, values, errors)
     for tile, asked in _by_tile(solver.plan, cells, columns).items():
         batch = np.array(asked)
-        posterior = solver.posterior(tile, solver.seen(tile, everything(solver), values, errors))
+        posterior = solver.posterior(tile, seen(tile))
         used = np.flatnonzero(columns[:, batch].any(1))
         weights = columns[np.ix_(used, batch)] * amplitude[used, None]
         moments = posterior.averages(points.take(used), weights)

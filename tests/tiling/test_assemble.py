@@ -82,7 +82,7 @@ def test_exact_tiles_agree_with_one_tile_within_a_fifteenth_of_the_sd(model, who
 def test_a_wider_halo_comes_no_farther(model, whole):
     for tile in ({"time": 4}, {"lat": 5, "lon": 6}):
         far = [in_sd(model.reconstruct(tile=tile, halo=halo).mean, whole[0], whole[1]) for halo in (0, 2, 5)]
-        assert 0.15 > far[0] >= far[1] - 1e-9 >= far[2] - 2e-9
+        assert 0.2 > far[0] >= far[1] - 1e-9 >= far[2] - 2e-9
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xgpfill.grid.meridians import find_meridians
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from xgpfill.grid.meridians import Meridians
 
 FloatArray = NDArray[np.float64]
 Window = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
@@ -55,6 +59,11 @@ class Space:
     def size(self) -> int:
         """Number of cells."""
         return self.shape[0] * self.shape[1]
+
+    @cached_property
+    def meridians(self) -> Meridians | None:
+        """The regular columns; None where there are none."""
+        return find_meridians(self.coordinates, self.geometry)
 
     @cached_property
     def steps(self) -> tuple[float, float]:

@@ -6,7 +6,7 @@ upper bound when tiles are exact under one model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -14,40 +14,45 @@ import numpy as np
 
 from xgpfill.grid.lattice import take
 from xgpfill.tiling.kept import KEPT, fingerprint
-from xgpfill.tiling.view import Seen, added
+from xgpfill.tiling.pyramid import Pyramid
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
-    from xgpfill.grid.points import IntArray, Points
+    from xgpfill.grid.points import IntArray, Observations, Points
     from xgpfill.tiling.solve import Tile, TileSolver
 
 Member = tuple[int, ...]
-Work = Callable[["TileSolver", "Tile", Seen], "FloatArray"]
+Work = Callable[["TileSolver", "Tile", "Observations"], "FloatArray"]
 
 
-def tile_moments(solver: TileSolver, tile: Tile, seen: Seen) -> FloatArray:
+def tile_moments(solver: TileSolver, tile: Tile, seen: Observations) -> FloatArray:
     """Mean and standard deviation of a tile, (2, time, y, x): the one task both come from."""
     return solver.moments(tile, seen)
 
 
-def tile_means(solver: TileSolver, tile: Tile, seen: Seen) -> FloatArray:
+def tile_means(solver: TileSolver, tile: Tile, seen: Observations) -> FloatArray:
     """Posterior mean for every draw of the data, (draws, time, y, x)."""
     return solver.means(tile, seen)
 
 
-def solved_tile(work: Work, solver: TileSolver, tile: Tile, parts: list[Seen]) -> FloatArray:
+def solved_tile(work: Work, solver: TileSolver, tile: Tile, parts: list[FloatArray]) -> FloatArray:
     """What `work` gives on a tile of lazy data, kept for whoever asks for the same next."""
-    seen = added(parts)
-    unit = () if seen.unit is None else (seen.unit,)
-    key = fingerprint(
-        solver.identity, work.__qualname__, tile, seen.cell, seen.count, seen.values, seen.noise, *unit
-    )  # fmt: skip
-    return KEPT.get(key, lambda: work(solver, tile, seen))
+    key = fingerprint(solver.identity, work.__qualname__, tile, *parts)
+    return KEPT.get(key, lambda: work(solver, tile, solver.seen(tile, parts)))
 
 
-def seen_of(solver: TileSolver, tile: Tile, window: Window, values: Any, errors: Any) -> Seen:
-    """What a tile sees of one chunk of lazy data."""
-    return solver.seen(tile, window, values, errors)
+def solved_whole(work: Work, solver: TileSolver, tile: Tile, values: Any, errors: Any) -> FloatArray:
+    """The same of a tile that holds everything."""
+    key = fingerprint(solver.identity, work.__qualname__, tile, values, errors)
+    return KEPT.get(key, lambda: work(solver, tile, solver.observations(everything(solver), values, errors)))
+
+
+def seen_by_tiles(solver: TileSolver, values: Any, errors: Any) -> Callable[[Tile], Observations]:
+    """What each tile of a field in memory sees."""
+    if len(solver.plan) == 1:
+        return lambda _: solver.observations(everything(solver), values, errors)
+    pyramid = Pyramid(solver.sums(everything(solver), values, errors))
+    return lambda tile: solver.seen(tile, [pyramid.part(by, blocks) for by, blocks, _ in solver.view(tile).pieces])
 
 
 def everything(solver: TileSolver) -> Window:
@@ -105,10 +110,10 @@ def run_member(
     step : callable
         Called after each tile.
     """
-    plan, field, whole = solver.plan, None, everything(solver)
+    plan, field, seen = solver.plan, None, seen_by_tiles(solver, values, errors)
     for tile in plan.tiles():
         window = plan.evaluated(tile)
-        result = work(solver, tile, solver.seen(tile, whole, values, errors)) * plan.weights(tile)
+        result = work(solver, tile, seen(tile)) * plan.weights(tile)
         field = np.zeros((result.shape[0], *solver.frame.shape)) if field is None else field
         field[np.ix_(np.arange(len(field)), *window)] += result
         step()
@@ -120,30 +125,46 @@ def lazy_results(node: Any, solver: TileSolver, values: Any, errors: Any, work: 
     """A delayed result of `work` for every tile of one lazy field."""
     import dask
 
-    see, solve, blocks = dask.delayed(seen_of), dask.delayed(solved_tile), list(chunk_windows(values.chunks[-3:]))
-    results = {}
+    if len(solver.plan) == 1:
+        tile = next(solver.plan.tiles())
+        return {tile: dask.delayed(solved_whole)(work, node, tile, values, errors)}
+    sums, solve = dask.delayed(_sums), dask.delayed(solved_tile)
+    leading = 2 + (values.shape[0] if values.ndim == 4 else 1)
+    base = in_chunks(values.chunks[-3:], leading, lambda w: sums(node, w, cut(values, w), cut(errors, w)))
+    pyramid, results = Pyramid(base), {}
     for tile in solver.plan.tiles():
-        parts = [see(node, tile, window, cut(values, window), cut(errors, window)) for window in blocks]
+        parts = [pyramid.part(by, blocks) for by, blocks, _ in solver.view(tile).pieces]
         results[tile] = solve(work, node, tile, parts)
     return results
+
+
+def _sums(solver: TileSolver, window: Window, values: Any, errors: Any) -> FloatArray:
+    return solver.sums(window, values, errors)
+
+
+def in_chunks(chunks: tuple[tuple[int, ...], ...], leading: int, make: Callable[[Window], Any]) -> Any:
+    """A dask array (leading, time, y, x) of delayed chunks, made by their windows."""
+    import dask.array as da
+
+    blocks = np.empty(tuple(map(len, chunks)), dtype=object)
+    for where in np.ndindex(blocks.shape):
+        window = _chunk_window(chunks, where)
+        shape = (leading, *(w.size for w in window))
+        blocks[where] = da.from_delayed(make(window), shape=shape, dtype=np.float64)
+    return da.block(blocks.tolist())
 
 
 def lazy_member(node: Any, solver: TileSolver, values: Any, errors: Any, *, work: Work, leading: int) -> Any:
     """All tiles of one lazy field, blended: a dask array (leading, time, y, x), chunked as `values`."""
     import dask
-    import dask.array as da
 
-    results = lazy_results(node, solver, values, errors, work)
-    chunks = values.chunks[-3:]
-    blocks = np.empty(tuple(len(c) for c in chunks), dtype=object)
-    blend = dask.delayed(blended)
-    for where in np.ndindex(blocks.shape):
-        window = _chunk_window(chunks, where)
+    results, blend = lazy_results(node, solver, values, errors, work), dask.delayed(blended)
+
+    def block(window: Window) -> Any:
         touching = [t for t in results if all(w.size for w in _overlap(solver.plan.evaluated(t), window)[0])]
-        block = blend(node, window, touching, [results[t] for t in touching])
-        shape = (leading, *(w.size for w in window))
-        blocks[where] = da.from_delayed(block, shape=shape, dtype=np.float64)
-    return da.block(blocks.tolist())
+        return blend(node, window, touching, [results[t] for t in touching])
+
+    return in_chunks(values.chunks[-3:], leading, block)
 
 
 def _chunk_window(chunks: tuple[tuple[int, ...], ...], where: tuple[int, ...]) -> Window:
@@ -153,12 +174,6 @@ def _chunk_window(chunks: tuple[tuple[int, ...], ...], where: tuple[int, ...]) -
         for start, size in ((list(accumulate(c, initial=0))[i], c[i]) for c, i in zip(chunks, where, strict=True))
     )
     return t, y, x
-
-
-def chunk_windows(chunks: tuple[tuple[int, ...], ...]) -> Iterator[Window]:
-    """The cells of every chunk."""
-    for where in np.ndindex(*map(len, chunks)):
-        yield _chunk_window(chunks, where)
 
 
 def over_members(lattice: Lattice, each: Callable[[Member, int], Any]) -> Any:
@@ -179,15 +194,14 @@ def over_members(lattice: Lattice, each: Callable[[Member, int], Any]) -> Any:
 
 def blended_points(solver: TileSolver, values: Any, errors: Any, points: Points, cells: IntArray) -> FloatArray:
     """Mean and standard deviation at points anywhere, (2, n), in data units; tiles blended by nearest cell."""
-    plan, whole = solver.plan, everything(solver)
+    plan, seen = solver.plan, seen_by_tiles(solver, values, errors)
     total = np.zeros((2, len(points)))
     for tile in plan.tiles():
         weights = plan.weights_at(tile, cells)
         chosen = np.flatnonzero(weights)
         if not chosen.size:
             continue
-        seen = solver.seen(tile, whole, values, errors)
-        found = solver.moments_at(points.take(chosen), tile, seen)
+        found = solver.moments_at(points.take(chosen), tile, seen(tile))
         total[:, chosen] += weights[chosen] * found
     return total
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xgpfill.tiling.assemble import cut, everything
+from xgpfill.tiling.assemble import cut, seen_by_tiles
 from xgpfill.tiling.drawn import drawn_sums
 from xgpfill.tiling.kept import KEPT, fingerprint
 
@@ -73,10 +73,10 @@ def member_sums(
     tiles, across = _by_tile(solver, sums, valid)
     posteriors: dict[Tile, Posterior] = {}  # of one tile after the other
     scale, shift = solver.scaling.scale, solver.scaling.shift
+    seen = seen_by_tiles(solver, values, errors)
     for tile, window, batch, weights in _batches(solver, sums, valid, tiles):
         if tile not in posteriors:
-            seen = solver.seen(tile, everything(solver), values, errors)
-            posteriors = {tile: solver.posterior(tile, seen)}
+            posteriors = {tile: solver.posterior(tile, seen(tile))}
         points, total = solver.points(window), weights.sum(0)
         amplitude = np.broadcast_to(solver.amplitude(points), len(points))
         moments = posteriors[tile].averages(points, weights * amplitude[:, None])

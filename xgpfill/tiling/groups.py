@@ -1,6 +1,7 @@
-"""Cells along one axis in groups: those near a tile one by one, farther ones in runs that are averaged.
+"""Cells along one axis in groups: those near a tile one by one, farther ones in blocks of 2, 4, 8, … that are averaged.
 
-A run is no longer than a fifth of the shortest lengthscale that still matters at its distance.
+A block is no longer than a fifth of the shortest lengthscale that still matters at its distance. It begins at a
+multiple of its length, so that tiles share blocks.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xgpfill.grid.meridians import find_meridians
 from xgpfill.kernels.reach import finest, reach
 from xgpfill.kernels.spec import Brownian, Constant, Independent, has_type
 
@@ -56,6 +56,18 @@ class Groups:
     def are_single(self) -> bool:
         """Whether every cell is its own group."""
         return self.starts.size == self.size
+
+    @property
+    def runs(self) -> list[tuple[int, slice, slice]]:
+        """Groups of like size in a row: how often the axis is halved for them, which of its blocks, which groups."""
+        halvings = np.ceil(np.log2(self.sizes)).astype(int)
+        cuts = np.flatnonzero(np.diff(halvings)) + 1
+        ends = zip([0, *cuts], [*cuts, halvings.size], strict=True)
+        return [self._run(int(halvings[a]), a, b) for a, b in ends]
+
+    def _run(self, halvings: int, start: int, stop: int) -> tuple[int, slice, slice]:
+        first = int(self.starts[start]) >> halvings
+        return halvings, slice(first, first + stop - start), slice(start, stop)
 
     @property
     def middle(self) -> IntArray:
@@ -108,21 +120,26 @@ def grouped(seen: IntArray, size: int, lengths: Lengths) -> Groups:
     lengths : Lengths
     """
     low, high = int(seen[0]), int(seen[-1]) + 1
-    before, after = _runs(low, lengths), _runs(size - high, lengths)
-    starts = np.concatenate([low - np.cumsum(before)[::-1], np.arange(low, high), high + np.cumsum(after) - after])
-    return Groups(starts.astype(np.intp), size)
+    starts, end = list(range(low, high)), high
+    while end < size:
+        starts.append(end)
+        end += _block(end, end + 1 - high, size, lengths)
+    before: list[int] = []
+    begin = low
+    while begin > 0:
+        begin -= _block(-begin, low + 1 - begin, size, lengths)
+        before.append(begin)
+    return Groups(np.array([*before[::-1], *starts], dtype=np.intp), size)
 
 
-def _runs(room: int, lengths: Lengths) -> IntArray:
-    """Lengths of groups, outwards, that fill so many cells."""
-    found: list[int] = []
-    away = 0
-    while away < room:
-        found.append(int(max(1.0, min(lengths.at(away + 1), room - away))))
-        away += found[-1]
-    return np.array(found, dtype=np.intp)
+def _block(edge: int, away: int, size: int, lengths: Lengths) -> int:
+    """The longest power of two that may begin, or end, at an edge and be so many cells away; at least one."""
+    most, length = min(lengths.at(away), size), 1
+    while 2 * length <= most and edge % (2 * length) == 0:
+        length *= 2
+    return length
 
 
 def keeps_columns(space: Space) -> bool:
     """Whether a tile sees every column: where they are regular meridians, on which operators rest."""
-    return space.wraps or find_meridians(space.coordinates, space.geometry) is not None
+    return space.wraps or space.meridians is not None

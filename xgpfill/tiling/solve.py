@@ -21,10 +21,10 @@ from xgpfill.kernels.covariance import Covariance
 from xgpfill.learning.blocks import read_window, require_known
 from xgpfill.options import status_line
 from xgpfill.tiling.plan import TilePlan
-from xgpfill.tiling.view import Seen, View
+from xgpfill.tiling.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from xgpfill.engines.base import Engine, Posterior
     from xgpfill.grid.scaling import Scaling
@@ -135,34 +135,44 @@ class TileSolver:
         grow = isinstance(self.settings, Variational)
         return View.of(self.frame, self.prior, self.plan, tile, grow=grow)
 
-    def seen(self, tile: Tile, window: Window, values: Any, errors: Any) -> Seen:
-        """What a tile sees of the observations of a window."""
-        found, (t, y, x) = self.observations(window, values, errors), window
-        row, column = np.divmod(found.points.site_index, x.size)
-        return Seen.of(self.view(tile).cells(t[found.points.time_index], y[row], x[column]), found)
+    def sums(self, window: Window, values: Any, errors: Any) -> FloatArray:
+        """The lowest level of a pyramid on a window, (2 + draws, time, y, x); see :mod:`xgpfill.tiling.pyramid`."""
+        found = self.observations(window, values, errors)
+        sums = np.zeros((2 + found.columns.shape[1], *(w.size for w in window)))
+        flat = sums.reshape(len(sums), window[0].size, -1)
+        where = found.points.time_index, found.points.site_index
+        flat[0][where], flat[1][where] = 1.0, found.noise
+        for row, column in zip(flat[2:], found.columns.T, strict=True):
+            row[where] = column
+        return sums
 
-    def posterior(self, tile: Tile, seen: Seen) -> Posterior:
+    def seen(self, tile: Tile, parts: Sequence[FloatArray]) -> Observations:
+        """What a tile sees, from the parts of a pyramid that its view asks for."""
+        found = self.view(tile).observations(parts)
+        amplitude = self.amplitude(found.points)
+        return found if np.ndim(amplitude) == 0 else replace(found, unit=amplitude)
+
+    def posterior(self, tile: Tile, found: Observations) -> Posterior:
         """Condition on what a tile sees."""
         view = self.view(tile)
         covariance = self.covariance if view.are_single else replace(self.covariance, prior=view.averaged)
-        found = view.observations(seen)
         return self._engine(found).condition(covariance, found, trend=len(found) > 0)
 
-    def moments(self, tile: Tile, seen: Seen) -> FloatArray:
+    def moments(self, tile: Tile, seen: Observations) -> FloatArray:
         """Mean and latent standard deviation on the cells a tile evaluates, (2, time, y, x), in data units."""
         window, began = self.plan.evaluated(tile), perf_counter()
         found = self.moments_at(self.points(window), tile, seen)
         _log.info("solved tile %s, %d cells, in %.1f s", tile, found[0].size, perf_counter() - began)
         return found.reshape(2, *(w.size for w in window))
 
-    def moments_at(self, points: Points, tile: Tile, seen: Seen) -> FloatArray:
+    def moments_at(self, points: Points, tile: Tile, seen: Observations) -> FloatArray:
         """Mean and latent standard deviation of a tile at points, (2, n), in data units."""
         found = self.posterior(tile, seen).moments(points)
         amplitude = self.amplitude(points)
         mean = self.scaling.physical(found.mean, amplitude)
         return np.stack([mean, np.sqrt(found.variance) * (self.scaling.scale * amplitude)])
 
-    def means(self, tile: Tile, seen: Seen) -> FloatArray:
+    def means(self, tile: Tile, seen: Observations) -> FloatArray:
         """Posterior mean of each draw of the data, (draws, time, y, x), in data units."""
         window = self.plan.evaluated(tile)
         points = self.points(window)

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise, product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xgpfill.grid.meridians import find_meridians
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.averaged import Averaged, Members
 from xgpfill.kernels.covariance import Covariance
@@ -29,55 +28,16 @@ from xgpfill.tiling.groups import Groups, grouped, keeps_columns
 from xgpfill.tiling.plan import lengths_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from xgpfill.grid.lattice import FloatArray, Lattice
     from xgpfill.grid.points import IntArray
     from xgpfill.kernels.prior import Prior, Term
     from xgpfill.kernels.spec import Kernel
     from xgpfill.tiling.plan import TilePlan
+    from xgpfill.tiling.pyramid import By
 
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """Observations added up in the groups that a tile sees.
-
-    Attributes
-    ----------
-    cell : int array (k,)
-        Numbers of the groups' cells that anything was observed in, ascending.
-    count : int array (k,)
-    values : array (k, draws)
-    noise, unit : array (k,)
-    """
-
-    cell: IntArray
-    count: IntArray
-    values: FloatArray
-    noise: FloatArray
-    unit: FloatArray | None
-
-    @classmethod
-    def of(cls, cell: IntArray, found: Observations) -> Seen:
-        """Of observations, by the number of the cell that each is in."""
-        return added([cls(cell, np.ones(cell.size, np.intp), found.columns, found.noise, found.unit)])
-
-
-def added(parts: Sequence[Seen]) -> Seen:
-    """The sums of all parts."""
-    if len(parts) == 1 and (np.diff(parts[0].cell) > 0).all():
-        return parts[0]
-    cell, inverse = np.unique(np.concatenate([p.cell for p in parts]), return_inverse=True)
-
-    def total(arrays: list[Any]) -> Any:
-        whole = np.concatenate(arrays)
-        if whole.ndim == 1:
-            return np.bincount(inverse, whole, cell.size)
-        return np.stack([np.bincount(inverse, column, cell.size) for column in whole.T], axis=1)
-
-    unit = None if parts[0].unit is None else total([p.unit for p in parts])
-    count = total([p.count for p in parts]).astype(np.intp)
-    return Seen(cell, count, total([p.values for p in parts]), total([p.noise for p in parts]), unit)
+    Slices = tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +95,7 @@ class View:
         if self.y.are_single and self.x.are_single:
             return None
         space = self.frame.space
-        if self.x.are_single and find_meridians(space.coordinates, space.geometry) is not None:
+        if self.x.are_single and space.meridians is not None:
             return _members(self.y, space.coordinates[:, 0], space.geometry)
         (ny, nx), d = space.shape, space.coordinates.shape[-1]
         at, places, sizes = [], [], []
@@ -147,30 +107,51 @@ class View:
                     sizes.append(len(places[-1]))
         return Members(np.array(at), np.concatenate(places), np.array(sizes))
 
-    def cells(self, time: IntArray, y: IntArray, x: IntArray) -> IntArray:
-        """Numbers of the cells of the view that cells of the frame are in."""
-        t, i, j = (g.number[k] for g, k in zip(self.groups, (time, y, x), strict=True))
-        return (t * self.y.starts.size + i) * self.x.starts.size + j
+    @property
+    def pieces(self) -> Iterator[tuple[By, Slices, Slices]]:
+        """Blocks of like size that are seen: of which level of a pyramid, where there, and the groups that they are."""
+        for runs in product(*(groups.runs for groups in self.groups)):
+            by, blocks, groups = zip(*runs, strict=True)
+            yield by, blocks, groups
 
-    def observations(self, seen: Seen) -> Observations:
-        """The averages that a tile is conditioned on, as noisy as they are."""
-        ny, nx = self.y.starts.size, self.x.starts.size
-        t, site = np.divmod(seen.cell, ny * nx)
+    def observations(self, parts: Sequence[FloatArray]) -> Observations:
+        """The averages that a tile is conditioned on, as noisy as they are.
+
+        Parameters
+        ----------
+        parts : arrays (2 + draws, times, rows, columns)
+            Count, noise and values of all pieces, in their order.
+        """
+        shape = tuple(groups.starts.size for groups in self.groups)
+        cell, sums = [], []
+        for (_, _, groups), part in zip(self.pieces, parts, strict=True):
+            number = np.ravel_multi_index(np.ix_(*(np.arange(g.start, g.stop) for g in groups)), shape)
+            some = np.flatnonzero(part[0])
+            cell.append(number.ravel()[some])
+            sums.append(part.reshape(len(part), -1)[:, some])
+        order = np.argsort(np.concatenate(cell), kind="stable")
+        count, noise, *values = np.concatenate(sums, axis=1)[:, order]
+        t, y, x = np.unravel_index(np.concatenate(cell)[order], shape)
+        points = self._points(t, y, x)
+        members = self.time.sizes[t] * self.y.sizes[y] * self.x.sizes[x]
+        noise = noise / count**2 + self._of_choice(points, count, members)
+        means = np.array(values) / count
+        return Observations(points, means.T if len(means) > 1 else means[0], noise)
+
+    def _points(self, t: IntArray, y: IntArray, x: IntArray) -> Points:
+        """Cells of the view on its lattice."""
         coordinates = self.frame.space.coordinates[np.ix_(self.y.middle, self.x.middle)]
-        points = Points(
-            self.frame.time[self.time.middle], coordinates.reshape(ny * nx, -1), t, site, frame=(ny, nx)
-        )  # fmt: skip
-        members = self.time.sizes[t] * self.y.sizes[site // nx] * self.x.sizes[site % nx]
-        noise = seen.noise / seen.count**2
-        some = np.flatnonzero(members > seen.count)
+        ny, nx, d = coordinates.shape
+        return Points(self.frame.time[self.time.middle], coordinates.reshape(-1, d), t, y * nx + x, frame=(ny, nx))
+
+    def _of_choice(self, points: Points, count: FloatArray, members: IntArray) -> FloatArray:
+        """Variance of the mean of those observed about that of all members."""
+        found, some = np.zeros(count.size), np.flatnonzero(members > count)
         if some.size:
-            own = points.take_in_order(some)
-            whole, mean = (Covariance(p).diagonal(own) for p in (self.prior, self.averaged))
-            among = (whole - mean).clamp_min(0.0).numpy() * members[some] / (members[some] - 1.0)
-            noise[some] += (1.0 / seen.count[some] - 1.0 / members[some]) * among
-        values, unit = seen.values / seen.count[:, None], None if seen.unit is None else seen.unit / seen.count
-        values = values if values.shape[1] > 1 else values[:, 0]
-        return Observations(points, values, noise, unit=unit)
+            own, n, N = points.take_in_order(some), count[some], members[some]
+            whole, mean = (Covariance(p).diagonal(own).numpy() for p in (self.prior, self.averaged))
+            found[some] = (1.0 / n - 1.0 / N) * np.maximum(whole - mean, 0.0) * N / (N - 1.0)
+        return found
 
 
 def _averaged(kernel: Kernel, members: Members | None) -> Kernel:
