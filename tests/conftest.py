@@ -8,6 +8,7 @@ import dask
 import pytest
 import xgpfill  # noqa: F401  (registers .gpfill)
 from xgpfill.datasets import synthetic_sst
+from xgpfill.tiling.kept import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,12 @@ def ds() -> xr.Dataset:
 @pytest.fixture(scope="module")
 def model(ds: xr.Dataset) -> FittedModel:
     return ds.sst.gpfill.fit(valid=ds.valid, method="exact")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_kept() -> None:
+    """Equal models ask equal questions: what one test was answered is no answer for the next."""
+    KEPT.clear()
 
 
 @pytest.fixture

@@ -293,6 +293,51 @@ class FittedModel:
         show = show_progress(progress)
         return reconstruct(self, self._solver(tile, halo), include_noise=noisy, variance=variance, show=show)
 
+    @interruptible
+    def reconstruct_to(
+        self,
+        path: str | Path,
+        *,
+        mode: str = "w-",
+        resume: bool = True,
+        include_noise: bool = False,
+        variance: bool = True,
+        tile: Tile | None = None,
+        halo: Halo | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        """Write the reconstruction to a Zarr store, or a netCDF file, and go on where an earlier call was stopped.
+
+        Every tile that is finished is kept in the folder ``<path>.tiles`` until all is written. When a run was stopped,
+        or a worker of it, the same call again computes only the tiles that are not there. They are known by all they
+        depend on: with other data, hyperparameters or tiles everything is computed anew. On a cluster the folder must
+        be one that all workers see.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ends in ``.nc``, ``.nc4`` or ``.h5`` for a netCDF file; everything else is a Zarr store.
+        mode : {"w-", "w"}
+            "w-" writes where nothing is; "w" replaces what is there, when all is ready.
+        resume : bool
+            False: begin anew, and throw away the tiles of an earlier call.
+        include_noise, variance, tile, halo, progress
+            As in :meth:`reconstruct`.
+
+        Examples
+        --------
+        >>> import xgpfill
+        >>> ds = xgpfill.datasets.synthetic_sst(days=8, nlat=8, nlon=8)
+        >>> model = ds["sst"].gpfill.fit(valid=ds["valid"])
+        >>> model.reconstruct_to(path, tile={"time": 4})  # doctest: +SKIP
+        """
+        from xgpfill.streaming import reconstruct_to
+
+        self._require_data()
+        flags = {"resume": resume, "include_noise": include_noise, "variance": variance}
+        checked = {name: checked_flag(flag, name) for name, flag in flags.items()}
+        reconstruct_to(self, self._solver(tile, halo), path, mode=mode, show=show_progress(progress), **checked)
+
     def _member_errors(self, member: tuple[int, ...]) -> Any:
         errors = self.lattice.errors
         if errors is None:

@@ -33,17 +33,24 @@ if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
     from xgpfill.kernels.prior import Prior
     from xgpfill.model import FittedModel, Halo, Tile
+    from xgpfill.tiling.stored import StoredAnswers
 
 SMALLEST_NOISE = 1e-8
 """Noise below this share of the variance of the data is raised to it, for the sake of rounding."""
 
 
 def reconstruct(
-    model: FittedModel, solver: TileSolver, *, include_noise: bool, variance: bool, show: bool
+    model: FittedModel,
+    solver: TileSolver,
+    *,
+    include_noise: bool,
+    variance: bool,
+    show: bool,
+    stored: StoredAnswers | None = None,
 ) -> Reconstruction:
     """See :meth:`xgpfill.model.FittedModel.reconstruct`."""
     kind = "observed" if include_noise else "latent"
-    field = _field(model, solver, show, tile_moments if variance else tile_means)
+    field = _field(model, solver, show, tile_moments if variance else tile_means, stored)
     mean_data, noise = field[0], noise_variance(model)
     mean = _decoded(model, mean_data)
     spread = None
@@ -60,7 +67,7 @@ def reconstruct(
     return Reconstruction(mean, spread, context)
 
 
-def _field(model: FittedModel, solver: TileSolver, show: bool, work: Work) -> Any:
+def _field(model: FittedModel, solver: TileSolver, show: bool, work: Work, stored: StoredAnswers | None) -> Any:
     """Mean and, where `work` gives it, standard deviation (1 or 2, extra..., time, y, x)."""
     lattice = model.lattice
     if lattice.is_lazy:
@@ -71,7 +78,8 @@ def _field(model: FittedModel, solver: TileSolver, show: bool, work: Work) -> An
         def lazily(m: tuple[int, ...], number: int) -> Any:
             own = solver.of_field(number)
             node, values = dask.delayed(own, traverse=False), lattice.values[m]
-            return lazy_member(node, own, values, model._member_errors(m), work=work, leading=leading)
+            errors = model._member_errors(m)
+            return lazy_member(node, own, values, errors, work=work, leading=leading, stored=stored)
 
         return over_members(lattice, lazily)
     total = len(solver.plan) * max(1, int(np.prod(lattice.extra_shape)))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
     from xgpfill.grid.points import IntArray, Observations, Points
     from xgpfill.tiling.solve import Tile, TileSolver
+    from xgpfill.tiling.stored import StoredAnswers
 
 Member = tuple[int, ...]
 Work = Callable[["TileSolver", "Tile", "Observations"], "FloatArray"]
@@ -35,16 +36,20 @@ def tile_means(solver: TileSolver, tile: Tile, seen: Observations) -> FloatArray
     return solver.means(tile, seen)
 
 
-def solved_tile(work: Work, solver: TileSolver, tile: Tile, parts: list[FloatArray]) -> FloatArray:
+def solved_tile(
+    work: Work, solver: TileSolver, tile: Tile, parts: list[FloatArray], kept: StoredAnswers | None
+) -> FloatArray:
     """What `work` gives on a tile of lazy data, kept for whoever asks for the same next."""
     key = fingerprint(solver.identity, work.__qualname__, tile, *parts)
-    return KEPT.get(key, lambda: work(solver, tile, solver.seen(tile, parts)))
+    return (kept or KEPT).get(key, lambda: work(solver, tile, solver.seen(tile, parts)))
 
 
-def solved_whole(work: Work, solver: TileSolver, tile: Tile, values: Any, errors: Any) -> FloatArray:
+def solved_whole(
+    work: Work, solver: TileSolver, tile: Tile, values: Any, errors: Any, kept: StoredAnswers | None
+) -> FloatArray:
     """The same of a tile that holds everything."""
     key = fingerprint(solver.identity, work.__qualname__, tile, values, errors)
-    return KEPT.get(key, lambda: work(solver, tile, solver.observations(everything(solver), values, errors)))
+    return (kept or KEPT).get(key, lambda: work(solver, tile, solver.observations(everything(solver), values, errors)))
 
 
 def seen_by_tiles(solver: TileSolver, values: Any, errors: Any) -> Callable[[Tile], Observations]:
@@ -121,20 +126,22 @@ def run_member(
     return field
 
 
-def lazy_results(node: Any, solver: TileSolver, values: Any, errors: Any, work: Work) -> dict[Tile, Any]:
+def lazy_results(
+    node: Any, solver: TileSolver, values: Any, errors: Any, work: Work, stored: StoredAnswers | None = None
+) -> dict[Tile, Any]:
     """A delayed result of `work` for every tile of one lazy field."""
     import dask
 
     if len(solver.plan) == 1:
         tile = next(solver.plan.tiles())
-        return {tile: dask.delayed(solved_whole)(work, node, tile, values, errors)}
+        return {tile: dask.delayed(solved_whole)(work, node, tile, values, errors, stored)}
     sums, solve = dask.delayed(_sums), dask.delayed(solved_tile)
     leading = 2 + (values.shape[0] if values.ndim == 4 else 1)
     base = in_chunks(values.chunks[-3:], leading, lambda w: sums(node, w, cut(values, w), cut(errors, w)))
     pyramid, results = Pyramid(base), {}
     for tile in solver.plan.tiles():
         parts = [pyramid.part(by, blocks) for by, blocks, _ in solver.view(tile).pieces]
-        results[tile] = solve(work, node, tile, parts)
+        results[tile] = solve(work, node, tile, parts, stored)
     return results
 
 
@@ -154,11 +161,20 @@ def in_chunks(chunks: tuple[tuple[int, ...], ...], leading: int, make: Callable[
     return da.block(blocks.tolist())
 
 
-def lazy_member(node: Any, solver: TileSolver, values: Any, errors: Any, *, work: Work, leading: int) -> Any:
+def lazy_member(
+    node: Any,
+    solver: TileSolver,
+    values: Any,
+    errors: Any,
+    *,
+    work: Work,
+    leading: int,
+    stored: StoredAnswers | None = None,
+) -> Any:
     """All tiles of one lazy field, blended: a dask array (leading, time, y, x), chunked as `values`."""
     import dask
 
-    results, blend = lazy_results(node, solver, values, errors, work), dask.delayed(blended)
+    results, blend = lazy_results(node, solver, values, errors, work, stored), dask.delayed(blended)
 
     def block(window: Window) -> Any:
         touching = [t for t in results if all(w.size for w in _overlap(solver.plan.evaluated(t), window)[0])]

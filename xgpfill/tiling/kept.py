@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
+from dataclasses import fields, is_dataclass
 from hashlib import blake2b
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -85,13 +86,30 @@ KEPT = KeptAnswers()
 
 
 def fingerprint(*parts: Any) -> str:
-    """What tells one question from another: the bytes of its arrays, and what else is part of it in words."""
+    """What tells one question from another: the bytes of arrays, what dataclasses hold, and all else in words."""
     found = blake2b(digest_size=20)
     for part in parts:
-        if isinstance(part, np.ndarray):
-            found.update(f"{part.dtype}{part.shape}".encode())
-            found.update(np.ascontiguousarray(part).data)
-        else:
-            found.update(repr(part).encode())
-        found.update(b"|")
+        _add(found, part)
     return found.hexdigest()
+
+
+def _add(found: Any, part: Any) -> None:
+    if isinstance(part, np.ndarray) and part.dtype != object:
+        found.update(f"{part.dtype}{part.shape}".encode())
+        found.update(np.ascontiguousarray(part).data)
+    elif is_dataclass(part) and not isinstance(part, type):
+        found.update(type(part).__qualname__.encode())
+        for each in fields(part):
+            found.update(each.name.encode())
+            _add(found, getattr(part, each.name))
+    elif isinstance(part, (tuple, list)):
+        found.update(f"{len(part)}".encode())
+        for each in part:
+            _add(found, each)
+    elif callable(part):  # whose words tell where it lies in memory
+        name = getattr(part, "__qualname__", type(part).__qualname__)
+        found.update(f"{getattr(part, '__module__', '')}.{name}".encode())
+        found.update(getattr(getattr(part, "__code__", None), "co_code", b""))
+    else:
+        found.update(repr(part).encode())
+    found.update(b"|")

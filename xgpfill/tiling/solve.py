@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.learning.blocks import read_window, require_known
 from xgpfill.options import status_line
+from xgpfill.tiling.kept import fingerprint
 from xgpfill.tiling.plan import TilePlan
 from xgpfill.tiling.view import View
 
@@ -56,8 +56,6 @@ class TileSolver:
         Whether the noise is that of the data, the same wherever the field varies more; else it varies with the field.
     settings_of_all : Settings or None
         The engine that takes all observations of a field at once; None where memory does not hold them.
-    identity : str
-        Tells it from every other one, wherever it travels.
     """
 
     frame: Lattice
@@ -70,7 +68,11 @@ class TileSolver:
     exists: np.ndarray[Any, np.dtype[np.bool_]] | None = None
     noise_is_known: bool = False
     settings_of_all: Settings | None = None
-    identity: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @cached_property
+    def identity(self) -> str:
+        """Tells it from every other one, in every process: all that its answers depend on but the observations."""
+        return fingerprint(*(getattr(self, each.name) for each in fields(self)))
 
     @cached_property
     def covariance(self) -> Covariance:
@@ -82,7 +84,7 @@ class TileSolver:
         if not self.scaling.fields:
             return self
         if number not in self._of_fields:
-            own = replace(self, scaling=self.scaling.of_field(number), identity=f"{self.identity}-{number}")
+            own = replace(self, scaling=self.scaling.of_field(number))
             own.__dict__.update(covariance=self.covariance, engine=self.engine)
             self._of_fields[number] = own
         return self._of_fields[number]
@@ -97,8 +99,7 @@ class TileSolver:
         if len(self.plan) == 1 or self.settings_of_all is None:
             return self
         whole = TilePlan.whole(self.frame.shape, wraps=self.frame.space.wraps)
-        identity = f"{self.identity}-together"
-        return replace(self, plan=whole, settings=self.settings_of_all, identity=identity)
+        return replace(self, plan=whole, settings=self.settings_of_all)
 
     def points(self, window: Window) -> Points:
         """All cells of a window."""
