@@ -151,7 +151,7 @@ def test_nothing_is_replaced_unless_asked_and_not_before_all_is_ready(model, tmp
 
 def test_never_onto_what_the_data_come_from(ds: xr.Dataset, model: FittedModel, tmp_path: Path) -> None:
     ds[["sst"]].drop_encoding().to_zarr(tmp_path / "raw.zarr", consolidated=False)
-    own = model.condition(xr.open_zarr(tmp_path / "raw.zarr").sst)
+    own = model.condition(xr.open_zarr(tmp_path / "raw.zarr", consolidated=False).sst)
     with pytest.raises(XgpfillError, match=r"data come from"):
         own.reconstruct_to(tmp_path / "raw.zarr", mode="w")
 

@@ -20,7 +20,7 @@ from xgpfill.kernels import spec
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.outside import FromFunction
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.tiling.assemble import run_member, tile_means
+from xgpfill.tiling.assemble import run_member, seen_by_tiles, tile_means
 from xgpfill.tiling.groups import GROWTH, MATTERS, SHARE, Groups, Lengths, grouped
 from xgpfill.tiling.plan import AxisTiles, TilePlan
 from xgpfill.tiling.pyramid import Pyramid
@@ -271,6 +271,15 @@ def test_unequal_errors_and_draws_are_averaged_alike():
     alone = [run_member(tiled, draw, errors, work=tile_means)[0] for draw in draws]
     assert_allclose(found, alone, rtol=1e-9, atol=1e-9)
     assert not np.allclose(found, run_member(tiled, draws, None, work=tile_means), rtol=1e-3)
+
+
+def test_the_answer_of_a_tile_does_not_depend_on_those_before_it():
+    tiled, _, values = solvers((1, 1, 2), 1, settings=Iterative())  # every tile sees everything, one by one
+    seen, tiles = seen_by_tiles(tiled, values, None), list(tiled.plan.tiles())
+    forward = [tiled.moments(tile, seen(tile)) for tile in tiles]
+    alone = [replace(tiled, device="cpu").moments(tile, seen(tile)) for tile in tiles[::-1]][::-1]
+    for one, other in zip(forward, alone, strict=True):
+        assert_array_equal(one, other)
 
 
 def test_a_solver_travels_and_answers_the_same():

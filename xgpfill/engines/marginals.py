@@ -108,6 +108,11 @@ class Asked:
         """Whether these are all cells of the lattice."""
         return self.times.size == own.times.size and self.sites.size == own.sites.shape[0]
 
+    def is_same(self, other: Asked) -> bool:
+        """Whether these are those cells."""
+        pairs = ((self.times, other.times), (self.sites, other.sites), (self.wanted, other.wanted))
+        return all(np.array_equal(a, b) for a, b in pairs)
+
     def number(self, cells: IntArray) -> IntArray:
         """Which targets cells (k, 2) of the lattice are; −1 for none."""
         found = []
@@ -174,12 +179,11 @@ class Marginals:
     # Probes
 
     def solve_probes(self, asked: Asked) -> None:
-        """Solve some cells exactly, the first time."""
-        if self._system.probes is not None:
+        """Solve some of the cells exactly, the first time that these are asked for."""
+        if self._system.probes is not None and asked.is_same(self._system.probes.asked):
             return
         cells, points = self.choose_probes(asked)
-        if len(cells):
-            self._system.probes = Probes(cells, points, self.exactly(points, LOOSELY)[0])
+        self._system.probes = Probes(cells, points, self.exactly(points, LOOSELY)[0], asked) if len(cells) else None
 
     def exactly(self, targets: Points, excess: float = CLOSELY) -> tuple[FloatArray, Tensor]:
         """Exact variances of targets (k,), the trend left out, and their covariances (n, k) with the observations.
