@@ -16,7 +16,7 @@ import numpy as np
 
 from xgpfill.errors import DimensionError, listed
 from xgpfill.kernels.prior import AXES, Prior
-from xgpfill.tiling.groups import Lengths, keeps_columns
+from xgpfill.tiling.groups import Lengths, grouped, keeps_columns
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 AXIS_NAMES = ("time", "y", "x")
 MIN_HALO = 2
-SMALLEST_CORE = 1.5
-"""Cells of a core over cells of its halo: below, a tile would mostly repeat its neighbours' work."""
 SPLITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512, 1024)
 
 
@@ -203,7 +201,7 @@ def _plan(
     lattice: Lattice, prior: Prior, counts: list[int], halo: str | int | Mapping[str, int], *, grow: bool
 ) -> TilePlan:
     given = _given_halo(lattice, halo)
-    halos = [given.get(name, _auto_halo(lattice, prior, counts, i, grow=grow)) for i, name in enumerate(AXIS_NAMES)]
+    halos = [given.get(name, _auto_halo(lattice, prior, counts[i], i, grow=grow)) for i, name in enumerate(AXIS_NAMES)]
     wraps = (False, False, lattice.space.wraps)
     axes = [
         AxisTiles(n, min(c, n), min(h, n) if c > 1 else 0, w)
@@ -266,10 +264,10 @@ def lengths_of(lattice: Lattice, prior: Prior, axis: int, *, grow: bool) -> Leng
     return Lengths(tuple(getattr(term, name) for term in prior.terms), _steps(lattice)[axis], grow)
 
 
-def _auto_halo(lattice: Lattice, prior: Prior, counts: list[int], axis: int, *, grow: bool) -> int:
+def _auto_halo(lattice: Lattice, prior: Prior, count: int, axis: int, *, grow: bool) -> int:
     """As far as cells are too different for averages of them; all columns where operators rest on them."""
     size, lengths = lattice.shape[axis], lengths_of(lattice, prior, axis, grow=grow)
-    if counts[axis] == 1:
+    if count == 1:
         return 0
     if not lengths.step or (axis == 2 and keeps_columns(lattice.space)):
         return size
@@ -288,28 +286,45 @@ def _auto_counts(
     """The split that keeps every tile within the limit at the least work."""
     if max_observations is None or np.prod(lattice.shape) * share <= max_observations:
         return [1, 1, 1]
+    given = _given_halo(lattice, halo)
     splits = [[c for c in SPLITS if c == 1 or c <= n // 2] for n in lattice.shape]
     if not lattice.space.is_grid:
         splits[1] = splits[2] = [1]
     if keeps_columns(lattice.space):
         splits[2] = [1]
-    best, best_work = [1, 1, 1], np.inf
-    for counts in product(*splits):
-        plan = _plan(lattice, prior, list(counts), halo, grow=grow)
-        if any(axis.count > 1 and axis.size / axis.count < SMALLEST_CORE * axis.halo for axis in plan.axes):
-            continue
-        work = _work(plan, max_observations, share)
-        if work < best_work * (1 - 1e-9):
-            best, best_work = list(counts), work
-    return best
+    options = [
+        [_along(lattice, prior, i, count, given.get(name), grow=grow) for count in splits[i]]
+        for i, name in enumerate(AXIS_NAMES)
+    ]
+    best = min(product(*options), key=lambda some: _work(some, max_observations, share, grow=grow))
+    return [one.axis.count for one in best]
 
 
-def _work(plan: TilePlan, max_observations: int, share: float) -> float:
-    """Operations of all tiles, with a penalty for tiles above the limit."""
-    middle = tuple(axis.count // 2 for axis in plan.axes)
-    seen = float(np.prod([axis.observed(k).size for axis, k in zip(plan.axes, middle, strict=True)]))
-    evaluated = float(np.prod([axis.evaluated(k).size for axis, k in zip(plan.axes, middle, strict=True)]))
-    load = seen * share
-    rank = max_observations / 2
-    excess = max(1.0, load / max_observations)
-    return len(plan) * (rank**3 + (load + 2 * evaluated) * rank**2) * excess**2
+@dataclass(frozen=True)
+class _Along:
+    """One axis cut in tiles, and what the middle one sees, in groups, and evaluates."""
+
+    axis: AxisTiles
+    seen: int
+    evaluated: int
+
+
+def _along(lattice: Lattice, prior: Prior, axis: int, count: int, halo: int | None, *, grow: bool) -> _Along:
+    size = lattice.shape[axis]
+    chosen = _auto_halo(lattice, prior, count, axis, grow=grow) if halo is None else min(halo, size)
+    tiles = AxisTiles(size, count, chosen if count > 1 else 0)
+    groups = grouped(tiles.observed(count // 2), size, lengths_of(lattice, prior, axis, grow=grow))
+    return _Along(tiles, groups.starts.size, tiles.evaluated(count // 2).size)
+
+
+def _work(along: tuple[_Along, ...], max_observations: int, share: float, *, grow: bool) -> tuple[float, float]:
+    """How far a tile is beyond the limit, then the operations of all tiles.
+
+    An engine that takes a few inducing points factors them for each tile; others do about so much for each cell.
+    """
+    number, seen, evaluated = (
+        float(np.prod(n)) for n in zip(*((a.axis.count, a.seen, a.evaluated) for a in along), strict=True)
+    )
+    load, rank = seen * share, max_observations / 2
+    each = rank**3 + (load + 2 * evaluated) * rank**2 if grow else load + evaluated
+    return max(1.0, load / max_observations), number * each
