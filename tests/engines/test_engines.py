@@ -109,18 +109,6 @@ def test_the_joint_covariance_and_the_trend_equal_the_oracle(engine, trend):
     assert error**2 == pytest.approx(expected.beta_covariance[0, 0], rel=tolerance)
 
 
-@engines
-def test_gram_is_the_inverse_of_the_covariance_of_the_observations(engine):
-    prior, _ = PRIORS["matern32"]
-    observations, *_ = problem(prior, unequal=True)
-    n = len(observations)
-    A = oracle_covariance(prior, observations.points, observations.points) + np.diag(observations.noise)
-    rng = np.random.default_rng(1)
-    left, right = rng.standard_normal((n, 3)), rng.standard_normal((n, 2))
-    posterior = engine.condition(Covariance(prior), observations, trend=False)
-    assert_allclose(posterior.gram(left, right), left.T @ np.linalg.solve(A, right), rtol=1e-7, atol=1e-8)
-
-
 @trends
 @engines
 def test_several_draws_of_the_data_get_the_means_they_would_get_alone(engine, trend):
@@ -152,7 +140,6 @@ def test_without_observations_the_posterior_is_the_prior(engine):
     assert_allclose(found.variance, np.diag(K), rtol=1e-12)
     assert_allclose(posterior.covariance(targets), K, rtol=1e-10, atol=1e-13)
     assert posterior.means(targets).shape == (len(targets), 1)
-    assert_allclose(posterior.gram(np.zeros((0, 2)), np.zeros((0, 3))), np.zeros((2, 3)))
 
 
 @trends

@@ -101,7 +101,6 @@ def test_blocks_hold_every_target_once_with_its_columns_and_variance(layout, wid
     columns, variance = columns.double(), variance.double()
     for block in law.blocks(a, targets, width):
         assert width is None or len(block.index) <= width
-        assert block.mean is None
         seen += block.index.tolist()
         columns[:, block.index], variance[block.index] = block.columns, block.variance
     assert sorted(seen) == list(range(len(targets)))
@@ -131,12 +130,6 @@ def test_float32_holds_the_same_to_its_precision():
     law = Covariance(prior, dtype=torch.float32)
     assert law.matrix(a, b).dtype == law.diagonal(a).dtype == torch.float32
     assert_allclose(law.matrix(a, b), oracle_covariance(prior, a, b), atol=2e-6)
-
-
-def test_the_prior_has_no_mean_and_is_its_own_base():
-    law = Covariance(anova())
-    assert law.mean(gridded(np.random.default_rng(0), 2, 2, "sphere")) is None
-    assert law.base is law
 
 
 @settings(max_examples=25, deadline=None)

@@ -54,9 +54,9 @@ def observed_on(times, coordinates, share=0.4, *, seed=0, noise=None, repeats=0)
     return Observations(points.take_in_order(chosen), rng.standard_normal(chosen.size), noise)
 
 
-def neighbours_of(prior, observations, frame, *, features=None, seed=0):
+def neighbours_of(prior, observations, frame, *, seed=0):
     """The observations of a lattice of this shape (ny, nx) as factors want them."""
     points = observations.points
     tables = Tables.of(prior, points.times, points.sites.reshape(*frame, -1))
     cells = tables.cells(points.time_index, points.site_index)
-    return Neighbours(tables, cells, observations.noise, features, seed=seed)
+    return Neighbours(tables, cells, observations.noise, seed=seed)

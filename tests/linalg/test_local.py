@@ -18,30 +18,23 @@ from tests.linalg.test_vecchia import PRIORS
 from tests.problems import anova, oracle_covariance, oracle_posterior, scattered
 
 
-def goals_of(prior, neighbours, observations, targets, told=None):
+def goals_of(prior, neighbours, observations, targets):
     """Targets at cells of the lattice, or at other places with the covariance of the oracle."""
     points = observations.points
     variance = np.diag(oracle_covariance(prior, targets, targets)).copy()
-    if told is not None:
-        variance += np.square(told).sum(1)
     here = targets.sites is points.sites
     if here:
         cells = neighbours.tables.cells(targets.time_index, targets.site_index)
     else:  # any cell will do when all observations are neighbours
         cells = np.zeros((len(targets), 3), np.int32)
     K = oracle_covariance(prior, targets, points)
-    return Goals(
-        cells,
-        variance,
-        None if here else lambda i, near: K[i[:, None], near],
-        None if told is None else lambda i: told[i],
-    )
+    return Goals(cells, variance, None if here else lambda i, near: K[i[:, None], near])
 
 
-def found_of(prior, observations, frame, values, targets, patches, count, told=(None, None)):
+def found_of(prior, observations, frame, values, targets, patches, count):
     """Conditionals of all targets, those of several patches blended."""
-    neighbours = neighbours_of(prior, observations, frame, features=told[0])
-    goals = goals_of(prior, neighbours, observations, targets, told[1])
+    neighbours = neighbours_of(prior, observations, frame)
+    goals = goals_of(prior, neighbours, observations, targets)
     m = len(targets)
     mean, variance, weight = np.zeros((m, values.shape[1])), np.zeros(m), np.zeros(m)
     for block in local_conditionals(neighbours, values, goals, patches, count):
@@ -95,23 +88,6 @@ def test_with_all_observations_they_are_the_posterior(name, lattice, patches):
             expected = oracle_posterior(prior, observations.with_values(values[:, i]), targets, trend=False)
             assert_allclose(mean[:, i], expected.mean, rtol=1e-6, atol=1e-7)
         assert_allclose(variance, expected.variance, rtol=1e-6)
-
-
-def test_features_of_targets_and_observations_are_part_of_the_covariance():
-    rng, prior = np.random.default_rng(0), anova("matern32")
-    times, coordinates, _ = LATTICES["region"]
-    observations = observed_on(times, coordinates)
-    n, targets = len(observations), scattered(rng, 30, "sphere")
-    V, W = rng.standard_normal((n, 4)), rng.standard_normal((30, 4))
-    mean, variance = found_of(
-        prior, observations, coordinates.shape[:2], observations.columns, targets, in_fours(30), n,
-        told=(V, W),
-    )  # fmt: skip
-    A = oracle_covariance(prior, observations.points, observations.points) + np.diag(observations.noise) + V @ V.T
-    cross = oracle_covariance(prior, targets, observations.points) + W @ V.T
-    joint = oracle_covariance(prior, targets, targets) + W @ W.T
-    assert_allclose(mean[:, 0], cross @ np.linalg.solve(A, observations.values), rtol=1e-6, atol=1e-7)
-    assert_allclose(variance, np.diag(joint - cross @ np.linalg.solve(A, cross.T)), rtol=1e-6)
 
 
 # With few
@@ -306,23 +282,20 @@ def test_blocks_of_patches_follow_each_other_however_few_fit(monkeypatch):
         assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("what", ["prior", "noise", "features", "cross"])
+@pytest.mark.parametrize("what", ["prior", "noise", "cross"])
 def test_a_covariance_that_is_nan_is_an_error(what):
     times, coordinates, _ = LATTICES["region"]
     observations = observed_on(times, coordinates)
-    n, prior, told = len(observations), np.ones(4), None
+    n, prior = len(observations), np.ones(4)
     if what == "noise":
         observations = Observations(observations.points, observations.values, np.full(n, np.nan))
     if what == "prior":
         prior = np.array([1.0, np.nan, 1.0, 1.0])
-    if what == "features":
-        told = np.full((n, 2), np.nan)
-    neighbours = neighbours_of(anova(), observations, coordinates.shape[:2], features=told)
+    neighbours = neighbours_of(anova(), observations, coordinates.shape[:2])
     goals = Goals(
         np.zeros((4, 3), np.int32),
         prior,
         (lambda i, near: np.full(near.shape, np.nan)) if what == "cross" else None,
-        None if told is None else lambda i: np.ones((len(i), 2)),
     )
     with pytest.raises(NumericalError, match="holds NaN or infinite values"):
         list(local_conditionals(neighbours, np.zeros((n, 1)), goals, Patches.single(4), 3))

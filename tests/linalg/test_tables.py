@@ -80,7 +80,7 @@ def found_by(neighbours, cells, count):
     noisy = neighbours.noisy
     near, sizes = np.zeros((len(cells), count), np.int32), np.empty(len(cells), np.int32)
     cells = np.ascontiguousarray(cells)
-    search(noisy, cells, cells, np.array([len(noisy[4])]), np.array([count]), 0, len(cells), near, sizes)
+    search(noisy, cells, cells, np.array([len(noisy[3])]), np.array([count]), 0, len(cells), near, sizes)
     return near, sizes
 
 
@@ -114,7 +114,7 @@ def test_predecessors_precede():
     times, coordinates, _ = LATTICES["region"]
     observations = observed_on(times, coordinates, 0.8, repeats=5)
     neighbours = neighbours_of(anova(), observations, coordinates.shape[:2])
-    arrays, _, fine, coarse, cells, *_ = neighbours.noisy
+    arrays, fine, coarse, cells, _ = neighbours.noisy
     found, strength = np.empty(28, np.int32), np.empty(28)
     K = oracle_covariance(anova(), observations.points, observations.points)[np.ix_(neighbours.order, neighbours.order)]
     for own in range(len(cells)):
@@ -145,7 +145,7 @@ def test_in_a_wide_gap_neighbours_are_nearly_the_best(name, coarse, monkeypatch)
         monkeypatch.setattr(module, "_usable_block", lambda *_: 0)
     observations = only_in_a_corner(WIDE)
     neighbours = neighbours_of(PRIORS[name], observations, WIDE.shape[:2])
-    assert bool(neighbours.noisy[3][3]) is coarse
+    assert bool(neighbours.noisy[2][3]) is coarse
     points = every_cell(REGULAR, WIDE).take_in_order(np.random.default_rng(0).permutation(40 * 60 * 6)[:200])
     count = 10
     near, sizes = found_by(neighbours, neighbours.tables.cells(points.time_index, points.site_index), count)
@@ -178,14 +178,14 @@ def test_tables_without_any_covariance_have_no_walks():
     nothing = product(spec.Matern(1.5, 10.0), spec.Matern(1.5, 50.0), "sphere", 0.0)
     observations = observed_on(times, coordinates, 0.2)
     neighbours = neighbours_of(nothing, observations, coordinates.shape[:2])
-    _, sizes = found_by(neighbours, neighbours.noisy[4], 5)
+    _, sizes = found_by(neighbours, neighbours.noisy[3], 5)
     assert (sizes == 0).all()
 
 
 def test_maps_know_every_observation_of_a_block():
     observations = observed_on(REGULAR, WIDE, 0.3, repeats=9)
     neighbours = neighbours_of(anova(), observations, WIDE.shape[:2])
-    _, _, fine, coarse, cells, *_ = neighbours.noisy
+    _, fine, coarse, cells, _ = neighbours.noisy
     for _, first, following, block in (fine, coarse):
         seen = []
         for place in np.ndindex(first.shape):
@@ -208,7 +208,7 @@ def test_a_lattice_of_few_columns_has_no_blocks():
     assert coarse_map(tables, cells).block == 0
     assert fine_map(tables, cells).block == 1
     assert isinstance(neighbours_of(anova(), observations, coordinates.shape[:2]).noisy, tuple)
-    assert Noisy._fields[:4] == ("arrays", "ranking", "fine", "coarse")
+    assert Noisy._fields == ("arrays", "fine", "coarse", "cells", "noise")
 
 
 @pytest.mark.parametrize("lattice", ["globe with poles", "globe, odd", "region", "region, uneven times", "one frame"])

@@ -106,15 +106,6 @@ def test_few_observations_are_enough(n):
     assert_allclose(found, np.linalg.inv(covariance_of(anova(), whole)), rtol=1e-9)
 
 
-def test_features_are_part_of_the_covariance():
-    times, coordinates, _ = LATTICES["region"]
-    observations = observed_on(times, coordinates)
-    n = len(observations)
-    V = np.random.default_rng(0).standard_normal((n, 5))
-    found = dense(factor_of(anova(), observations, coordinates.shape[:2], n, features=V), n)
-    assert_allclose(found @ (covariance_of(anova(), observations) + V @ V.T), np.eye(n), atol=1e-7)
-
-
 @pytest.mark.parametrize("name", ["anova", "each frame on its own", "brownian", "space plus time"])
 @pytest.mark.parametrize("noise", [1e-14, 1e-6, None], ids=["no noise", "tiny", "per cell"])
 def test_with_few_neighbours_it_stays_positive_definite(name, noise):
@@ -137,9 +128,9 @@ def test_repeated_measurements_without_noise_are_floored_and_counted():
 
 def test_a_covariance_that_is_nan_is_an_error():
     times, coordinates, _ = LATTICES["region"]
-    observations = observed_on(times, coordinates)
+    observations = observed_on(times, coordinates, noise=np.nan)
     with pytest.raises(NumericalError, match=r"holds NaN or infinite values. Check the hyperparameters: print"):
-        factor_of(anova(), observations, coordinates.shape[:2], 8, features=np.full((len(observations), 1), np.nan))
+        factor_of(anova(), observations, coordinates.shape[:2], 8)
 
 
 def clouds(noise=0.01):

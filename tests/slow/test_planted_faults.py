@@ -166,7 +166,7 @@ def noise_forgotten_in_local_covariances(patch):
     def without(true, noisy, near, sizes, K):
         found = true(noisy, near, sizes, K)
         every = np.arange(near.shape[1])
-        K[:, every, every] -= np.where(every < sizes[:, None], noisy[5][near], 0.0)
+        K[:, every, every] -= np.where(every < sizes[:, None], noisy[4][near], 0.0)
         return found
 
     wrap(patch, local, "gathered", without)
@@ -216,24 +216,24 @@ def local_data_in_another_order(patch):
 
 
 def sign_of_the_trend(patch):
-    def turned(true, posterior, fields, variance, targets):
+    def turned(true, posterior, fields, variance):
         fields = fields.copy()
         fields[:, 1:2] *= -1.0
-        return true(posterior, fields, variance, targets)
+        return true(posterior, fields, variance)
 
     wrap(patch, IterativePosterior, "_with_trend", turned)
 
 
 def trend_left_out(patch):
-    def without(true, posterior, fields, variance, targets):
-        return replace(true(posterior, fields, variance, targets), variance=variance)
+    def without(true, posterior, fields, variance):
+        return replace(true(posterior, fields, variance), variance=variance)
 
     wrap(patch, IterativePosterior, "_with_trend", without)
 
 
 def level_forgotten(patch):
-    def without(true, posterior, fields, variance, targets):
-        found = true(posterior, fields, variance, targets)
+    def without(true, posterior, fields, variance):
+        found = true(posterior, fields, variance)
         return replace(found, mean=found.mean - float(posterior._beta[0]))
 
     wrap(patch, IterativePosterior, "_with_trend", without)
@@ -303,16 +303,16 @@ def draws_without_noise(patch):
 
 def draws_a_day_late(patch):
     def late(true, self, count):
-        fields, told, data = true(self, count)
-        return np.roll(fields, 1, axis=1), told, data
+        fields, data = true(self, count)
+        return np.roll(fields, 1, axis=1), data
 
     wrap(patch, System, "draw_data", late)
 
 
 def one_draw_again_and_again(patch):
     def same(true, self, count):
-        fields, told, data = true(self, count)
-        return fields[:1].repeat(count, 0), told, data[:, :1].repeat(1, count)
+        fields, data = true(self, count)
+        return fields[:1].repeat(count, 0), data[:, :1].repeat(1, count)
 
     wrap(patch, System, "draw_data", same)
 
@@ -371,12 +371,12 @@ def exact_variances_too_large(patch):
 def measurements_of_one_place_not_weighted(patch):
     """The first of them stands for all, with its own noise."""
 
-    def first(true, law, observations):
-        merged, number = true(law, observations)
+    def first(true, observations):
+        merged, number = true(observations)
         _, own = np.unique(number, return_index=True)
         return replace(merged, values=observations.values[own], noise=observations.noise[own]), number
 
-    wrap(patch, iterative, "_places_once", first)
+    wrap(patch, iterative, "without_repeats", first)
 
 
 def columns_leave_the_search(patch):

@@ -19,7 +19,6 @@ import torch
 from xgpfill.engines.select import suits_iteration
 from xgpfill.errors import XgpfillWarning
 from xgpfill.grid.lattice import Lattice, Space
-from xgpfill.kernels.covariance import Covariance
 from xgpfill.linalg.lattice import LatticeOperator
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from xgpfill.engines.system import System
     from xgpfill.grid.points import Points
-    from xgpfill.kernels.covariance import PriorLaw
+    from xgpfill.kernels.covariance import Covariance
 
 FEW_PAIRS = 2**24
 """Pairs of cells whose covariances are summed one by one."""
@@ -37,10 +36,10 @@ ROUNDS = 4
 """Solves for what the last one left, at most."""
 
 
-def averaged_prior(law: PriorLaw, targets: Points, weights: Tensor) -> Tensor:
+def averaged_prior(law: Covariance, targets: Points, weights: Tensor) -> Tensor:
     """wᵀKw of every column of weights (m, k): by pairs of cells, or by one product where these are many."""
     used = np.flatnonzero((weights != 0).any(1).cpu().numpy())
-    if used.size**2 > FEW_PAIRS and isinstance(law, Covariance) and targets.is_grid:
+    if used.size**2 > FEW_PAIRS and targets.is_grid:
         operator = _operator(law, targets)
         if operator is not None:
             site, time = operator.cells(targets.time_index, targets.site_index)
@@ -71,7 +70,7 @@ def spread_weights(operator: LatticeOperator, cells: Points, weights: Tensor) ->
 
 
 def averaged_on(system: System, cells: Points, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """K(observations, cells) w and wᵀKw, without features, for weights (m, k) of cells of the system's lattice."""
+    """K(observations, cells) w and wᵀKw for weights (m, k) of cells of the system's lattice."""
     field = spread_weights(system.operator, cells, weights)
     site, time = system.operator.cells(cells.time_index, cells.site_index)
     return field[system.site, :, system.time], (field[site, :, time] * weights).sum(0)
@@ -79,8 +78,7 @@ def averaged_on(system: System, cells: Points, weights: Tensor) -> tuple[Tensor,
 
 def _times(system: System, v: Tensor) -> Tensor:
     """A times (n, k) in full precision, by the operator that averages are made with."""
-    found = system.spread(v)[system.site, :, system.time] + system.noise * v
-    return found if system.features is None else found + system.features @ (system.features.T @ v)
+    return system.spread(v)[system.site, :, system.time] + system.noise * v
 
 
 def solve_closely(system: System, right: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import Observations, Points
-    from xgpfill.kernels.covariance import Block, PriorLaw
+    from xgpfill.kernels.covariance import Covariance
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,6 @@ class Posterior(Protocol):
     def averages(self, targets: Points, weights: FloatArray) -> Moments:
         """Mean (of the first draw of the data) and latent variance of wᵀf for every column of weights (m, k)."""
 
-    def gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
-        """leftᵀ A⁻¹ right for arrays of observations (n, p) and (n, q)."""
-
     @property
     def trend(self) -> tuple[float, float] | None:
         """Estimate and standard error of the constant mean, None where it is not part of the model."""
@@ -61,7 +58,7 @@ class Posterior(Protocol):
 class Engine(Protocol):
     """A way to condition: frozen settings with one verb."""
 
-    def condition(self, covariance: PriorLaw, observations: Observations, *, trend: bool = True) -> Posterior:
+    def condition(self, covariance: Covariance, observations: Observations, *, trend: bool = True) -> Posterior:
         """Condition the prior on the observations; with `trend` an unknown constant mean is added."""
 
 
@@ -83,11 +80,11 @@ class Whitener(Protocol):
 
 
 class WhitenedPosterior:
-    """A posterior from a whitener, a prior law and an optional unknown constant mean.
+    """A posterior from a whitener, a prior covariance and an optional unknown constant mean.
 
     Parameters
     ----------
-    law : PriorLaw
+    law : Covariance
     whitener : Whitener
     observations : Observations
         Values (n,), or (n, draws) for several draws of the data at the same points.
@@ -95,11 +92,9 @@ class WhitenedPosterior:
         Whether an unknown constant mean with a flat prior is part of the model.
     """
 
-    def __init__(self, law: PriorLaw, whitener: Whitener, observations: Observations, *, trend: bool) -> None:
+    def __init__(self, law: Covariance, whitener: Whitener, observations: Observations, *, trend: bool) -> None:
         self._law, self._whitener = law, whitener
         y = self._tensor(observations.columns)
-        known = law.mean(observations.points)
-        y = y if known is None else y - known
         self._ones = torch.ones(y.shape[0], 1, dtype=law.dtype, device=law.device) if trend else None
         self._coefficients, self._beta = whitener.observed(y), None
         if self._ones is not None:
@@ -121,7 +116,7 @@ class WhitenedPosterior:
             if self._ones is not None:
                 r = 1.0 - self._basis.T @ a
                 left = left + r[0].square() / self._precision[0, 0]
-            mean[block.index] = self._mean(a, block)[:, 0].cpu()
+            mean[block.index] = self._mean(a)[:, 0].cpu()
             variance[block.index] = _floored(left, block.variance).cpu()
         return Moments(mean.double().numpy(), variance.double().numpy())
 
@@ -129,13 +124,12 @@ class WhitenedPosterior:
         """Posterior mean for every draw of the data, (m, draws)."""
         mean = torch.empty(len(targets), self._coefficients.shape[1], dtype=self._law.dtype)
         for block in self._law.blocks(self._whitener.support, targets):
-            mean[block.index] = self._mean(self._whitener.targets(block.columns)[0], block).cpu()
+            mean[block.index] = self._mean(self._whitener.targets(block.columns)[0]).cpu()
         return np.asarray(mean.double().numpy())
 
-    def _mean(self, a: Tensor, block: Block) -> Tensor:
+    def _mean(self, a: Tensor) -> Tensor:
         mean = a.T @ self._coefficients
-        mean = mean if self._beta is None else mean + self._beta
-        return mean if block.mean is None else mean + block.mean
+        return mean if self._beta is None else mean + self._beta
 
     def covariance(self, targets: Points) -> FloatArray:
         """Joint latent covariance of the targets."""
@@ -151,24 +145,17 @@ class WhitenedPosterior:
     def averages(self, targets: Points, weights: FloatArray) -> Moments:
         """Mean (of the first draw of the data) and latent variance of wᵀf for every column of weights (m, k)."""
         w = self._tensor(weights)
-        columns, known = w.new_zeros(len(self._whitener.support), w.shape[1]), torch.zeros_like(w[0])
+        columns = w.new_zeros(len(self._whitener.support), w.shape[1])
         for block in self._law.blocks(self._whitener.support, targets):
-            some = w[torch.as_tensor(block.index, device=w.device)]
-            columns += block.columns @ some
-            known = known if block.mean is None else known + block.mean[:, 0] @ some
+            columns += block.columns @ w[torch.as_tensor(block.index, device=w.device)]
         a, gained, lost = self._whitener.targets(columns)
-        mean, prior = a.T @ self._coefficients[:, 0] + known, averaged_prior(self._law, targets, w)
+        mean, prior = a.T @ self._coefficients[:, 0], averaged_prior(self._law, targets, w)
         variance = prior - lost.square().sum(0) + gained.square().sum(0)
         if self._ones is not None:
             assert self._beta is not None
             r = w.sum(0) - self._basis[:, 0] @ a
             mean, variance = mean + self._beta[0, 0] * w.sum(0), variance + r.square() / self._precision[0, 0]
         return Moments(*(np.asarray(x.double().cpu().numpy()) for x in (mean, _floored(variance, prior))))
-
-    def gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
-        """leftᵀ A⁻¹ right."""
-        found = self._whitener.gram(self._tensor(left), self._tensor(right))
-        return np.asarray(found.double().cpu().numpy())
 
     @property
     def trend(self) -> tuple[float, float] | None:

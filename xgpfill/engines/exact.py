@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from xgpfill.grid.points import Observations, Points
-    from xgpfill.kernels.covariance import PriorLaw
+    from xgpfill.kernels.covariance import Covariance
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ExactEngine:
 
     settings: Exact = Exact()
 
-    def condition(self, covariance: PriorLaw, observations: Observations, *, trend: bool = True) -> WhitenedPosterior:
+    def condition(self, covariance: Covariance, observations: Observations, *, trend: bool = True) -> WhitenedPosterior:
         """Condition the prior on the observations.
 
         Raises
@@ -39,7 +39,7 @@ class ExactEngine:
 class _Whitener:
     """W = L⁻¹ with A = LLᵀ."""
 
-    def __init__(self, covariance: PriorLaw, observations: Observations) -> None:
+    def __init__(self, covariance: Covariance, observations: Observations) -> None:
         self.support: Points = observations.points
         A = covariance.matrix(self.support, self.support)
         A.diagonal().add_(torch.as_tensor(observations.noise).to(A))

@@ -24,7 +24,6 @@ from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.marginals import Asked, Marginals, places_on
 from xgpfill.engines.settings import Exact, Iterative
 from xgpfill.engines.system import Stalled, System, Unproven
-from xgpfill.engines.tilelaw import CHUNK, TileLaw
 from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.grid.points import Points, same_places, without_repeats
 from xgpfill.kernels.spec import Independent, has_type
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from xgpfill.engines.system import Convergence, Draws, Watch
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray, Observations
-    from xgpfill.kernels.covariance import PriorLaw
+    from xgpfill.kernels.covariance import Covariance
 
     Answer = TypeVar("Answer")
 
@@ -70,7 +69,7 @@ class IterativeEngine:
     watch: Watch | None = field(default=None, repr=False, compare=False)
     lock: RLock = field(default_factory=RLock, repr=False, compare=False)
 
-    def condition(self, covariance: PriorLaw, observations: Observations, *, trend: bool = True) -> Posterior:
+    def condition(self, covariance: Covariance, observations: Observations, *, trend: bool = True) -> Posterior:
         """Condition the prior on the observations, which must lie on a lattice.
 
         Raises
@@ -80,15 +79,11 @@ class IterativeEngine:
         """
         if not len(observations):  # nothing to iterate on: the prior
             return ExactEngine().condition(covariance, observations, trend=trend)
-        return IterativePosterior(self, TileLaw.of(covariance), observations, trend=trend)
+        return IterativePosterior(self, covariance, observations, trend=trend)
 
-    def system(self, law: TileLaw, observations: Observations) -> System:
+    def system(self, law: Covariance, observations: Observations) -> System:
         """The system of these observations, made once as long as no other is asked for."""
         points = observations.points
-        if law.num_features:  # a message is the tile's own
-            system = System(self.settings, law, observations, self.records)
-            system.watch = self.watch
-            return system
         key = hashlib.sha256(repr((law.prior, law.device, law.dtype, points.frame)).encode())
         for array in (points.times, points.sites, points.time_index, points.site_index, observations.noise):
             key.update(np.ascontiguousarray(array).tobytes())
@@ -108,18 +103,17 @@ class IterativePosterior:
     Parameters
     ----------
     engine : IterativeEngine
-    law : TileLaw
+    law : Covariance
     observations : Observations
         Values (n,), or (n, draws) for several draws of the data at the same points.
     trend : bool
         Whether an unknown constant mean with a flat prior is part of the model.
     """
 
-    def __init__(self, engine: IterativeEngine, law: TileLaw, observations: Observations, *, trend: bool) -> None:
+    def __init__(self, engine: IterativeEngine, law: Covariance, observations: Observations, *, trend: bool) -> None:
         self._engine, self._law, self._given, self._has_trend = engine, law, observations, trend
-        self._observations, self._number = _places_once(law, observations)
-        known = law.mean(self._observations.points)
-        data = self._observations.columns if known is None else self._observations.columns - _plain(known)
+        self._observations = _places_once(law, observations)
+        data = self._observations.columns
         self._level = data.mean(0) if trend else np.zeros(data.shape[1])
         self._y = law.tensor(data - self._level)  # so that residuals are not relative to the level
         self._solved: Tensor | None = None
@@ -152,10 +146,6 @@ class IterativePosterior:
         """Mean (of the first draw of the data) and latent variance of wᵀf for every column of weights, a solve each."""
         return self._either(lambda: self._averages(targets, weights), lambda other: other.averages(targets, weights))
 
-    def gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
-        """leftᵀ A⁻¹ right."""
-        return self._either(lambda: self._gram(left, right), lambda other: other.gram(left, right))
-
     @property
     def trend(self) -> tuple[float, float] | None:
         """Estimate and standard error of the constant mean (standardised), or None."""
@@ -170,7 +160,7 @@ class IterativePosterior:
                 except Stalled as stalled:
                     self._instead = self._dense(stalled)
                 except Unproven:
-                    self._instead = ExactEngine().condition(self._law.law, self._given, trend=self._has_trend)
+                    self._instead = ExactEngine().condition(self._law, self._given, trend=self._has_trend)
         return others(self._instead)
 
     def _dense(self, stalled: Stalled) -> Posterior:
@@ -197,7 +187,7 @@ class IterativePosterior:
             XgpfillWarning,
             stacklevel=2,
         )
-        return ExactEngine().condition(self._law.law, self._given, trend=self._has_trend)
+        return ExactEngine().condition(self._law, self._given, trend=self._has_trend)
 
     # Solves
 
@@ -245,11 +235,11 @@ class IterativePosterior:
         assert self._solved is not None
         draws = self._y.shape[1]
         fields = self._fields(self._solved[:, [0, *range(draws, self._solved.shape[1])]], self._right, targets)
-        return self._with_trend(_plain(fields), self._marginals.elsewhere(targets), targets)
+        return self._with_trend(_plain(fields), self._marginals.elsewhere(targets))
 
-    def _with_trend(self, fields: FloatArray, variance: FloatArray, targets: Points) -> Moments:
+    def _with_trend(self, fields: FloatArray, variance: FloatArray) -> Moments:
         """Moments from K A⁻¹[y − Hβ, H] and the variance without the trend."""
-        mean = fields[:, 0] + self._level[0] + self._known(targets)[..., 0]
+        mean = fields[:, 0] + self._level[0]
         if self._beta is not None:
             mean = mean + float(self._beta[0])
             variance = variance + np.square(1.0 - fields[:, 1]) / float(self._precision)
@@ -272,11 +262,9 @@ class IterativePosterior:
         trend = _plain(self._fields(every, right, targets))  # (m, 1 or 2)
         mean = _plain(self._fields(draws.weights, draws.data, targets, rough=True))  # (m, S)
         truth = draws.fields[:, times][:, :, sites].reshape(count, -1).T.astype(float)
-        if draws.told is not None:
-            truth += _plain(self._spread_told(draws.told, targets))
         same = _same_places(self._law, targets.sites)
         variance = self._marginals.on_lattice(asked, mean, truth, self._residual)
-        found = self._with_trend(trend, variance, targets)
+        found = self._with_trend(trend, variance)
         if same is None:
             return found
         mean, variance = (x.reshape(shape[0], -1)[:, same].ravel() for x in (found.mean, found.variance))
@@ -295,7 +283,7 @@ class IterativePosterior:
             fields[some] = _plain(cross.T @ weights)
         number = self._measured_at(targets)
         fields[number >= 0] = _plain(right - self.system.noise * weights)[number[number >= 0]]  # as in `_fields`
-        return self._with_trend(fields, variance, targets)
+        return self._with_trend(fields, variance)
 
     def _measured_at(self, targets: Points) -> IntArray:
         """Which observation each target is at; −1 for none."""
@@ -316,18 +304,7 @@ class IterativePosterior:
         assert self._solved is not None
         draws = self._y.shape[1]
         mean = self._fields(self._solved[:, :draws], self._right[:, :draws], targets)
-        return _plain(mean if self._beta is None else mean + self._beta) + self._level + self._known(targets)
-
-    def _known(self, targets: Points) -> FloatArray:
-        """What a message says of the mean at targets, (m, draws) or one zero."""
-        known = [self._law.mean(part) for part in self._parts(targets)]
-        return np.concatenate([_plain(k) for k in known if k is not None]) if known[0] is not None else np.zeros((1, 1))
-
-    def _parts(self, targets: Points) -> list[Points]:
-        """The targets in parts whose features fit in memory; all at once where there are none."""
-        width = CHUNK // self._law.num_features if self._law.num_features else len(targets)
-        starts = range(0, max(1, len(targets)), max(1, width))
-        return [targets.take_in_order(np.arange(s, min(s + width, len(targets)))) for s in starts]
+        return _plain(mean if self._beta is None else mean + self._beta) + self._level
 
     # Fields of weights
 
@@ -338,26 +315,16 @@ class IterativePosterior:
         which may be small against the data and yet large against a small noise.
         """
         index = self._places(targets)
-        told = None if self.system.features is None else self.system.features.T @ weights  # Vᵀ weights, (q, R)
         if index is not None:
-            field, (sites, times) = self.system.spread(weights, rough=rough and told is None), index
+            field, (sites, times) = self.system.spread(weights, rough=rough), index
             known = right - self.system.noise * weights
-            if told is not None:  # added for all cells below
-                assert self.system.features is not None
-                known = known - self.system.features @ told
             field[self.system.site, :, self.system.time] = known.to(field)
             part = field[sites] if times is None else field[sites][..., times]
-            found = part.permute(2, 0, 1).reshape(len(targets), -1)
-        else:
-            found = weights.new_empty(len(targets), weights.shape[1])
-            for block in self._law.local.blocks(self._observations.points, targets):
-                found[torch.as_tensor(block.index)] = block.columns.T @ weights
-        return found if told is None else found + self._spread_told(told, targets)
-
-    def _spread_told(self, told: Tensor, targets: Points) -> Tensor:
-        """V at targets times (q, R)."""
-        parts = [self._law.features(part) for part in self._parts(targets)]
-        return torch.cat([part @ told for part in parts if part is not None])
+            return part.permute(2, 0, 1).reshape(len(targets), -1)
+        found = weights.new_empty(len(targets), weights.shape[1])
+        for block in self._law.blocks(self._observations.points, targets):
+            found[torch.as_tensor(block.index)] = block.columns.T @ weights
+        return found
 
     def _places(self, targets: Points) -> tuple[Tensor, Tensor | None] | None:
         """Places of a grid of targets in a field of the operator; None when some are elsewhere."""
@@ -402,9 +369,7 @@ class IterativePosterior:
             beta = basis @ y / precision
             r = total - x.sum(0)
             mean, variance = mean + beta * r, variance + r.square() / precision
-        known = self._known(targets)
-        told = np.broadcast_to(known[:, 0], len(targets)) @ weights
-        return Moments(_plain(mean) + told, np.maximum(_plain(variance), np.finfo(float).eps * _plain(prior)))
+        return Moments(_plain(mean), np.maximum(_plain(variance), np.finfo(float).eps * _plain(prior)))
 
     def _averaged(self, targets: Points, w: Tensor) -> tuple[Tensor, Tensor]:
         """Covariance (n, k) of averages with the observations, and their prior variance (k,)."""
@@ -412,34 +377,11 @@ class IterativePosterior:
         if inside is not None:
             sites, times = inside
             own = replace(targets, time_index=times[targets.time_index], site_index=sites[targets.site_index])
-            cross, prior = averaged_on(self.system, own, w)
-        else:
-            cross, prior = w.new_zeros(len(self._observations), w.shape[1]), averaged_prior(self._law.local, targets, w)
-            for block in self._law.local.blocks(self._observations.points, targets):
-                cross += block.columns @ w[torch.as_tensor(block.index, device=w.device)]
-        if self.system.features is None:
-            return cross, prior
-        told, start = w.new_zeros(self.system.features.shape[1], w.shape[1]), 0
-        for part in self._parts(targets):
-            features = self._law.features(part)
-            assert features is not None
-            told, start = told + features.T @ w[start : start + len(part)], start + len(part)
-        return cross + self.system.features @ told, prior + told.square().sum(0)
-
-    def _gram(self, left: FloatArray, right: FloatArray) -> FloatArray:
-        """With repeated measurements, A = E K Eᵀ + D: what they say beyond their averages involves no K."""
-        between: FloatArray | float = 0.0
-        if len(self._given) > len(self._observations):
-            precision, merged = 1.0 / self._given.noise[:, None], 1.0 / self._observations.noise[:, None]
-            averages = []
-            for side in (left, right):
-                total = np.zeros((len(self._observations), side.shape[1]))
-                np.add.at(total, self._number, side * precision)
-                averages.append(total / merged)
-            between = left.T @ (right * precision) - averages[0].T @ (averages[1] * merged)
-            left, right = averages
-        a, b = self._law.tensor(left), self._law.tensor(right)
-        return _plain(a.T @ self.system.solve(b, self.system.tolerance_for(b))) + between
+            return averaged_on(self.system, own, w)
+        cross = w.new_zeros(len(self._observations), w.shape[1])
+        for block in self._law.blocks(self._observations.points, targets):
+            cross += block.columns @ w[torch.as_tensor(block.index, device=w.device)]
+        return cross, averaged_prior(self._law, targets, w)
 
     def _trend(self) -> tuple[float, float] | None:
         if not self._has_trend:
@@ -449,20 +391,20 @@ class IterativePosterior:
         return float(self._beta[0]) + float(self._level[0]), float(self._precision) ** -0.5
 
 
-def _same_places(law: TileLaw, sites: FloatArray) -> IntArray | None:
+def _same_places(law: Covariance, sites: FloatArray) -> IntArray | None:
     """The first of the sites at each one's place; None where all differ, or a kernel makes each cell its own."""
     alone = any(has_type(term.space, Independent) for term in law.prior.terms)
     return None if alone else same_places(sites)
 
 
-def _places_once(law: TileLaw, observations: Observations) -> tuple[Observations, IntArray]:
-    """One observation of each place and time, on the first of its cells; and which one each was made part of."""
+def _places_once(law: Covariance, observations: Observations) -> Observations:
+    """One observation of each place and time, on the first of its cells."""
     points = observations.points
     same = _same_places(law, points.sites)
     if same is not None:
         points = replace(points, site_index=same[points.site_index], is_grid=False)
         observations = replace(observations, points=points)
-    return without_repeats(observations)
+    return without_repeats(observations)[0]
 
 
 def _plain(tensor: Tensor) -> FloatArray:

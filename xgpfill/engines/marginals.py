@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from xgpfill.engines.system import System
-    from xgpfill.engines.tilelaw import TileLaw
     from xgpfill.engines.variance import BoolArray
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray, Observations, Points
@@ -169,11 +168,11 @@ class Marginals:
     Parameters
     ----------
     system : System
-    law : TileLaw
+    law : Covariance
     observations : Observations
     """
 
-    def __init__(self, system: System, law: TileLaw, observations: Observations) -> None:
+    def __init__(self, system: System, law: Covariance, observations: Observations) -> None:
         self._system, self._law, self._observations = system, law, observations
 
     # Probes
@@ -415,7 +414,7 @@ class Marginals:
 
     def _patches(self, asked: Asked, alike: tuple[float, ...], level: Level) -> Patches:
         """Targets that share neighbours, those where the field exists."""
-        if self._law.num_features or asked.points.frame is None:
+        if asked.points.frame is None:
             patches = Patches.single(len(asked.points))
         else:
             patches = patches_of(asked.shape, alike[:3], wraps=self._wraps(asked), most=level.patch)  # type: ignore[arg-type]
@@ -446,18 +445,11 @@ class Marginals:
     def goals(self, targets: Points) -> Goals:
         """Targets as the local conditionals want them: cells of the lattice, or places with a cell nearby."""
         law, own = self._law, self._observations.points
-        prior, features = law.diagonal(targets), None
-        if law.num_features:
-
-            def features(index: IntArray) -> FloatArray:
-                found = law.features(targets.take_in_order(index))
-                assert found is not None
-                return np.asarray(found.double().cpu().numpy())
-
+        prior = np.asarray(law.diagonal(targets).double().cpu().numpy())
         tables, inside = self._system.operator.tables, places_on(own, targets)
         if inside is not None:
             sites, times = inside
-            return Goals(tables.cells(times[targets.time_index], sites[targets.site_index]), prior, features=features)
+            return Goals(tables.cells(times[targets.time_index], sites[targets.site_index]), prior)
         _, near = KDTree(own.sites).query(targets.sites)
         _, when = KDTree(own.times[:, None]).query(targets.times[:, None])
         cells = tables.cells(when[targets.time_index], near[targets.site_index])
@@ -467,7 +459,7 @@ class Marginals:
             first, second = (torch.as_tensor(i, device=law.device) for i in (index[:, None], near))
             return np.asarray(goals.covariance(first, second, hood).double().cpu().numpy())
 
-        return Goals(cells, prior, cross, features)
+        return Goals(cells, prior, cross)
 
 
 def places_on(own: Points, targets: Points) -> tuple[IntArray, IntArray] | None:

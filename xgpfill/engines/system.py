@@ -17,7 +17,6 @@ from xgpfill.linalg.draws import PriorDraws, noise_share
 from xgpfill.linalg.lattice import LatticeOperator
 from xgpfill.linalg.loops import put, taken
 from xgpfill.linalg.neighbours import Neighbours
-from xgpfill.linalg.tables import Tables
 from xgpfill.linalg.threads import in_parts, own_threads
 from xgpfill.linalg.vecchia import VecchiaFactor
 
@@ -28,10 +27,10 @@ if TYPE_CHECKING:
 
     from xgpfill.engines.marginals import Asked, Told
     from xgpfill.engines.settings import Iterative
-    from xgpfill.engines.tilelaw import TileLaw
     from xgpfill.engines.variance import Check, Pool
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray, Observations, Points
+    from xgpfill.kernels.covariance import Covariance
     from xgpfill.linalg.conjugate_gradients import Solution
 
     Watch = Callable[[int, float], None]
@@ -95,14 +94,11 @@ class Draws:
     Attributes
     ----------
     fields : float32 array (S, nt, sites)
-        On all cells of the lattice, what features tell left out.
-    told : Tensor (q, S) or None
-        Weights of the features.
+        On all cells of the lattice.
     data, weights : Tensor (n, S)
     """
 
     fields: Float32Array
-    told: Tensor | None
     data: Tensor
     weights: Tensor
 
@@ -138,7 +134,6 @@ class Products:
     site, time : int Tensor (n,)
         Places in its fields.
     noise : Tensor (n, 1)
-    features : Tensor (n, q) or None
     repeats : bool
         Whether a cell was measured several times.
     """
@@ -147,13 +142,11 @@ class Products:
     site: Tensor
     time: Tensor
     noise: Tensor
-    features: Tensor | None
     repeats: bool
 
     def to(self, dtype: torch.dtype) -> Products:
         """The same in another precision."""
-        features = None if self.features is None else self.features.to(dtype)
-        return replace(self, operator=self.operator.to(dtype), noise=self.noise.to(dtype), features=features)
+        return replace(self, operator=self.operator.to(dtype), noise=self.noise.to(dtype))
 
     def __call__(self, v: Tensor) -> Tensor:
         """A times (n, R)."""
@@ -165,10 +158,10 @@ class Products:
             in_parts(lambda a, b: taken(site, time, values, noise, right, a, b, out), len(v), ROWS)
         else:
             torch.addcmul(field[self.site, :, self.time], self.noise, v, out=found)
-        return found if self.features is None else found.addmm_(self.features, self.features.T @ v)
+        return found
 
     def spread(self, v: Tensor) -> Tensor:
-        """K, without features, times values at the observations, on all cells: (sites, R, nt), overwritten next."""
+        """K times values at the observations, on all cells: (sites, R, nt), overwritten next."""
         field = self.operator.empty(v.shape[1])
         if self.repeats:  # several measurements of one cell add up
             field.permute(0, 2, 1).index_put_((self.site, self.time), v, accumulate=True)
@@ -187,7 +180,7 @@ class System:
     def __init__(
         self,
         settings: Iterative,
-        law: TileLaw,
+        law: Covariance,
         observations: Observations,
         records: list[Convergence] | None = None,
     ) -> None:
@@ -201,16 +194,13 @@ class System:
         self.site, self.time = self.operator.cells(points.time_index, points.site_index)
         cell = points.time_index * self.operator.num_sites + points.site_index
         self.noise = law.tensor(observations.noise)[:, None]
-        self.features = law.features(points)
         repeats = bool(np.unique(cell).size < cell.size)
-        self._lattice = Products(self.operator, self.site, self.time, self.noise, self.features, repeats=repeats)
+        self._lattice = Products(self.operator, self.site, self.time, self.noise, repeats=repeats)
         self._products = self._on_observed_places() or self._lattice
         self.neighbours = Neighbours(
             self.operator.tables,
             self.operator.tables.cells(points.time_index, points.site_index),
             observations.noise,
-            None if self.features is None else self.features.double().cpu().numpy(),
-            ranking=self._ranking(coordinates),
         )
         self.num_neighbours = settings.neighbours_of(len(observations))
         self.preconditioner = VecchiaFactor(self.neighbours, self.num_neighbours, device=law.device, dtype=law.dtype)
@@ -246,15 +236,8 @@ class System:
         site = torch.as_tensor(number.ravel(), device=self.law.device)
         return replace(self._lattice, operator=operator, site=site)
 
-    def _ranking(self, coordinates: FloatArray) -> Tables | None:
-        """The whole prior's covariance, where features tell a part of it: neighbours are chosen under all terms."""
-        if self.features is None:
-            return None
-        found = Tables.of(self.law.law.base.prior, self.observations.points.times, coordinates)
-        return found if found.shape == self.operator.tables.shape else None
-
     def spread(self, v: Tensor, *, rough: bool = False) -> Tensor:
-        """K, without features, times values at the observations, on all cells: (sites, R, nt), overwritten next.
+        """K times values at the observations, on all cells: (sites, R, nt), overwritten next.
 
         Where `rough` in float32, unless noise is so small that its rounding would matter.
         """
@@ -343,7 +326,7 @@ class System:
         """
         cross = self.law.matrix(self.observations.points, targets)
         precise = min(EXACT_TOLERANCE, 2.0 * self.settings.tolerance)
-        left = local_sd**2 / self.law.diagonal(targets)
+        left = local_sd**2 / self.law.diagonal(targets).double().cpu().numpy()
         spread, near = (torch.as_tensor(x).to(cross) for x in (precise * local_sd, 2.0 * precise * left))
         return cross, torch.minimum(spread, near * self._size(cross)).clamp_min(torch.finfo(cross.dtype).tiny)
 
@@ -357,13 +340,13 @@ class System:
             if self.solved is not None and torch.equal(self.solved[0], right):
                 return *self.solved[1:], self.draws
             return *self.solve_data(right), self.draws
-        own, fields, told, data = right.shape[1], *self.draw_data(self.settings.num_samples)
+        own, fields, data = right.shape[1], *self.draw_data(self.settings.num_samples)
         loose = min(DRAW_TOLERANCE, 10.0 * self.settings.tolerance)
         tolerance = right.new_full((own + data.shape[1],), loose)
         tolerance[:own] = self.settings.tolerance
         found = self.solution(torch.cat([right, data], 1), tolerance)
         self.checked = len(self.record) - 1
-        self.draws = Draws(fields, told, data, found.values[:, own:])
+        self.draws = Draws(fields, data, found.values[:, own:])
         self.solved = right, found.values[:, :own], float(found.residual[0]) if own else 0.0
         return *self.solved[1:], self.draws
 
@@ -398,8 +381,8 @@ class System:
         return np.asarray(np.maximum(prior - explained.double().cpu().numpy(), EPS * prior))
 
     @own_threads()
-    def draw_data(self, count: int) -> tuple[Float32Array, Tensor | None, Tensor]:
-        """Draws of the zero-mean field (count, nt, sites), of the weights of features, and of noisy data (n, count)."""
+    def draw_data(self, count: int) -> tuple[Float32Array, Tensor]:
+        """Draws of the zero-mean field (count, nt, sites), and of noisy data (n, count)."""
         points, law = self.observations.points, self.law
         space = Space(self.operator.coordinates, law.prior.geometry)
         draws = PriorDraws(Lattice(None, points.times, space), law.prior, 0, self._noise_share)
@@ -412,8 +395,4 @@ class System:
             flat = field.reshape(points.times.size, -1)
             found[:, s], fields[s] = flat[points.time_index, points.site_index], flat
         found += rng.standard_normal(found.shape) * np.sqrt(self.observations.noise)[:, None]
-        data, told = law.tensor(found), None
-        if self.features is not None:
-            told = law.tensor(rng.standard_normal((self.features.shape[1], count)))
-            data = data + self.features @ told
-        return fields, told, data
+        return fields, law.tensor(found)

@@ -16,7 +16,7 @@ from xgpfill.linalg.titsias import TitsiasWhitener
 
 if TYPE_CHECKING:
     from xgpfill.grid.points import Observations
-    from xgpfill.kernels.covariance import PriorLaw
+    from xgpfill.kernels.covariance import Covariance
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class VariationalEngine:
 
     settings: Variational = Variational()
 
-    def condition(self, covariance: PriorLaw, observations: Observations, *, trend: bool = True) -> WhitenedPosterior:
+    def condition(self, covariance: Covariance, observations: Observations, *, trend: bool = True) -> WhitenedPosterior:
         """Condition the prior on the observations, with inducing points chosen among them."""
         count = self.settings.num_inducing
-        inducing = choose_inducing(covariance.base, observations.points, count, unit=observations.unit)
+        inducing = choose_inducing(covariance, observations.points, count, unit=observations.unit)
         whitener = TitsiasWhitener(covariance, observations, inducing)
         return WhitenedPosterior(covariance, whitener, observations, trend=trend)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ TABLE_SHARE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """What the law of the field says of some targets.
+    """What the prior says of some targets.
 
     Attributes
     ----------
@@ -39,42 +39,11 @@ class Block:
     columns : Tensor (n, m)
         Their covariance with the points asked about.
     variance : Tensor (m,)
-    mean : Tensor (m, draws) or None
-        None is zero.
     """
 
     index: IntArray
     columns: Tensor
     variance: Tensor
-    mean: Tensor | None = None
-
-
-class PriorLaw(Protocol):
-    """The Gaussian law of the field before its observations are seen."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What it computes in."""
-
-    @property
-    def device(self) -> str:
-        """Where it computes."""
-
-    @property
-    def base(self) -> Covariance:
-        """The covariance without any message from elsewhere."""
-
-    def matrix(self, a: Points, b: Points) -> Tensor:
-        """Covariance of `a` with `b`, (n, m)."""
-
-    def diagonal(self, a: Points) -> Tensor:
-        """Variance of each point, (n,)."""
-
-    def mean(self, a: Points) -> Tensor | None:
-        """Mean of each point for each draw of the data, (n, draws); None for zero."""
-
-    def blocks(self, a: Points, targets: Points) -> Iterator[Block]:
-        """All of this for blocks of targets, with their covariance with `a`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,15 +88,6 @@ class Covariance:
             factor = correlation(term.time, time)[time_index] * correlation(term.space, space)[site_index]
             total.add_(factor, alpha=_variance(term))
         return total
-
-    @property
-    def base(self) -> Covariance:
-        """The covariance without any message: itself."""
-        return self
-
-    def mean(self, a: Points) -> None:  # noqa: ARG002
-        """None: the mean is zero."""
-        return
 
     def blocks(self, a: Points, targets: Points, width: int | None = None) -> Iterator[Block]:
         """The targets in blocks of at most `width`, by default what stays near the caches."""

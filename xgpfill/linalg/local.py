@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from xgpfill.linalg.loops import add_features, crossed, factor_each, gathered, refuse_nan, search
+from xgpfill.linalg.loops import crossed, factor_each, gathered, refuse_nan, search
 from xgpfill.linalg.threads import in_parts, own_threads
 
 if TYPE_CHECKING:
@@ -52,16 +52,13 @@ class Goals:
     prior : array (m,)
         Prior variance.
     cross : callable, optional
-        Covariance, features left out, of targets by number (k,) with observations by number (k, count), as the data
-        count them. Without one, targets are at the cells.
-    features : callable, optional
-        Features of targets by number, (k, q).
+        Covariance of targets by number (k,) with observations by number (k, count), as the data count them. Without
+        one, targets are at the cells.
     """
 
     cells: Int32Array
     prior: FloatArray
     cross: Callable[[IntArray, IntArray], FloatArray] | None = None
-    features: Callable[[IntArray], FloatArray] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,15 +147,12 @@ class _Problems:
     near : int32 array (patches, count)
     sizes : int32 array (patches,)
     cross : array (patches, cells, count)
-        Not yet filled where covariances are looked up in tables, and without features.
-    told : array (patches · cells, q) or None
-        Features of the cells.
+        Not yet filled where covariances are looked up in tables.
     """
 
     near: Int32Array
     sizes: Int32Array
     cross: FloatArray
-    told: FloatArray | None
     cells: Int32Array
     in_tables: bool
 
@@ -170,8 +164,6 @@ class _Problems:
         count, flat = self.near.shape[1], self.cross.reshape(-1, self.near.shape[1])
         if self.in_tables:
             crossed(noisy, self.cells, self.near, self.sizes, a, b, flat)
-        if self.told is not None:
-            add_features(noisy, self.told, self.near, self.sizes, a, b, flat)
         K = np.empty((b - a, count, count))
         finite = gathered(noisy, self.near[a:b], self.sizes[a:b], K)
         there = torch.as_tensor(np.arange(count) < self.sizes[a:b, None])[..., None]
@@ -189,8 +181,7 @@ def _problems(neighbours: Neighbours, goals: Goals, patches: Patches, some: slic
     cross = np.empty((k, width, count))
     if goals.cross is not None:
         cross[:] = goals.cross(members.ravel(), neighbours.order[near.repeat(width, axis=0)]).reshape(cross.shape)
-    told = None if goals.features is None else goals.features(members.ravel())
-    return _Problems(near, sizes, cross, told, cells, goals.cross is None)
+    return _Problems(near, sizes, cross, cells, goals.cross is None)
 
 
 @own_threads()

@@ -45,23 +45,19 @@ class Noisy(NamedTuple):
 
     Attributes
     ----------
-    arrays, ranking : Arrays
-        The covariance, and that which neighbours are chosen by.
+    arrays : Arrays
+        The covariance.
     fine, coarse : Map
     cells : int32 array (n, 3)
         Time, row and column of each.
     noise : array (n,)
-    features : array (n, q)
-        Whose products are part of the covariance; q may be 0.
     """
 
     arrays: Arrays
-    ranking: Arrays
     fine: Map
     coarse: Map
     cells: Int32Array
     noise: FloatArray
-    features: FloatArray
 
 
 @compiled
@@ -239,13 +235,6 @@ def dot(a: FloatArray, b: FloatArray, size: int) -> float:
 
 
 @compiled
-def add_products(told: FloatArray, features: FloatArray, near: Int32Array, size: int, found: FloatArray) -> None:
-    """Add the products of one's features (q,) with those of the first `size` of `near` to `found`."""
-    for k in range(size if told.size else 0):
-        found[k] += dot(told, features[near[k]], told.size)
-
-
-@compiled
 def factor_lanes(K: FloatArray) -> None:
     """Cholesky factors in place of the lower triangles (m, m, lanes), the diagonal holding one over each pivot.
 
@@ -296,18 +285,16 @@ def _place_problem(
 
     What is left of the lane is that of a unit matrix. NaN where a covariance is.
     """
-    arrays, _, _, _, observed, noise, features = noisy
+    arrays, _, _, observed, noise = noisy
     total = 0.0
     for i in range(size):
         covariances(arrays, observed, near[i], observed, near, i + 1, row)
-        add_products(features[near[i]], features, near, i + 1, row)
         row[i] += noise[near[i]]
         for j in range(i + 1):
             K[i, j] = row[j]
             total += row[j]
     near[size] = own  # the last covariance is its own variance
     covariances(arrays, observed, own, observed, near, size + 1, row)
-    add_products(features[own], features, near, size + 1, row)
     for i in range(size):
         z[i] = row[i]
         total += row[i]
@@ -333,7 +320,7 @@ def regressions(
     `numbers` says which observation each place of the order holds. Rows that have fewer predecessors than places keep
     weights of zero. Returns how many conditional variances were floored, or -1 where one is NaN.
     """
-    _, ranking, fine, coarse, observed, noise, _ = noisy
+    arrays, fine, coarse, observed, noise = noisy
     count = columns.shape[1] - 1
     K, z, explained = np.ones((count, count, LANES)), np.zeros((count, LANES)), np.empty(LANES)
     found, strength = np.empty((LANES, 2 * count + SPARE), np.int32), np.empty(2 * count + SPARE)
@@ -343,7 +330,7 @@ def regressions(
         for b in range(lanes):
             own = sequence[begin + b]
             sizes[b] = nearest(
-                ranking, fine, coarse, observed, observed, own, own, count, count, AT_ONCE, found[b], strength
+                arrays, fine, coarse, observed, observed, own, own, count, count, AT_ONCE, found[b], strength
             )
             prior[b] = _place_problem(noisy, own, found[b], sizes[b], row, K[:, :, b], z[:, b])
         factor_lanes(K)
@@ -394,7 +381,7 @@ def search(
     Of the first `prefixes[j]` observations `counts[j]` are taken, each of them once. Candidates are those most
     correlated with the middle cell; `cells` (groups · share, 3) holds the cells of each group.
     """
-    _, ranking, fine, coarse, observed, _, _ = noisy
+    arrays, fine, coarse, observed, _ = noisy
     share = len(cells) // len(middle)
     more = CANDIDATES if share > 1 else 1
     most = more * counts.max()
@@ -404,13 +391,13 @@ def search(
         for j in range(prefixes.size):
             count, length = counts[j], 2 * more * counts[j] + SPARE
             size = nearest(
-                ranking, fine, coarse, observed, middle, k, prefixes[j], count, more * count, AT_ONCE_FOR_GROUPS,
+                arrays, fine, coarse, observed, middle, k, prefixes[j], count, more * count, AT_ONCE_FOR_GROUPS,
                 found[:length], strength[:length],
             )  # fmt: skip
             if more > 1 and size > count:
                 strength[:size] = 0.0
                 for own in range(k * share, (k + 1) * share, max(1, share // JUDGES)):
-                    covariances(ranking, cells, own, observed, found, size, value)
+                    covariances(arrays, cells, own, observed, found, size, value)
                     for i in range(size):
                         strength[i] = max(strength[i], abs(value[i]))
             if share > 1 and j == 0:  # an observed cell without its own observation would be as unknown as a gap
@@ -453,7 +440,7 @@ def gathered(noisy: Noisy, near: Int32Array, sizes: Int32Array, K: FloatArray) -
 
     Places without a neighbour are those of a unit matrix. False where one holds NaN.
     """
-    arrays, _, _, _, observed, noise, features = noisy
+    arrays, _, _, observed, noise = noisy
     for group in range(len(near)):
         for i in range(near.shape[1]):
             row = K[group, i]
@@ -463,7 +450,6 @@ def gathered(noisy: Noisy, near: Int32Array, sizes: Int32Array, K: FloatArray) -
                 continue
             own = near[group, i]
             covariances(arrays, observed, own, observed, near[group], i + 1, row)
-            add_products(features[own], features, near[group], i + 1, row)
             row[i] += noise[own]
             if not abs(row[i]) < HUGE:
                 return False
@@ -488,23 +474,12 @@ def factor_each(K: FloatArray) -> None:
 def crossed(
     noisy: Noisy, cells: Int32Array, near: Int32Array, sizes: Int32Array, start: int, stop: int, cross: FloatArray
 ) -> None:
-    """Covariances of the cells of each group with its neighbours, features left out, into `cross`."""
-    arrays, _, _, _, observed, _, _ = noisy
+    """Covariances of the cells of each group with its neighbours, into `cross`."""
+    arrays, _, _, observed, _ = noisy
     share = len(cells) // len(near)
     for group in range(start, stop):
         for target in range(group * share, (group + 1) * share):
             covariances(arrays, cells, target, observed, near[group], sizes[group], cross[target])
-
-
-@compiled
-def add_features(
-    noisy: Noisy, told: FloatArray, near: Int32Array, sizes: Int32Array, start: int, stop: int, cross: FloatArray
-) -> None:
-    """Add the products of the targets' features (targets, q) with those of their neighbours to `cross`."""
-    (_, _, _, _, _, _, features), share = noisy, len(told) // len(near)
-    for group in range(start, stop):
-        for target in range(group * share, (group + 1) * share):
-            add_products(told[target], features, near[group], sizes[group], cross[target])
 
 
 @compiled

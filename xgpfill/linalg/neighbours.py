@@ -74,10 +74,6 @@ class Neighbours:
     tables : Tables
     cells : int32 array (n, 3)
     noise : array (n,)
-    features : array (n, q), optional
-        Whose products are part of the covariance.
-    ranking : Tables, optional
-        Of the covariance that neighbours are chosen by, where features tell a part of it.
     seed : int
         Of the order.
 
@@ -89,24 +85,12 @@ class Neighbours:
         The observations in that order.
     """
 
-    def __init__(
-        self,
-        tables: Tables,
-        cells: Int32Array,
-        noise: FloatArray,
-        features: FloatArray | None = None,
-        *,
-        ranking: Tables | None = None,
-        seed: int = 0,
-    ) -> None:
-        n = len(cells)
+    def __init__(self, tables: Tables, cells: Int32Array, noise: FloatArray, *, seed: int = 0) -> None:
         self.tables = tables
-        self.order: IntArray = np.random.default_rng(seed).permutation(n)
+        self.order: IntArray = np.random.default_rng(seed).permutation(len(cells))
         ordered = np.ascontiguousarray(cells[self.order])
-        told = np.zeros((n, 0)) if features is None else np.ascontiguousarray(features[self.order], dtype=float)
-        by = tables if ranking is None else ranking
-        maps = fine_map(by, ordered), coarse_map(by, ordered)
-        noisy = Noisy(tables.arrays, by.arrays, *maps, ordered, np.ascontiguousarray(noise[self.order]), told)
+        maps = fine_map(tables, ordered), coarse_map(tables, ordered)
+        noisy = Noisy(tables.arrays, *maps, ordered, np.ascontiguousarray(noise[self.order]))
         self.noisy: Noisy = plain(noisy)
 
     def by_place(self) -> Int32Array:
@@ -114,7 +98,7 @@ class Neighbours:
 
         Neighbours in this sequence read the same parts of the tables.
         """
-        time, row, column = self.noisy[4].T
+        time, row, column = self.noisy[3].T
         return np.lexsort((time, column, row)).astype(np.int32)
 
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from xgpfill.grid.points import Observations, Points
-    from xgpfill.kernels.covariance import PriorLaw
+    from xgpfill.kernels.covariance import Covariance
 
 
 class TitsiasWhitener:
     """W = R⁻ᵀBᵀΛ^{-1/2}: the whitened projection of data on the inducing features."""
 
-    def __init__(self, covariance: PriorLaw, observations: Observations, inducing: Points) -> None:
+    def __init__(self, covariance: Covariance, observations: Observations, inducing: Points) -> None:
         self.support = inducing
         self._L = cholesky(covariance.matrix(inducing, inducing), what="inducing covariance")
         features = solve_lower(self._L, covariance.matrix(inducing, observations.points))  # (M, n)
@@ -56,7 +56,7 @@ class TitsiasWhitener:
         return solve_lower(self.R.T, right)
 
 
-def collapsed_bound(covariance: PriorLaw, observations: Observations, inducing: Points) -> float:
+def collapsed_bound(covariance: Covariance, observations: Observations, inducing: Points) -> float:
     """Titsias' lower bound of the log marginal likelihood of zero-mean observations (Titsias 2009, eq. 9)."""
     whitener = TitsiasWhitener(covariance, observations, inducing)
     y = torch.as_tensor(observations.values).to(whitener.B)[:, None]
