@@ -125,14 +125,15 @@ def planned(model: FittedModel, tile: Tile, halo: Halo) -> TileSolver:
         prior,
         tile=tile,
         halo=halo,
-        max_observations=tile_capacity(model.settings, model.lattice, model.share),
+        max_observations=tile_capacity(model.settings, model.lattice, model.share, model.options["device"]),
         observed_share=model.share,
         grow=isinstance(model.settings, Variational),
     )
-    frame = replace(model.lattice, values=None, valid=None, errors=None)
+    frame, device = replace(model.lattice, values=None, valid=None, errors=None), model.options["device"]
+    of_all = settings_of_all(model.settings, model.lattice, prior, model.share, device)
     return TileSolver(
-        frame, prior, model.scaling, model.settings, plan, model.options["device"], model.options["dtype"],
-        _existing(model.lattice), model.noise_is_known, settings_of_all(model.settings, frame, prior, model.share),
+        frame, prior, model.scaling, model.settings, plan, device, model.options["dtype"],
+        _existing(model.lattice), model.noise_is_known, of_all,
     )  # fmt: skip
 
 

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.iterative import IterativeEngine
-from xgpfill.engines.select import OBSERVATIONS_PER_INDUCING, build_engine, select_settings, tile_capacity
+from xgpfill.engines.select import (
+    OBSERVATIONS_PER_INDUCING,
+    available_memory,
+    build_engine,
+    select_settings,
+    tile_capacity,
+)
 from xgpfill.engines.settings import Exact, Iterative, Variational, as_settings
 from xgpfill.engines.variational import VariationalEngine
 from xgpfill.errors import MethodError, TooManyPointsError, XgpfillWarning
@@ -364,7 +370,7 @@ def test_settings_build_their_engine_and_say_how_much_a_tile_holds():
 
 
 def test_a_tile_holds_fewer_observations_where_tables_draws_or_gaps_are_large(monkeypatch):
-    monkeypatch.setattr("xgpfill.engines.select._memory", lambda: 8.0 * 2**30)
+    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 8 * 2**30)
 
     def capacity(ny, nx, share=1.0, **settings):
         y, x = np.meshgrid(np.arange(float(ny)), np.arange(float(nx)), indexing="ij")
@@ -376,6 +382,23 @@ def test_a_tile_holds_fewer_observations_where_tables_draws_or_gaps_are_large(mo
     assert capacity(500, 900) == pytest.approx(0.05 * 8 * 2**30 / 1000, rel=1e-5)  # the tables alone are too large
     assert capacity(10, 20, 0.1) == pytest.approx(0.1 * capacity(10, 20), rel=1e-5)
     assert capacity(10, 20, num_samples=18) == pytest.approx(0.5 * capacity(10, 20), rel=1e-5)
+
+
+def test_lazy_data_are_planned_for_the_smallest_share_of_a_worker_of_the_cluster(monkeypatch):
+    from distributed import Client, LocalCluster
+
+    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 8 * 2**30)
+    how = {
+        "n_workers": 1,
+        "threads_per_worker": 2,
+        "memory_limit": 2**31,
+        "processes": False,
+        "dashboard_address": None,
+    }
+    with LocalCluster(**how) as cluster, Client(cluster):
+        assert available_memory(lazy=True) == 2**30
+        assert available_memory() == 8 * 2**30
+    assert available_memory(lazy=True) == 8 * 2**30
 
 
 def test_long_axes_of_time_are_iterated_where_they_are_regular_and_nothing_wanders():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from xgpfill.errors import DimensionError
+from xgpfill.errors import DimensionError, TooManyPointsError
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.kernels.reach import reach
@@ -174,6 +174,17 @@ def test_too_many_observations_are_split_until_a_tile_holds_about_what_it_may():
     assert len(many) > 1
     most = max(np.prod([w.size for w in many.observed(tile)]) for tile in many.tiles())
     assert most < 2 * 8000
+
+
+def test_more_than_the_smallest_tiles_hold_is_refused_with_what_to_type():
+    with pytest.raises(
+        TooManyPointsError, match=r"see \d+ × \d+ × 36 times, rows and columns, .* `da\.sel\(lon=.*tile="
+    ):
+        plan((60, 30, 36), most=300)
+    assert len(plan((60, 30, 36), most=300, tile={"time": 6})) == 10
+    of = lattice(np.zeros((60, 30, 36)))
+    how = {"tile": "auto", "halo": "auto", "max_observations": 300, "observed_share": 1.0}
+    assert len(plan_tiles(of, LOCAL, grow=True, **how)) > 10  # of inducing points there may be as few as one likes
 
 
 def test_named_sizes_split_the_named_axes_only():

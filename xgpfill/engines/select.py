@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -137,29 +136,32 @@ def build_engine(settings: Settings) -> Engine:
     return VariationalEngine(settings)
 
 
-def tile_capacity(settings: Settings, lattice: Lattice, observed_share: float = 1.0) -> int | None:
-    """Observations that one tile (and its halo) should hold; None when tiles are made only on request."""
+def tile_capacity(settings: Settings, lattice: Lattice, observed_share: float = 1.0, device: str = "cpu") -> int | None:
+    """Observations that one tile, with all that it sees, should hold; None when tiles are made only on request."""
     if isinstance(settings, Variational):
         return OBSERVATIONS_PER_INDUCING * settings.num_inducing
     if isinstance(settings, Iterative):
-        return _iterative_capacity(lattice, settings.num_samples + 2, observed_share)
+        memory = available_memory(device, lazy=lattice.is_lazy)
+        return _iterative_capacity(lattice, settings.num_samples + 2, observed_share, memory)
     return None
 
 
-def settings_of_all(settings: Settings, lattice: Lattice, prior: Prior, observed_share: float) -> Settings | None:
+def settings_of_all(
+    settings: Settings, lattice: Lattice, prior: Prior, observed_share: float, device: str = "cpu"
+) -> Settings | None:
     """The engine that conditions on all observations of a field at once; None where memory does not hold them."""
-    count = math.prod(lattice.shape) * observed_share
+    count, memory = math.prod(lattice.shape) * observed_share, available_memory(device, lazy=lattice.is_lazy)
     if isinstance(settings, Exact) and count <= settings.max_observations:
         return settings
-    if suits_iteration(lattice, prior) and count <= _iterative_capacity(lattice, COLUMNS_OF_AVERAGES, observed_share):
+    most = _iterative_capacity(lattice, COLUMNS_OF_AVERAGES, observed_share, memory)
+    if suits_iteration(lattice, prior) and count <= most:
         return settings if isinstance(settings, Iterative) else Iterative()
     dense = Exact()
-    return dense if count <= dense.max_observations and 24 * count**2 <= MEMORY_SHARE * _memory() else None
+    return dense if count <= dense.max_observations and 24 * count**2 <= MEMORY_SHARE * memory else None
 
 
-def _iterative_capacity(lattice: Lattice, columns: int, observed_share: float) -> int:
+def _iterative_capacity(lattice: Lattice, columns: int, observed_share: float, memory: float) -> int:
     """Observations of a tile for which the iterative engine holds so many fields."""
-    memory = _memory()
     room = max(MEMORY_SHARE * memory - BYTES_PER_LAG * _lags(lattice), LEAST_SHARE * memory)
     return max(1, int(room / (BYTES_PER_CELL * columns / 10) * observed_share))
 
@@ -171,9 +173,25 @@ def _lags(lattice: Lattice) -> int:
     return ny * ny * nx if regular else (ny * nx) ** 2
 
 
-def _memory() -> float:
-    """Bytes of memory of this machine; 8 GiB where it does not tell."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE")) * float(os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return 8.0 * 2**30
+def available_memory(device: str = "cpu", *, lazy: bool = False) -> float:
+    """Bytes that one tile may be planned for: those of the GPU, of a worker's thread, or of this process.
+
+    Lazy data are computed by the workers of a dask cluster where there is one; a process has no more than its cgroup
+    and its limits allow.
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        return float(torch.cuda.get_device_properties(torch.device(device)).total_memory)
+    from distributed import default_client
+    from distributed.system import MEMORY_LIMIT
+
+    if lazy:
+        try:
+            workers = default_client().scheduler_info()["workers"].values()
+        except ValueError:  # no cluster
+            workers = ()
+        shares = [w["memory_limit"] / max(1, w["nthreads"]) for w in workers if w["memory_limit"]]
+        if shares:
+            return float(min(shares))
+    return float(MEMORY_LIMIT)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xgpfill.errors import DimensionError, listed
+from xgpfill.errors import DimensionError, TooManyPointsError, listed
 from xgpfill.kernels.prior import AXES, Prior
 from xgpfill.tiling.groups import Lengths, grouped, keeps_columns
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 AXIS_NAMES = ("time", "y", "x")
 MIN_HALO = 2
+MOST_BEYOND = 1.5
+"""What a tile sees over what memory holds, by estimate, beyond which it is refused."""
 SPLITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512, 1024)
 
 
@@ -188,6 +190,11 @@ def plan_tiles(
         Share of cells with an observation.
     grow : bool
         As in :class:`Lengths`.
+
+    Raises
+    ------
+    TooManyPointsError
+        When even the smallest tile would not fit.
     """
     if tile == "auto":
         counts = _auto_counts(lattice, prior, halo, max_observations, observed_share, grow=grow)
@@ -297,6 +304,15 @@ def _auto_counts(
         for i, name in enumerate(AXIS_NAMES)
     ]
     best = min(product(*options), key=lambda some: _work(some, max_observations, share, grow=grow))
+    beyond, _ = _work(best, max_observations, share, grow=grow)
+    if beyond > MOST_BEYOND and not grow:
+        seen = [one.seen for one in best]
+        raise TooManyPointsError(
+            f"Even the smallest tiles see {seen[0]} × {seen[1]} × {seen[2]} times, rows and columns, {beyond:.2g} "
+            f"times what memory holds. Select fewer columns or rows, e.g. `da.sel(lon=slice(...))`, take fewer draws, "
+            f"`method=xgpfill.Iterative(num_samples=2)`, or give workers more memory; sizes of your own, e.g. "
+            f"`tile={{'time': 10}}`, are taken as they are."
+        )
     return [one.axis.count for one in best]
 
 
