@@ -310,7 +310,8 @@ class FittedModel:
 
         Every tile that is finished is kept in the folder ``<path>.tiles`` until all is written. When a run was stopped,
         or a worker of it, the same call again computes only the tiles that are not there. They are known by all they
-        depend on: with other data, hyperparameters or tiles everything is computed anew. On a cluster the folder must
+        depend on: with other data, hyperparameters or tiles everything is computed anew, as it is in another session
+        with a kernel that you brought, of which only that session knows what it does. On a cluster the folder must
         be one that all workers see.
 
         Parameters

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 import xgpfill
@@ -39,3 +40,19 @@ def test_the_default_clears_its_bars_on_hidden_cells(case, rmse, crps):
     assert 0.93 <= float(score["coverage95"]) <= 0.97
     assert float(model.convergence["residual"].max()) <= 1.0
     assert int(model.convergence["steps"].max()) <= 80
+
+
+@pytest.mark.parametrize("tile", [{"time": 10}, {"time": 8, "lat": 6}], ids=str)
+def test_tiles_answer_nearly_as_one_tile_does(tile):
+    ds = xr.open_dataset(DATA / "tas_dynamic90.nc").load()
+    model = ds["obs"].gpfill.fit(valid=ds["valid"])
+    one, tiled = model.reconstruct(), model.reconstruct(tile=tile)
+    hidden = ds["obs"].isnull() & one.mean.notnull()
+    off = np.abs((tiled.mean - one.mean) / one.std()).where(hidden).values
+    ratio = (tiled.std() / one.std()).where(hidden).values
+    assert np.sqrt(np.nanmean(off**2)) <= 0.2
+    assert np.nanquantile(off, 0.99) <= 0.6
+    assert 0.99 <= np.nanmedian(ratio) <= 1.04
+    scores = [r.score(ds["truth"]) for r in (tiled, one)]
+    assert float(scores[0].rmse / scores[1].rmse) <= 1.02
+    assert abs(float(scores[0].coverage95 - scores[1].coverage95)) <= 0.01

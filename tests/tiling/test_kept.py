@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dask
 import numpy as np
 import pytest
 from xgpfill.errors import XgpfillWarning
+from xgpfill.kernels.outside import FromFunction
+from xgpfill.kernels.spec import Matern
 from xgpfill.tiling import assemble
 from xgpfill.tiling.kept import KeptAnswers, fingerprint
 from xgpfill.tiling.solve import TileSolver
@@ -112,3 +115,15 @@ def test_fingerprints_tell_arrays_and_words_apart() -> None:
     prints = [fingerprint(*p) for p in ((a,), (a.reshape(2, 3),), (a, None), (a.astype("f4"),), ("a", "b"), ("ab",))]
     assert len(set(prints)) == len(prints)
     assert fingerprint(a[::2]) == fingerprint(a[::2].copy())
+
+
+def test_fingerprints_are_those_of_what_is_held_and_functions_are_only_themselves() -> None:
+    def made(constant: float) -> Any:
+        return FromFunction(lambda x, y: constant * np.exp(-np.abs(x - y.T)), name="mine")
+
+    first, same, other = made(1.0), made(1.0), made(2.0)
+    assert fingerprint(first) == fingerprint(first) == fingerprint(replace(first))
+    assert len({fingerprint(kernel) for kernel in (first, same, other)}) == 3
+    assert fingerprint(Matern(1.5, 3.0)) == fingerprint(Matern(1.5, 3.0)) != fingerprint(Matern(1.5, 3.1))
+    assert fingerprint((1, [np.arange(3)])) != fingerprint((1, [np.arange(3.0)]))
+    assert fingerprint(("a", "b")) != fingerprint(("a",), "b")
