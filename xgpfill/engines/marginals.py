@@ -246,7 +246,7 @@ class Marginals:
             sample = Sample(asked.points.take_in_order(some), mean[some], errors[some])
             self._system.told = replace(told, asked=asked, neighbours=self._neighbours(level), sample=sample)
         known = self._system.record[self._system.checked]
-        if known.check is None or known.check.probes <= check.probes:
+        if known.check is None or asked.is_whole(self._observations.points):
             self._system.record[self._system.checked] = replace(known, check=check)
         n = len(self._observations)
         if not _holds(check) and n**2 * (n / 3 + len(asked.points)) <= DENSE_OPERATIONS:
