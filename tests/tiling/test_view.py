@@ -176,6 +176,22 @@ def test_what_an_epoch_lacks_is_noise_whose_variance_is_that_over_all_choices_of
         assert found.noise[0] == pytest.approx(0.2 / n + np.mean(squares), rel=1e-9)
 
 
+@pytest.mark.parametrize("name", ["epochs", "bands", "epochs and bands", "blocks off meridians"])
+def test_a_few_cells_stand_for_a_group_and_what_they_miss_is_noise(name):
+    smooth = Prior((Term("a", spec.Matern(1.5, 20.0), spec.Matern(1.5, 4000.0), 1.0),), noise=0.01)
+    few = replace(view_of(name, prior=smooth), nodes=2)
+    rng = np.random.default_rng(1)
+    parts = seen_of(few, rng.standard_normal(SHAPE), np.full(SHAPE, 0.1))
+    found, exact = few.observations(parts), replace(few, nodes=None).observations(parts)
+    assert_allclose(found.values, exact.values, rtol=1e-12)
+    W, points = averaging(few), everywhere(few)
+    expected = W @ oracle_covariance(few.prior, points, points) @ W.T
+    law = Covariance(few.averaged).matrix(found.points, found.points).numpy()
+    assert np.abs(law - expected).max() < 0.02
+    missed = np.diag(law) - np.diag(expected)  # about the variance of the mean of some about that of all
+    assert_allclose(found.noise - exact.noise, np.maximum(missed, 0.0), atol=0.01)
+
+
 def test_gaps_are_no_observations_and_the_order_is_that_of_a_lattice():
     view, rng = view_of("epochs and bands"), np.random.default_rng(2)
     values = np.where(rng.random(SHAPE) < 0.1, rng.standard_normal(SHAPE), np.nan)

@@ -23,6 +23,8 @@ SHARE = 0.2
 """Length of a group, at most, over the shortest lengthscale that still matters at its distance."""
 MATTERS = 3.0
 """Lengthscales within which a kernel matters."""
+NODES = {2: (0.2113, 0.7887), 4: (0.125, 0.375, 0.625, 0.875)}
+"""Where cells stand for a group: Gauss and Legendre's two, or the middles of quarters; in shares of its length."""
 GROWTH = 0.5
 """Length of a group, at most, over its distance."""
 
@@ -68,6 +70,16 @@ class Groups:
     def _run(self, halvings: int, start: int, stop: int) -> tuple[int, slice, slice]:
         first = int(self.starts[start]) >> halvings
         return halvings, slice(first, first + stop - start), slice(start, stop)
+
+    def some(self, most: int | None) -> list[IntArray]:
+        """Cells of each group, or so many of them that stand for all: the nodes of a rule of quadrature."""
+        shares = NODES.get(most or 0)
+        return [self._nodes(a, n, shares) for a, n in zip(self.starts, self.sizes, strict=True)]
+
+    def _nodes(self, start: int, size: int, shares: tuple[float, ...] | None) -> IntArray:
+        if shares is None or size <= len(shares):
+            return np.arange(start, start + size)
+        return np.asarray(start + np.round(size * np.array(shares) - 0.5).astype(np.intp))
 
     @property
     def middle(self) -> IntArray:
@@ -140,6 +152,6 @@ def _block(edge: int, away: int, size: int, lengths: Lengths) -> int:
     return length
 
 
-def keeps_columns(space: Space) -> bool:
-    """Whether a tile sees every column: where they are regular meridians, on which operators rest."""
-    return space.wraps or space.meridians is not None
+def keeps_columns(space: Space, *, grow: bool) -> bool:
+    """Whether a tile sees every column: around the globe, and where operators rest on regular meridians."""
+    return space.wraps or (space.meridians is not None and not grow)

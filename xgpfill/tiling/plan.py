@@ -276,7 +276,7 @@ def _auto_halo(lattice: Lattice, prior: Prior, count: int, axis: int, *, grow: b
     size, lengths = lattice.shape[axis], lengths_of(lattice, prior, axis, grow=grow)
     if count == 1:
         return 0
-    if not lengths.step or (axis == 2 and keeps_columns(lattice.space)):
+    if not lengths.step or (axis == 2 and keeps_columns(lattice.space, grow=grow)):
         return size
     return next((k for k in range(MIN_HALO, size) if lengths.at(k + 1) >= 2.0), size)
 
@@ -297,7 +297,7 @@ def _auto_counts(
     splits = [[c for c in SPLITS if c == 1 or c <= n // 2] for n in lattice.shape]
     if not lattice.space.is_grid:
         splits[1] = splits[2] = [1]
-    if keeps_columns(lattice.space):
+    if keeps_columns(lattice.space, grow=grow):
         splits[2] = [1]
     options = [
         [_along(lattice, prior, i, count, given.get(name), grow=grow) for count in splits[i]]
@@ -306,7 +306,7 @@ def _auto_counts(
     best = min(product(*options), key=lambda some: _work(some, max_observations, share, grow=grow))
     beyond, _ = _work(best, max_observations, share, grow=grow)
     if beyond > MOST_BEYOND and not grow:
-        seen = [one.seen for one in best]
+        seen = [one.sizes.size for one in best]
         raise TooManyPointsError(
             f"Even the smallest tiles see {seen[0]} × {seen[1]} × {seen[2]} times, rows and columns, {beyond:.2g} "
             f"times what memory holds. Select fewer columns or rows, e.g. `da.sel(lon=slice(...))`, take fewer draws, "
@@ -318,10 +318,10 @@ def _auto_counts(
 
 @dataclass(frozen=True)
 class _Along:
-    """One axis cut in tiles, and what the middle one sees, in groups, and evaluates."""
+    """One axis cut in tiles; the sizes of the groups that the middle one sees, and how many cells it evaluates."""
 
     axis: AxisTiles
-    seen: int
+    sizes: IntArray
     evaluated: int
 
 
@@ -330,17 +330,25 @@ def _along(lattice: Lattice, prior: Prior, axis: int, count: int, halo: int | No
     chosen = _auto_halo(lattice, prior, count, axis, grow=grow) if halo is None else min(halo, size)
     tiles = AxisTiles(size, count, chosen if count > 1 else 0)
     groups = grouped(tiles.observed(count // 2), size, lengths_of(lattice, prior, axis, grow=grow))
-    return _Along(tiles, groups.starts.size, tiles.evaluated(count // 2).size)
+    return _Along(tiles, groups.sizes, tiles.evaluated(count // 2).size)
+
+
+def _observed(sizes: list[IntArray], share: float) -> float:
+    """How many cells of groups have an observation, where that many cells of the lattice have, at random."""
+    (t, m), (y, n), (x, k) = (np.unique(each, return_counts=True) for each in sizes)
+    members = t[:, None, None] * y[:, None] * x
+    return float((m[:, None, None] * n[:, None] * k * (1.0 - (1.0 - share) ** members)).sum())
 
 
 def _work(along: tuple[_Along, ...], max_observations: int, share: float, *, grow: bool) -> tuple[float, float]:
     """How far a tile is beyond the limit, then the operations of all tiles.
 
-    An engine that takes a few inducing points factors them for each tile; others do about so much for each cell.
+    An engine that takes a few inducing points factors them for each tile, and may have few for what it sees; others do
+    about so much for each cell.
     """
-    number, seen, evaluated = (
-        float(np.prod(n)) for n in zip(*((a.axis.count, a.seen, a.evaluated) for a in along), strict=True)
-    )
-    load, rank = seen * share, max_observations / 2
-    each = rank**3 + (load + 2 * evaluated) * rank**2 if grow else load + evaluated
-    return max(1.0, load / max_observations), number * each
+    number, evaluated = (float(np.prod(n)) for n in zip(*((a.axis.count, a.evaluated) for a in along), strict=True))
+    load, rank = _observed([a.sizes for a in along], share), max_observations / 2
+    beyond = max(1.0, load / max_observations)
+    if grow:
+        return 1.0, number * (rank**3 + (load + 2 * evaluated) * rank**2) * beyond**2
+    return beyond, number * (load + evaluated)

@@ -9,13 +9,16 @@ group, of which n of N were observed. Their own mean differs from it, for member
 
 (Cochran 1977, eq. 2.9) with σ² the variance of the field and σ̄² that of its mean over the group. It is added to the
 noise of the average, which is Σ noise / n².
+
+Where an engine evaluates covariances pair by pair, a few cells stand for all of a group (`nodes`); by how much the
+variance of their mean exceeds that of the mean of twice as many along each axis is noise too.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise, product
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +53,8 @@ class View:
         Every cell; no values.
     prior : Prior
     time, y, x : Groups
+    nodes : int or None
+        Cells along each axis that stand for all of a group, where it has more; None: all do.
     """
 
     frame: Lattice
@@ -57,15 +62,17 @@ class View:
     time: Groups
     y: Groups
     x: Groups
+    nodes: int | None = None
 
     @classmethod
     def of(cls, frame: Lattice, prior: Prior, plan: TilePlan, tile: tuple[int, int, int], *, grow: bool) -> View:
         """That of a tile; `grow` as in :class:`xgpfill.tiling.groups.Lengths`."""
         seen = [axis.observed(k) for axis, k in zip(plan.axes, tile, strict=True)]
-        if keeps_columns(frame.space):
+        if keeps_columns(frame.space, grow=grow):
             seen[2] = np.arange(plan.x.size)
         lengths = (lengths_of(frame, prior, axis, grow=grow) for axis in range(3))
-        return cls(frame, prior, *map(grouped, seen, frame.shape, lengths))
+        time, y, x = map(grouped, seen, frame.shape, lengths)
+        return cls(frame, prior, time, y, x, nodes=2 if grow else None)
 
     @property
     def groups(self) -> tuple[Groups, Groups, Groups]:
@@ -80,31 +87,32 @@ class View:
     @cached_property
     def averaged(self) -> Prior:
         """The prior of what is seen."""
-        time = None
-        if not self.time.are_single:
-            time = _members(self.time, self.frame.time[:, None], "")
-        space = self._of_space
+        return self._averaged(self.nodes)
+
+    def _averaged(self, nodes: int | None) -> Prior:
+        time = None if self.time.are_single else _members(self.time, self.frame.time[:, None], nodes)
+        space = self._of_space(nodes)
 
         def of(term: Term) -> Term:
             return replace(term, time=_averaged(term.time, time), space=_averaged(term.space, space))
 
         return replace(self.prior, terms=tuple(map(of, self.prior.terms)))
 
-    @property
-    def _of_space(self) -> Members | None:
+    def _of_space(self, nodes: int | None) -> Members | None:
         if self.y.are_single and self.x.are_single:
             return None
         space = self.frame.space
         if self.x.are_single and space.meridians is not None:
-            return _members(self.y, space.coordinates[:, 0], space.geometry)
-        (ny, nx), d = space.shape, space.coordinates.shape[-1]
+            return _members(self.y, space.coordinates[:, 0], nodes, space.geometry)
         at, places, sizes = [], [], []
-        for (a, b), i in zip(pairwise([*self.y.starts, ny]), self.y.middle, strict=True):
-            for (left, right), j in zip(pairwise([*self.x.starts, nx]), self.x.middle, strict=True):
-                if (b - a) * (right - left) > 1:
-                    at.append(space.coordinates[i, j])
-                    places.append(space.coordinates[a:b, left:right].reshape(-1, d))
-                    sizes.append(len(places[-1]))
+        rows, columns = (
+            [*zip(groups.middle, groups.sizes, groups.some(nodes), strict=True)] for groups in (self.y, self.x)
+        )
+        for (i, tall, own_rows), (j, wide, own_columns) in product(rows, columns):
+            if tall * wide > 1:
+                at.append(space.coordinates[i, j])
+                places.append(space.coordinates[np.ix_(own_rows, own_columns)].reshape(-1, len(at[-1])))
+                sizes.append(len(places[-1]))
         return Members(np.array(at), np.concatenate(places), np.array(sizes))
 
     @property
@@ -145,12 +153,18 @@ class View:
         return Points(self.frame.time[self.time.middle], coordinates.reshape(-1, d), t, y * nx + x, frame=(ny, nx))
 
     def _of_choice(self, points: Points, count: FloatArray, members: IntArray) -> FloatArray:
-        """Variance of the mean of those observed about that of all members."""
-        found, some = np.zeros(count.size), np.flatnonzero(members > count)
-        if some.size:
-            own, n, N = points.take_in_order(some), count[some], members[some]
-            whole, mean = (Covariance(p).diagonal(own).numpy() for p in (self.prior, self.averaged))
-            found[some] = (1.0 / n - 1.0 / N) * np.maximum(whole - mean, 0.0) * N / (N - 1.0)
+        """Variance of the mean of those observed about that of all members, or of those that stand for them."""
+        found, some = np.zeros(count.size), np.flatnonzero(members > 1)
+        if self.nodes is None:
+            some = np.flatnonzero(members > count)
+        if not some.size:
+            return found
+        own, n, N = points.take_in_order(some), count[some], members[some]
+        finer = self.averaged if self.nodes is None else self._averaged(2 * self.nodes)
+        one, mean = (Covariance(p).diagonal(own).numpy() for p in (self.prior, finer))
+        found[some] = (1.0 / n - 1.0 / N) * np.maximum(one - mean, 0.0) * N / (N - 1.0)
+        if self.nodes is not None:
+            found[some] += np.maximum(Covariance(self.averaged).diagonal(own).numpy() - mean, 0.0)
         return found
 
 
@@ -158,8 +172,10 @@ def _averaged(kernel: Kernel, members: Members | None) -> Kernel:
     return kernel if members is None or isinstance(kernel, Constant) else Averaged(kernel, members)
 
 
-def _members(groups: Groups, places: FloatArray, turns: str) -> Members:
-    """The groups of more than one cell; a group stands where it is widest from a pole, if not in its middle."""
+def _members(groups: Groups, places: FloatArray, nodes: int | None, turns: str = "") -> Members:
+    """The groups of more than one cell."""
     several = np.flatnonzero(groups.sizes > 1)
-    inside = np.isin(groups.number, several)
-    return Members(places[groups.middle[several]], places[inside], groups.sizes[several], turns)
+    chosen = groups.some(nodes)
+    inside = [chosen[k] for k in several]
+    sizes = np.array([cells.size for cells in inside])
+    return Members(places[groups.middle[several]], places[np.concatenate(inside)], sizes, turns)
