@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -15,6 +16,7 @@ from xgpfill.tiling.solve import TileSolver
 from xgpfill.tiling.stored import StoredAnswers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from xgpfill.model import FittedModel
@@ -156,6 +158,38 @@ def test_never_onto_what_the_data_come_from(ds: xr.Dataset, model: FittedModel, 
         own.reconstruct_to(tmp_path / "raw.zarr", mode="w")
 
 
+def test_a_folder_of_that_name_with_other_things_in_it_is_left_alone(model: FittedModel, tmp_path: Path) -> None:
+    (tmp_path / "out.zarr.tiles").mkdir()
+    (tmp_path / "out.zarr.tiles" / "thesis.tex").touch()
+    for resume in (True, False):
+        with pytest.raises(XgpfillError, match=r"holds other things: 'thesis\.tex'.*Move them"):
+            model.reconstruct_to(tmp_path / "out.zarr", resume=resume)
+    assert (tmp_path / "out.zarr.tiles" / "thesis.tex").exists()
+
+
+def test_a_relative_path_is_the_same_place_for_workers_elsewhere(model, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    true = StoredAnswers.get
+
+    def elsewhere(self: StoredAnswers, key: str, make: Any) -> Any:
+        assert self.folder.is_absolute()
+        return true(self, key, make)
+
+    monkeypatch.setattr(StoredAnswers, "get", elsewhere)
+    model.reconstruct_to("out.zarr", **TILES)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.zarr"]
+
+
+def test_memory_is_no_part_of_what_tells_tiles_apart(model: FittedModel, monkeypatch) -> None:
+    one = model._solver({"time": 3}, 1).identity
+    model._solvers.clear()
+    monkeypatch.setattr("xgpfill.reconstruction.settings_of_all", lambda *_: None)
+    assert model._solver({"time": 3}, 1).identity == one
+    model._solvers.clear()
+    assert model._solver({"time": 4}, 1).identity != one
+    model._solvers.clear()
+
+
 def test_a_stored_answer_that_is_broken_is_made_again(tmp_path: Path) -> None:
     answers, made = StoredAnswers(tmp_path), []
 
@@ -177,6 +211,14 @@ def test_a_stored_file_is_never_executed(tmp_path: Path) -> None:
     np.testing.assert_array_equal(StoredAnswers(tmp_path).get("a", lambda: np.zeros(2)), np.zeros(2))
 
 
-def test_a_bar_counts_the_tiles(model: FittedModel, tmp_path: Path, capsys) -> None:
+def test_a_bar_counts_the_tiles(model: FittedModel, tmp_path: Path, monkeypatch) -> None:
+    steps: list[int] = []
+
+    @contextmanager
+    def counted(title: str, show: bool, *, total: int) -> Iterator[Any]:
+        assert (title, show, total) == ("Reconstructing", True, 3)
+        yield lambda: steps.append(1)
+
+    monkeypatch.setattr("xgpfill.streaming.progress_bar", counted)
     model.reconstruct_to(tmp_path / "out.zarr", progress=True, **TILES)
-    assert "Reconstructing" in capsys.readouterr().err
+    assert len(steps) == 3

@@ -20,6 +20,7 @@ from xgpfill.decoding import mean_attrs, positions_of, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, DataError, MethodError, listed
 from xgpfill.options import progress_bar, show_progress
 from xgpfill.results import Context, Reconstruction
+from xgpfill.tiling.assemble import node_of
 from xgpfill.tiling.averages import Sums, are_across, kept_sums, member_sums
 from xgpfill.tiling.drawn import HOW
 
@@ -240,6 +241,6 @@ class _Work:
         import dask
         import dask.array as da
 
-        node = dask.delayed(solver, traverse=False)
+        node = node_of(solver)
         found = dask.delayed(kept_sums)(node, values, errors, dask.delayed(sums, traverse=False), valid, noise)
         return da.from_delayed(found, shape=(4, *sums.shape), dtype=np.float64)

@@ -31,6 +31,7 @@ from xgpfill.tiling.assemble import (
     in_chunks,
     lazy_member,
     lazy_points,
+    node_of,
     over_members,
     run_member,
     seen_by_tiles,
@@ -323,9 +324,8 @@ def _moments_at(model: FittedModel, where: Target) -> Any:
     lattice, solver = model.lattice, model._solver(None, None)
 
     def lazily(m: tuple[int, ...], number: int) -> Any:
-        import dask
 
-        node = dask.delayed(solver.of_field(number), traverse=False)
+        node = node_of(solver.of_field(number))
         return lazy_points(node, lattice.values[m], model._member_errors(m), where.points, where.cells)
 
     def at_once(m: tuple[int, ...], number: int) -> Any:
@@ -485,7 +485,7 @@ def _lazy_sample(
     import dask
 
     n, member, include_noise = how
-    node, source = dask.delayed(solver, traverse=False), dask.delayed(draws, traverse=False)
+    node, source = node_of(solver), dask.delayed(draws, traverse=False)
 
     def field(make: Any, number: int) -> Any:
         return in_chunks(values.chunks, n, lambda window: dask.delayed(make)(source, n, number, window))

@@ -19,6 +19,7 @@ from xgpfill.results import Context, Reconstruction
 from xgpfill.tiling.assemble import (
     Work,
     lazy_member,
+    node_of,
     over_members,
     run_member,
     seen_by_tiles,
@@ -71,13 +72,11 @@ def _field(model: FittedModel, solver: TileSolver, show: bool, work: Work, store
     """Mean and, where `work` gives it, standard deviation (1 or 2, extra..., time, y, x)."""
     lattice = model.lattice
     if lattice.is_lazy:
-        import dask
-
         leading = 2 if work is tile_moments else 1
 
         def lazily(m: tuple[int, ...], number: int) -> Any:
             own = solver.of_field(number)
-            node, values = dask.delayed(own, traverse=False), lattice.values[m]
+            node, values = node_of(own), lattice.values[m]
             errors = model._member_errors(m)
             return lazy_member(node, own, values, errors, work=work, leading=leading, stored=stored)
 

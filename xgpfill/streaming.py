@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from xgpfill.files import checked_place, require_free
+from xgpfill.errors import XgpfillError, listed
+from xgpfill.files import checked_place, require_free, written_whole
 from xgpfill.options import progress_bar
 from xgpfill.reconstruction import reconstruct
-from xgpfill.tiling.stored import StoredAnswers
+from xgpfill.tiling.stored import STILL, StoredAnswers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from xgpfill.model import FittedModel
     from xgpfill.tiling.plan import TilePlan
     from xgpfill.tiling.solve import TileSolver
+
+UNFINISHED = "unfinished"
+"""How the result is called until it is whole; a run that was killed leaves it, and the next replaces it."""
 
 
 def reconstruct_to(
@@ -34,20 +38,40 @@ def reconstruct_to(
     show: bool,
 ) -> None:
     """See :meth:`xgpfill.model.FittedModel.reconstruct_to`."""
-    place = checked_place(path)
+    place = checked_place(path).resolve()  # workers may be in other folders
     require_free(place, mode, model.sources)
     folder = tiles_of(place)
+    _require_own(folder)
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    unfinished = folder / f"{UNFINISHED}{place.suffix}"
     found = reconstruct(
         _lazy(model, solver.plan), solver, include_noise=include_noise, variance=variance, show=False,
         stored=StoredAnswers(folder),
     )  # fmt: skip
     write = found.to_netcdf if place.suffix in (".nc", ".nc4", ".h5") else found.to_zarr
     with _counted(show, len(solver.plan) * math.prod(model.lattice.extra_shape)):
-        write(place, mode=mode)
+        write(unfinished, mode="w")
+    with written_whole(place) as temporary:
+        unfinished.replace(temporary)
     shutil.rmtree(folder)
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse a folder of the name of ours that holds other things.
+
+    Raises
+    ------
+    XgpfillError
+    """
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    others = [p.name for p in found if p.suffix not in (".npy", STILL) and UNFINISHED not in p.name]
+    if others:
+        raise XgpfillError(
+            f"{str(folder)!r} is where finished tiles are kept, and it holds other things: {listed(others[:3])}. They "
+            f"would be lost. Move them, or give another path."
+        )
 
 
 def tiles_of(place: Path) -> Path:

@@ -13,7 +13,7 @@ from xgpfill.calibration import position_name
 from xgpfill.cells import Cells, averaged_dims, weights_of
 from xgpfill.errors import MethodError, TooManyPointsError
 from xgpfill.options import show_progress
-from xgpfill.tiling.assemble import seen_by_tiles
+from xgpfill.tiling.assemble import node_of, seen_by_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -112,7 +112,7 @@ class TargetAverager:
         import dask
         import dask.array as da
 
-        node = dask.delayed(solver, traverse=False)
+        node = node_of(solver)
         found = dask.delayed(_target_sums)(node, lattice.values[member], errors, *some)
         return da.from_delayed(found, shape=(4, columns.shape[1]), dtype=np.float64).reshape(shape)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from xgpfill.errors import NumericalError
 from xgpfill.kernels import spec
 from xgpfill.kernels.averaged import Averaged, Members
 from xgpfill.kernels.covariance import Covariance
@@ -31,7 +32,8 @@ def averaging(groups, size):
 def members(groups, places, turns=""):
     several = [g for g in groups if len(g) > 1]
     at = np.array([places[g[len(g) // 2]] for g in several])
-    return Members(at, np.concatenate([places[g] for g in several]), np.array([len(g) for g in several]), turns)
+    sizes = np.array([len(g) for g in several])
+    return Members.among(places, at, np.concatenate([places[g] for g in several]), sizes, turns)
 
 
 @pytest.mark.parametrize("name", [n for n in TIME_KERNELS if n != "independent"])
@@ -72,7 +74,7 @@ def test_bands_of_rows_are_the_same_on_all_meridians_on_the_grid_and_between(geo
 def test_a_band_with_the_pole_in_it():
     lat = np.radians([80.0, 85.0, 90.0])
     column = EARTH_RADIUS * np.stack([np.cos(lat), 0 * lat, np.sin(lat)], 1)
-    own = Averaged(spec.RBF(900.0), Members(column[1:2], column, np.array([3]), "sphere"))
+    own = Averaged(spec.RBF(900.0), Members.among(column, column[1:2], column, np.array([3]), "sphere"))
     angle = np.array([0.0, 1.0, 2.0])
     turned = np.array([[np.cos(a) * column[:, 0], np.sin(a) * column[:, 0], column[:, 2]] for a in angle])  # (3, d, m)
     flat = turned.transpose(0, 2, 1).reshape(-1, 3)
@@ -123,3 +125,23 @@ def test_the_covariance_of_points_uses_them():
     law = Covariance(replace(prior, geometry="plane"))
     assert_allclose(law.diagonal(points), np.diag(law.matrix(points, points)), rtol=1e-12)
     assert float(law.diagonal(points)[0]) < 2.9
+
+
+def test_cells_far_from_the_origin_are_not_taken_for_a_group_beside_them():
+    """Rows of five centimetres, five thousand kilometres from the origin; days of ten seconds, a century from it."""
+    for step, origin in ((5e-5, 5000.0), (10 / 86400, 36524.0)):
+        x = origin + step * np.arange(8.0)[:, None]
+        own = Averaged(spec.Matern(0.5, 3 * step), members([[0, 1], [2], [3], [4], [5, 6, 7]], x))
+        stands = x[[1, 2, 3, 4, 6]]
+        W = averaging([[0, 1], [2], [3], [4], [5, 6, 7]], 8)
+        expected = W @ np.exp(-np.abs(x - x.T) / (3 * step)) @ W.T
+        at = torch.as_tensor(stands)
+        assert_allclose(correlation(own, Lags.matrix(at, at, "time")), expected, rtol=1e-5)
+        with pytest.raises(NumericalError, match=r"dtype='float64'"):
+            correlation(own, Lags.matrix(at.float(), at.float(), "time"))
+
+
+def test_no_points_have_no_covariances():
+    own, x = Averaged(spec.RBF(3.0), members(GROUPS, TIMES)), torch.as_tensor(TIMES[[1, 4]])
+    assert correlation(own, Lags.matrix(x, x[:0], "time")).shape == (2, 0)
+    assert correlation(own, Lags.matrix(x[:0], x, "time")).shape == (0, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from xgpfill.errors import KernelError
 from xgpfill.grid.points import Points
 from xgpfill.kernels import spec
+from xgpfill.kernels.averaged import Averaged, Members
+from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.linalg import draws as module
 from xgpfill.linalg.draws import PriorDraws
@@ -80,6 +83,21 @@ PRIORS = {
     ),
     "nothing but a constant": product(spec.Constant(), spec.Constant(), "plane"),
 }
+
+
+@every_path()
+def test_averages_are_drawn_with_their_covariance(path):
+    """Epochs of the second and third of four times, in a prior that never changes in space or does."""
+    times = np.arange(4.0)[:, None]
+    groups = Members.among(times, times[1:2], times[1:3], np.array([2]))
+    prior = Prior((Term("a", Averaged(spec.RBF(2.0), groups), SPACE_KERNELS["rbf"], 1.0),), geometry="sphere")
+    of = replace(frame(), time=times[[0, 1, 3], 0])
+    source = PriorDraws(of, prior, 0)
+    fields = np.stack([source.field(i, 0, whole()).ravel() for i in range(DRAWS)])
+    K = Covariance(prior).matrix(cells(of), cells(of)).numpy()
+    assert K[len(K) // 2, len(K) // 2] < 0.98  # an average varies less
+    error = np.sqrt((np.outer(np.diag(K), np.diag(K)) + K**2) / DRAWS)
+    assert np.abs((fields.T @ fields / DRAWS - K) / error).max() < SIGMAS
 
 
 @every_path("features in both")

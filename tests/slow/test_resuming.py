@@ -87,7 +87,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_bit_for_bit_as_one_that_was_not(
     assert {name: after[name] for name in before} == before  # not written anew
     assert again.wait() == 0
     xr.testing.assert_identical(_fields(out), undisturbed)
-    assert not _finished(out)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.zarr"]  # and nothing hidden
 
 
 def test_a_worker_that_is_killed_loses_only_what_it_had_in_hand(model, undisturbed, tmp_path) -> None:

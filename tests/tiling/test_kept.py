@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -127,3 +127,23 @@ def test_fingerprints_are_those_of_what_is_held_and_functions_are_only_themselve
     assert fingerprint(Matern(1.5, 3.0)) == fingerprint(Matern(1.5, 3.0)) != fingerprint(Matern(1.5, 3.1))
     assert fingerprint((1, [np.arange(3)])) != fingerprint((1, [np.arange(3.0)]))
     assert fingerprint(("a", "b")) != fingerprint(("a",), "b")
+
+
+def test_what_is_called_is_known_by_itself_whatever_it_is() -> None:
+    @dataclass
+    class Ours:
+        scale: float
+
+        def __call__(self, x: Any, y: Any) -> Any:
+            return np.exp(-self.scale * np.abs(x - y.T))
+
+    class Slots:
+        __slots__ = ()
+        __hash__ = None
+
+        def __call__(self, x: Any, y: Any) -> Any:
+            return np.exp(-np.abs(x - y.T))
+
+    for each in (Ours(1.0), Slots(), np.subtract):
+        assert fingerprint(each) == fingerprint(each)
+    assert fingerprint(Ours(1.0)) != fingerprint(Ours(1.0))

@@ -21,7 +21,7 @@ from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.outside import FromFunction
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.tiling.assemble import run_member, seen_by_tiles, tile_means
-from xgpfill.tiling.groups import GROWTH, MATTERS, SHARE, Groups, Lengths, grouped
+from xgpfill.tiling.groups import GROWTH, MATTERS, MOST, SHARE, Groups, Lengths, grouped
 from xgpfill.tiling.plan import AxisTiles, TilePlan
 from xgpfill.tiling.pyramid import Pyramid
 from xgpfill.tiling.solve import TileSolver
@@ -58,13 +58,13 @@ def test_groups_cut_an_axis_what_is_seen_stays_alone_and_runs_are_as_short_as_th
 
 @pytest.mark.parametrize(
     ("cells", "most", "grown"),
-    [(4, SHARE * 2.0, SHARE * 2.0), (13, SHARE * 40.0, SHARE * 40.0), (60, SHARE * 40.0, 15.0), (241, np.inf, np.inf)],
+    [(4, SHARE * 2.0, SHARE * 2.0), (13, SHARE * 40.0, 26.0), (60, SHARE * 40.0, 32.0), (241, 32.0, 32.0)],
 )
 def test_a_group_is_a_fifth_of_the_shortest_lengthscale_that_still_matters_or_grows(cells, most, grown):
     """In cells of half a day; the short kernel matters for six days, the long one for a hundred and twenty."""
     assert Lengths(KERNELS, 0.5).at(cells) == pytest.approx(2 * most)
     assert Lengths(KERNELS, 0.5, grow=True).at(cells) == pytest.approx(2 * grown)
-    assert MATTERS == 3.0 and GROWTH == 0.5
+    assert (MATTERS, GROWTH, MOST) == (3.0, 0.5, 64)
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,15 @@ def test_a_group_is_a_fifth_of_the_shortest_lengthscale_that_still_matters_or_gr
         (spec.Periodic(12.0, 0.5), SHARE * 12.0 * 0.5 / (2 * np.pi)),
         (spec.Matern(0.5, 1e4) * spec.Periodic(12.0, 5.0), SHARE * 3.0),
         (spec.Spectral(1, (1.0,), (0.1,), (0.0,)), SHARE / (0.2 * np.pi)),
-        (spec.Brownian(1.0), GROWTH * 500.0),
+        (spec.Brownian(1.0), MOST),
         (FromFunction(lambda x, y: np.exp(-np.abs(x - y.T))), 0.0),
-        (spec.Constant(), np.inf),
+        (spec.Constant(), MOST),
     ],
     ids=["periodic", "short harmonics", "product", "spectral", "a walk", "a function", "constant"],
 )
 def test_far_from_a_tile_what_repeats_is_not_averaged_away(kernel, most):
     assert Lengths((kernel,), 1.0).at(500) == pytest.approx(most)
+    assert Lengths((spec.Brownian(1.0),), 1.0).at(20) == GROWTH * 20
 
 
 def test_a_group_at_a_pole_stands_beside_it():

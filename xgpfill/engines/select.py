@@ -188,7 +188,7 @@ def available_memory(device: str = "cpu", *, lazy: bool = False) -> float:
 
     if lazy:
         try:
-            workers = default_client().scheduler_info()["workers"].values()
+            workers = default_client().scheduler_info(n_workers=-1)["workers"].values()
         except ValueError:  # no cluster
             workers = ()
         shares = [w["memory_limit"] / max(1, w["nthreads"]) for w in workers if w["memory_limit"]]

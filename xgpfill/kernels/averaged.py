@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from xgpfill.errors import NumericalError
 from xgpfill.kernels.spec import Kernel
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
-NEAR = 1e-7
-"""What lies this share of the largest coordinate from a representative is the group."""
+NEAR = 0.25
+"""What lies this share of the distance to the next place from a representative is the group."""
+SINGLE = 3e-7
+"""Share of the largest coordinate by which single precision misses one."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Members:
         All members of all groups, group by group.
     sizes : int array (g,)
         How many of them each group has.
+    near : float
+        What lies so far from a representative is the group.
     turns : {"", "sphere", "cylinder", "plane"}
         "": places are those of the groups alone. Else a group is a band of rows on the first meridian, given by
         whole columns of it: it is the same band on every other meridian, which is the first one turned about the axis,
@@ -44,6 +49,7 @@ class Members:
     at: FloatArray = field(repr=False, compare=False)
     places: FloatArray = field(repr=False, compare=False)
     sizes: IntArray = field(repr=False, compare=False)
+    near: float
     turns: str = ""
     key: str = field(init=False)
 
@@ -53,14 +59,31 @@ class Members:
             digest.update(np.ascontiguousarray(array).tobytes())
         object.__setattr__(self, "key", digest.hexdigest())
 
-    @property
-    def _row(self) -> slice:
-        """The coordinates that tell a representative from others."""
-        return slice(None) if not self.turns else slice(1, 2) if self.turns == "plane" else slice(2, 3)
+    @classmethod
+    def among(
+        cls, everything: FloatArray, at: FloatArray, places: FloatArray, sizes: IntArray, turns: str = ""
+    ) -> Members:
+        """Groups of the places (n, d) of an axis, told from all others of it."""
+        some = _telling(turns)
+        away = KDTree(everything[:, some]).query(at[:, some], k=min(2, len(everything)))[0].reshape(len(at), -1)
+        return cls(at, places, sizes, NEAR * float(away[:, -1].min()), turns)
+
+    def require_precise(self, largest: float) -> None:
+        """Refuse single precision where it does not tell a representative from its neighbours.
+
+        Raises
+        ------
+        NumericalError
+        """
+        if self.near < SINGLE * largest:
+            raise NumericalError(
+                "Cells lie so near to each other, beside their distance from the origin, that single precision does "
+                "not tell them apart in tiles. Type `dtype='float64'`."
+            )
 
     @cached_property
     def _tree(self) -> KDTree:
-        return KDTree(self.at[:, self._row])
+        return KDTree(self.at[:, _telling(self.turns)])
 
     @cached_property
     def _starts(self) -> IntArray:
@@ -68,8 +91,8 @@ class Members:
 
     def of(self, x: FloatArray) -> tuple[FloatArray, IntArray]:
         """The places (k, d) that points (n, d) average, in order, and how many each one does (n,)."""
-        away, group = self._tree.query(x[:, self._row])
-        inside = away <= NEAR * max(1.0, float(np.abs(self.at).max()))
+        away, group = self._tree.query(x[:, _telling(self.turns)])
+        inside = away <= self.near
         count = np.where(inside, self.sizes[group], 1)
         owner = np.repeat(np.arange(len(x)), count)
         places = x[owner].copy()
@@ -92,6 +115,11 @@ class Members:
         turned = turn / np.abs(turn) * (member[:, 0] + 1j * member[:, 1])
         moved[:, 0], moved[:, 1] = turned.real, turned.imag
         return moved
+
+
+def _telling(turns: str) -> slice:
+    """The coordinates that tell a representative from others."""
+    return slice(None) if not turns else slice(1, 2) if turns == "plane" else slice(2, 3)
 
 
 @dataclass(frozen=True)

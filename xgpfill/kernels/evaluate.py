@@ -285,6 +285,8 @@ AVERAGED_AT_ONCE = 2**22
 
 def _averaged(kernel: Averaged, lags: Lags) -> Tensor:
     first, second, every = lags.pairs
+    if first.dtype == torch.float32:
+        kernel.members.require_precise(float(torch.maximum(first.abs().max(), second.abs().max())))
     a, b = (x.detach().double().cpu().reshape(-1, x.shape[-1]) for x in (first, second))
     if not every:
         return _averaged_pairs(kernel, a, b, lags.geometry).reshape(first.shape[:-1]).to(first)
@@ -294,7 +296,7 @@ def _averaged(kernel: Averaged, lags: Lags) -> Tensor:
         return torch.stack(batches).reshape(_matrices(first, second))
     (places, owner, weight), right = (_members(kernel, x) for x in (a, b))
     found = torch.zeros(len(a), len(b), dtype=torch.float64)
-    step = max(1, AVERAGED_AT_ONCE // len(right[0]))
+    step = max(1, AVERAGED_AT_ONCE // max(1, len(right[0])))
     for start in range(0, len(places), step):
         some = slice(start, start + step)
         part = correlation(kernel.kernel, Lags.matrix(places[some], right[0], lags.geometry)) * weight[some, None]

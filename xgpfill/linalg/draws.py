@@ -19,6 +19,7 @@ import torch
 from xgpfill.errors import KernelError
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.grid.metric import EARTH_RADIUS_KM
+from xgpfill.kernels.averaged import Averaged
 from xgpfill.kernels.evaluate import Lags, correlation
 from xgpfill.kernels.spec import (
     RBF,
@@ -119,17 +120,17 @@ class PriorDraws:
             if num_sites > DENSE_SITES and not isinstance(term.space, (Constant, Independent)):
                 return self._joint_features(term, rng, t, sites)
             white = rng.standard_normal((2, NUM_FEATURES, self._space_rank(term.space)))
-            phase = self.frame.time[t, None] @ _frequencies(term.time, rng, 1).T
-            in_time = (np.cos(phase) @ white[0] + np.sin(phase) @ white[1]) / math.sqrt(NUM_FEATURES)
+            cosine, sine = _waves(term.time, self.frame.time[t, None], _frequencies(term.time, rng, 1))
+            in_time = (cosine @ white[0] + sine @ white[1]) / math.sqrt(NUM_FEATURES)
             return self._spread(in_time, term.space, sites)
         if num_sites <= DENSE_SITES or isinstance(term.space, (Constant, Independent)):
             white = rng.standard_normal((self._time_rank(term.time), self._space_rank(term.space)))
             return self._spread(self._along(white, term.time, t), term.space, sites)
         places = self._places(term.space)
-        phase = places[sites] @ _frequencies(term.space, rng, places.shape[1]).T
+        waves = _waves(term.space, places[sites], _frequencies(term.space, rng, places.shape[1]))
         white = rng.standard_normal((2, self._time_rank(term.time), NUM_FEATURES))
         cosine, sine = (self._along(w, term.time, t) for w in white)
-        mixed = cosine @ np.cos(phase).T + sine @ np.sin(phase).T
+        mixed = cosine @ waves[0].T + sine @ waves[1].T
         return np.asarray(mixed / math.sqrt(NUM_FEATURES))
 
     def _in_longitude(
@@ -160,11 +161,10 @@ class PriorDraws:
     def _joint_features(self, term: Term, rng: np.random.Generator, t: IntArray, sites: IntArray) -> FloatArray:
         """Features of time and space together, for lattices long in both."""
         places = self._places(term.space)
-        in_time = self.frame.time[t, None] @ _frequencies(term.time, rng, 1).T
-        in_space = places[sites] @ _frequencies(term.space, rng, places.shape[1]).T
+        cosine, sine = _waves(term.time, self.frame.time[t, None], _frequencies(term.time, rng, 1))
+        waves = _waves(term.space, places[sites], _frequencies(term.space, rng, places.shape[1]))
         a, b = rng.standard_normal((2, NUM_FEATURES))
-        cosine, sine = np.cos(in_time), np.sin(in_time)
-        mixed = (cosine * a + sine * b) @ np.cos(in_space).T + (cosine * b - sine * a) @ np.sin(in_space).T
+        mixed = (cosine * a + sine * b) @ waves[0].T + (cosine * b - sine * a) @ waves[1].T
         return np.asarray(mixed / math.sqrt(NUM_FEATURES))
 
     def _space_rank(self, kernel: Kernel) -> int:
@@ -223,6 +223,18 @@ def noise_share(prior: Prior, noise: float) -> float:
     return min(1.0, noise / max(sum(float(term.variance or 0.0) for term in prior.terms), 1e-300))
 
 
+def _waves(kernel: Kernel, places: FloatArray, frequencies: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Cosines and sines at places, (places, NUM_FEATURES): of averages, the averages of those of their members."""
+    if not isinstance(kernel, Averaged):
+        phase = places @ frequencies.T
+        return np.cos(phase), np.sin(phase)
+    members, count = kernel.members.of(places)
+    starts = np.cumsum(count) - count
+    waves = _waves(kernel.kernel, members, frequencies)
+    cosine, sine = (np.add.reduceat(wave, starts, axis=0) / count[:, None] for wave in waves)
+    return cosine, sine
+
+
 def _frequencies(kernel: Kernel, rng: np.random.Generator, size: int) -> FloatArray:
     """Angular frequencies (NUM_FEATURES, size) drawn from the kernel's spectral density (Bochner)."""
     n = NUM_FEATURES
@@ -246,6 +258,8 @@ def _frequencies(kernel: Kernel, rng: np.random.Generator, size: int) -> FloatAr
         return np.asarray(2 * np.pi * drawn / _known(kernel.period))
     if isinstance(kernel, Spectral):
         return _mixture_frequencies(kernel, rng, normal)
+    if isinstance(kernel, Averaged):
+        return _frequencies(kernel.kernel, rng, size)
     if isinstance(kernel, Constant):
         return np.zeros((n, size))
     if isinstance(kernel, Product):

@@ -36,6 +36,14 @@ def tile_means(solver: TileSolver, tile: Tile, seen: Observations) -> FloatArray
     return solver.means(tile, seen)
 
 
+def node_of(solver: TileSolver) -> Any:
+    """A solver as one delayed object for all tasks, which know it by the same name wherever they run."""
+    import dask
+
+    assert solver.identity  # found here: a function that a user brought has another name in another process
+    return dask.delayed(solver, traverse=False)
+
+
 def solved_tile(
     work: Work, solver: TileSolver, tile: Tile, parts: list[FloatArray], kept: StoredAnswers | None
 ) -> FloatArray:

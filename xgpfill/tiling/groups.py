@@ -23,10 +23,12 @@ SHARE = 0.2
 """Length of a group, at most, over the shortest lengthscale that still matters at its distance."""
 MATTERS = 3.0
 """Lengthscales within which a kernel matters."""
-NODES = {2: (0.2113, 0.7887), 4: (0.125, 0.375, 0.625, 0.875)}
-"""Where cells stand for a group: Gauss and Legendre's two, or the middles of quarters; in shares of its length."""
-GROWTH = 0.5
-"""Length of a group, at most, over its distance."""
+NODES = {2: (0.2113, 0.7887), **{n: tuple((i + 0.5) / n for i in range(n)) for n in (4, 8)}}
+"""Where cells stand for a group: Gauss and Legendre's two, or the middles of parts; in shares of its length."""
+MOST = 64
+"""Cells of a group along an axis, at most: all pairs of them are evaluated."""
+GROWTH, GROWTH_OF_FEW = 0.5, 4.0
+"""Length of a group, at most, over its distance: of walks, and for engines that tell few observations well."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,14 +112,14 @@ class Lengths:
     def at(self, cells: int) -> float:
         """The most cells of a group whose nearest cell is so many cells away."""
         if not self.step:
-            return np.inf
+            return float(MOST)
         distance, varying = cells * self.step, [k for k in self.kernels if not isinstance(k, (Constant, Independent))]
         near = [finest(k) for k in varying if MATTERS * reach(k) > distance]
         walks = [GROWTH * distance for k in varying if has_type(k, Brownian)]
         most = min([*(SHARE * length for length in near), *walks], default=np.inf)
         if self.grow and distance > MATTERS * min(map(reach, varying), default=0.0):
-            most = max(most, GROWTH * distance)
-        return most / self.step
+            most = max(most, GROWTH_OF_FEW * distance)
+        return min(most / self.step, float(MOST))
 
 
 def grouped(seen: IntArray, size: int, lengths: Lengths) -> Groups:

@@ -13,7 +13,6 @@ from dataclasses import fields, is_dataclass
 from hashlib import blake2b
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -87,8 +86,8 @@ KEPT = KeptAnswers()
 """Those of this process."""
 
 
-_NAMES: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
-"""Of functions and modules that users bring: each is known in this process alone."""
+_NAMES: dict[int, tuple[Any, str]] = {}
+"""Functions and modules that users bring, each held and with a name by which it is known in this process."""
 
 
 def fingerprint(*parts: Any) -> str:
@@ -103,7 +102,7 @@ def _add(found: Any, part: Any) -> None:
     if isinstance(part, np.ndarray) and part.dtype != object:
         found.update(f"{part.dtype}{part.shape}".encode())
         found.update(np.ascontiguousarray(part).data)
-    elif is_dataclass(part) and not isinstance(part, type):
+    elif is_dataclass(part) and type(part).__module__.startswith("xgpfill."):
         found.update(type(part).__qualname__.encode())
         for each in fields(part):
             found.update(each.name.encode())
@@ -113,7 +112,7 @@ def _add(found: Any, part: Any) -> None:
         for each in part:
             _add(found, each)
     elif callable(part):  # what it does depends on more than can be read
-        found.update(_NAMES.setdefault(part, uuid.uuid4().hex).encode())
+        found.update(_NAMES.setdefault(id(part), (part, uuid.uuid4().hex))[1].encode())
     else:
         found.update(repr(part).encode())
     found.update(b"|")

@@ -1,7 +1,8 @@
 """Where tiles begin and end, how far they overlap and see, and the smooth weights that blend them.
 
-A tile *evaluates* its core and a ramp beyond each inner border, where its weight falls smoothly to zero; it is
-*conditioned* on what it evaluates plus a halo. Along an axis that wraps, all of this wraps too.
+A tile *evaluates* its core and a ramp beyond each inner border, where its weight falls smoothly to zero; it sees what
+it evaluates plus a halo cell by cell, and all else as averages (:mod:`xgpfill.tiling.view`). Along an axis that wraps,
+all of this wraps too.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ def plan_tiles(
     halo : "auto", int or mapping
         Cells seen beyond what a tile evaluates.
     max_observations : int or None
-        Observations (tile and halo) that the engine takes in one tile; None for no limit.
+        Observations, averages included, that the engine takes in one tile; None for no limit.
     observed_share : float
         Share of cells with an observation.
     grow : bool

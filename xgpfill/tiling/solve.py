@@ -6,6 +6,7 @@ import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from importlib import metadata
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,8 @@ class TileSolver:
     @cached_property
     def identity(self) -> str:
         """Tells it from every other one, in every process: all that its answers depend on but the observations."""
-        return fingerprint(*(getattr(self, each.name) for each in fields(self)))
+        held = (getattr(self, each.name) for each in fields(self) if each.name != "settings_of_all")
+        return fingerprint(metadata.version("xgpfill"), *held)
 
     @cached_property
     def covariance(self) -> Covariance:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from xgpfill.grid.lattice import FloatArray
 
+STILL = ".unfinished"
+"""The suffix of an answer that is being written."""
+
 
 @dataclass(frozen=True)
 class StoredAnswers:
@@ -38,7 +41,7 @@ class StoredAnswers:
         found = _read(path)
         if found is None:
             found = make()
-            temporary = self.folder / f"{key}-{uuid.uuid4().hex}.unfinished"
+            temporary = self.folder / f"{key}-{uuid.uuid4().hex}{STILL}"
             with temporary.open("wb") as file:
                 np.save(file, found, allow_pickle=False)
                 file.flush()

@@ -72,7 +72,8 @@ class View:
             seen[2] = np.arange(plan.x.size)
         lengths = (lengths_of(frame, prior, axis, grow=grow) for axis in range(3))
         time, y, x = map(grouped, seen, frame.shape, lengths)
-        return cls(frame, prior, time, y, x, nodes=2 if grow else None)
+        nodes = 2 if grow else None if keeps_columns(frame.space, grow=grow) else 4
+        return cls(frame, prior, time, y, x, nodes)
 
     @property
     def groups(self) -> tuple[Groups, Groups, Groups]:
@@ -113,7 +114,8 @@ class View:
                 at.append(space.coordinates[i, j])
                 places.append(space.coordinates[np.ix_(own_rows, own_columns)].reshape(-1, len(at[-1])))
                 sizes.append(len(places[-1]))
-        return Members(np.array(at), np.concatenate(places), np.array(sizes))
+        everything = space.coordinates.reshape(-1, len(at[-1]))
+        return Members.among(everything, np.array(at), np.concatenate(places), np.array(sizes))
 
     @property
     def pieces(self) -> Iterator[tuple[By, Slices, Slices]]:
@@ -178,4 +180,4 @@ def _members(groups: Groups, places: FloatArray, nodes: int | None, turns: str =
     chosen = groups.some(nodes)
     inside = [chosen[k] for k in several]
     sizes = np.array([cells.size for cells in inside])
-    return Members(places[groups.middle[several]], places[np.concatenate(inside)], sizes, turns)
+    return Members.among(places, places[groups.middle[several]], places[np.concatenate(inside)], sizes, turns)
