@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-NAMES = ("common", "ours", "peers", "dct", "muygps", "measure", "cases")
+NAMES = ("common", "ours", "peers", "dct", "muygps", "measure", "cases", "tiles")
 RECORDED = {"method": "pencil", "rmse": 3.25, "mae": 2.0, "crps": None, "cov95": None, "seconds": 86400}
 
 
@@ -33,6 +33,7 @@ class Benchmarks:
     muygps: ModuleType
     measure: ModuleType
     cases: ModuleType
+    tiles: ModuleType
 
 
 @pytest.fixture(scope="module")
@@ -340,3 +341,18 @@ def test_zero_threads_are_refused(bench, folder, capsys):
     with pytest.raises(SystemExit):
         bench.cases.main([str(folder), "--threads", "0"])
     assert "'0' is no whole number of at least 1; type e.g. 2" in capsys.readouterr().err
+
+
+# Tiles
+
+
+def test_tiles_are_measured_against_one(bench, tiny: xr.Dataset, tmp_path: Path, monkeypatch, capsys) -> None:
+    parts = tiny["obs"], tiny["truth"], tiny["valid"]
+    monkeypatch.setitem(bench.tiles.CASES, "tas_dynamic90", (lambda: parts, ({"time": 100}, {"time": 2})))
+    monkeypatch.setattr(bench.tiles, "HERE", tmp_path)
+    (tmp_path / "results").mkdir()
+    bench.tiles.main(["--case", "tas_dynamic90"])
+    same, cut = json.loads((tmp_path / "results" / "tiles.json").read_text())["tiles"]
+    assert same["rms"] == 0.0 and same["sd_ratio"] == same["rmse_ratio"] == 1.0
+    assert 0.0 <= cut["rms"] < 0.2 and cut["coverage95_of_one"] == same["coverage95"]
+    assert capsys.readouterr().out.count("tas_dynamic90 {'time'") == 2
