@@ -27,7 +27,7 @@ def axes(draw):
     return AxisTiles(size, count, draw(st.integers(0, 45)), draw(st.booleans()))
 
 
-axis_property = settings(max_examples=200, deadline=None)
+axis_property = settings(max_examples=100, deadline=None)
 
 
 @axis_property
