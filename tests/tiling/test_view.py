@@ -233,7 +233,7 @@ SCALES = Prior(
 """So unlike that what is far from a tile is averaged."""
 
 
-def solvers(counts, halo, *, settings=None, wraps=False, prior=SCALES, shape=(20, 15, 3), spacing=0.3, share=0.4):
+def solvers(counts, halo, *, settings=None, wraps=False, prior=SCALES, shape=(20, 16, 3), spacing=0.3, share=0.4):
     """The solver of tiles and that of one tile, for the same gappy draw of the prior."""
     frame = lattice(np.zeros(shape), wraps=wraps, spacing=spacing)
     rng = np.random.default_rng(9)
