@@ -113,3 +113,8 @@ def test_what_was_opened_without_chunks_is_kept_from_its_file_too(
     opened.close()
     with xr.open_dataset(path, **how) as again:
         assert set(again.data_vars) == {"sst", "truth"}
+
+
+def test_stations_that_were_stacked_are_opened_from_nothing(ds: xr.Dataset) -> None:
+    stations = ds.sst.stack(station=("lat", "lon")).isel(station=slice(0, 40, 4)).reset_index("station")
+    assert sources_of(stations) == set()

@@ -76,6 +76,13 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(model, tmp_
         with pytest.raises(KeyboardInterrupt):
             model.reconstruct_to(tmp_path / "out.zarr", **TILES)
     assert {p.name for p in tmp_path.iterdir()} == {"out.zarr.tiles"}
+    with monkeypatch.context() as patch, dask.config.set(scheduler="synchronous"):
+        stopped(patch, after=0)
+        with pytest.raises(KeyboardInterrupt, match=r"2 finished tiles are kept in .*Type the same line again"):
+            model.reconstruct_to(tmp_path / "out.zarr", **TILES)
+        with pytest.raises(KeyboardInterrupt, match=r"before a tile was finished; nothing was changed"):
+            model.reconstruct_to(tmp_path / "other.zarr", **TILES)
+    assert {p.name for p in tmp_path.iterdir()} == {"out.zarr.tiles"}
     assert len(list((tmp_path / "out.zarr.tiles").glob("*.npy"))) == 2
     solved: list[Any] = []
     true = TileSolver.moments
@@ -165,6 +172,24 @@ def test_a_folder_of_that_name_with_other_things_in_it_is_left_alone(model: Fitt
         with pytest.raises(XgpfillError, match=r"holds other things: 'thesis\.tex'.*Move them"):
             model.reconstruct_to(tmp_path / "out.zarr", resume=resume)
     assert (tmp_path / "out.zarr.tiles" / "thesis.tex").exists()
+
+
+def test_what_is_in_the_way_is_told_or_replaced(model: FittedModel, tmp_path: Path) -> None:
+    (tmp_path / "a.zarr.tiles").touch()
+    with pytest.raises(XgpfillError, match=r"is a file, and the folder of that name.*Move it"):
+        model.reconstruct_to(tmp_path / "a.zarr")
+    (tmp_path / "b.zarr").write_text("a file")
+    model.reconstruct_to(tmp_path / "b.zarr", mode="w", **TILES)
+    assert (tmp_path / "b.zarr").is_dir() and {p.name for p in tmp_path.iterdir()} == {"a.zarr.tiles", "b.zarr"}
+
+
+def test_a_field_without_a_name_has_none_in_files_either(ds: xr.Dataset, model: FittedModel, tmp_path: Path) -> None:
+    bare = ds.sst.rename(None)
+    known = {"valid": ds.valid, "method": "exact", "hyperparameters": model.hyperparameters}
+    bare.gpfill.fit(**known).reconstruct_to(tmp_path / "out.nc", **TILES)
+    lazy = bare.chunk(time=4).gpfill.fit(**known).reconstruct(**TILES).to_dataset()
+    with xr.open_dataset(tmp_path / "out.nc") as found:
+        assert set(found.data_vars) == set(lazy.data_vars) == set(bare.gpfill.fit(**known).reconstruct().to_dataset())
 
 
 def test_a_relative_path_is_the_same_place_for_workers_elsewhere(model, tmp_path: Path, monkeypatch) -> None:

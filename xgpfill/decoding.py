@@ -58,6 +58,7 @@ def decode(
     template = layout.template
     restored = layout.restore(data).astype(dtype_of(template, scale))
     da = xr.DataArray(restored, coords=_lasting(template), dims=template.dims, name=template.name)
+    da.name = template.name  # of lazy values without a name xarray takes dask's
     da = settled(da)
     da.encoding = kept_encoding(template)
     da.attrs = mean_attrs(template)

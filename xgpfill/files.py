@@ -11,6 +11,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import xarray as xr
 
 from xgpfill.errors import PlaceTakenError, XgpfillError, shown
@@ -35,11 +36,11 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
-        if path.is_dir():
+        if path.is_dir() or (path.exists() and temporary.is_dir()):
             old = temporary.with_suffix(".old")
             path.replace(old)
             temporary.replace(path)
-            shutil.rmtree(old)
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
         else:
             temporary.replace(path)
     finally:
@@ -176,7 +177,7 @@ def _leaves(array: Any) -> Iterator[Any]:
 
 def _file_of(leaf: Any) -> Any:
     """The file or store behind an array of xarray or Zarr; None for anything else."""
-    while hasattr(leaf, "array"):  # xarray wraps them several times
+    while not isinstance(leaf, pd.Index) and hasattr(leaf, "array"):  # xarray wraps them several times
         leaf = leaf.array
     store = getattr(getattr(leaf, "_array", leaf), "store", None)
     if store is not None:

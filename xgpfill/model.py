@@ -293,7 +293,6 @@ class FittedModel:
         show = show_progress(progress)
         return reconstruct(self, self._solver(tile, halo), include_noise=noisy, variance=variance, show=show)
 
-    @interruptible
     def reconstruct_to(
         self,
         path: str | Path,

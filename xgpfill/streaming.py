@@ -51,11 +51,26 @@ def reconstruct_to(
         stored=StoredAnswers(folder),
     )  # fmt: skip
     write = found.to_netcdf if place.suffix in (".nc", ".nc4", ".h5") else found.to_zarr
-    with _counted(show, len(solver.plan) * math.prod(model.lattice.extra_shape)):
-        write(unfinished, mode="w")
+    try:
+        with _counted(show, len(solver.plan) * math.prod(model.lattice.extra_shape)):
+            write(unfinished, mode="w")
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_left(folder)) from None
     with written_whole(place) as temporary:
         unfinished.replace(temporary)
     shutil.rmtree(folder)
+
+
+def _left(folder: Path) -> str:
+    """What is said of a run that was interrupted; a folder without a finished tile is removed."""
+    count = len(list(folder.glob("*.npy")))
+    if not count:
+        shutil.rmtree(folder)
+        return "`reconstruct_to` was interrupted before a tile was finished; nothing was changed"
+    return (
+        f"`reconstruct_to` was interrupted; {count} finished tiles are kept in {str(folder)!r}. Type the same line "
+        f"again to go on, or remove that folder"
+    )
 
 
 def _require_own(folder: Path) -> None:
@@ -65,6 +80,11 @@ def _require_own(folder: Path) -> None:
     ------
     XgpfillError
     """
+    if folder.exists() and not folder.is_dir():
+        raise XgpfillError(
+            f"{str(folder)!r} is a file, and the folder of that name is where finished tiles are kept. Move it, or "
+            f"give another path."
+        )
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     others = [p.name for p in found if p.suffix not in (".npy", STILL) and UNFINISHED not in p.name]
     if others:
