@@ -257,11 +257,11 @@ ENGINES = pytest.mark.parametrize(
 
 
 @ENGINES
-@pytest.mark.parametrize("counts", [(3, 1, 1), (1, 2, 1), (3, 2, 1), (1, 1, 2)], ids=str)
+@pytest.mark.parametrize("counts", [(3, 1, 1), (1, 2, 1), (3, 2, 1)], ids=str)
 def test_tiles_answer_nearly_as_one_tile_does(counts, engine):
     tiled, single, values = solvers(counts, 2, settings=engine)
     expected, found = run_member(single, values, None), run_member(tiled, values, None)
-    assert all(tiled.view(tile).are_single == (counts == (1, 1, 2)) for tile in tiled.plan.tiles())
+    assert not any(tiled.view(tile).are_single for tile in tiled.plan.tiles())
     off = (found[0] - expected[0]) / expected[1]
     assert np.sqrt((off**2).mean()) < 0.2 and np.quantile(np.abs(off), 0.99) < 0.6
     assert 0.99 < np.median(found[1] / expected[1]) < 1.04
