@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from xgpfill.errors import XgpfillError, listed
 from xgpfill.files import checked_place, require_free, written_whole
 from xgpfill.options import progress_bar
@@ -104,7 +106,6 @@ def _lazy(model: FittedModel, plan: TilePlan) -> FittedModel:
     if model.lattice.is_lazy:
         return model
     import dask.array as da
-    import numpy as np
 
     chunks = [tuple(np.diff(axis.edges).tolist()) for axis in plan.axes]
     values = da.from_array(model.lattice.values, chunks=(*((1,) * n for n in model.lattice.extra_shape), *chunks))

@@ -8,17 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from xgpfill.errors import NumericalError
 from xgpfill.kernels.spec import Kernel
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
+if TYPE_CHECKING:
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.points import IntArray
 
 NEAR = 0.25
 """What lies this share of the distance to the next place from a representative is the group."""

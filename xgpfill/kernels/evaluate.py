@@ -326,7 +326,7 @@ def _averaged_pairs(kernel: Averaged, a: Tensor, b: Tensor, geometry: str) -> Te
         within = np.arange(owner.size) - np.repeat(np.cumsum(pairs) - pairs, pairs)
         i, j = starts[0][owner] + within // n[owner], starts[1][owner] + within % n[owner]
         values = correlation(kernel.kernel, Lags(torch.as_tensor(left[i]), torch.as_tensor(right[j]), geometry))
-        found += np.bincount(owner, values.numpy(), len(a))
+        found[low:high] = np.bincount(owner - low, values.numpy(), high - low)
     return torch.as_tensor(found / (m * n))
 
 

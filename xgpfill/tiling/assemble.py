@@ -40,7 +40,7 @@ def node_of(solver: TileSolver) -> Any:
     """A solver as one delayed object for all tasks, which know it by the same name wherever they run."""
     import dask
 
-    assert solver.identity  # found here: a function that a user brought has another name in another process
+    _ = solver.identity  # found here: a function that a user brought has another name in another process
     return dask.delayed(solver, traverse=False)
 
 

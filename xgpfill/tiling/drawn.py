@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.linalg.draws import PriorDraws, noise_share
-from xgpfill.tiling.assemble import run_member, tile_means
+from xgpfill.tiling.assemble import everything, run_member, tile_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,15 +52,15 @@ def drawn_sums(
         Called after some of the draws.
     """
     draws = PriorDraws(solver.frame, solver.prior, SEED, noise_share(solver.prior, float(solver.prior.noise or 1.0)))
-    t, y, x = (np.arange(n) for n in solver.frame.shape)
-    amplitude = np.broadcast_to(solver.amplitude(solver.points((t, y, x))), int(np.prod(solver.frame.shape)))
+    whole = everything(solver)
+    amplitude = np.broadcast_to(solver.amplitude(solver.points(whole)), int(np.prod(solver.frame.shape)))
     scale, sd = solver.scaling.scale * amplitude.reshape(solver.frame.shape), np.sqrt(noise)
     squares = np.zeros(len(weighted))
     at_once = max(1, ELEMENTS_AT_ONCE // int(np.prod(solver.frame.shape)))
     for start in range(0, DRAWS, at_once):
         some = range(start, min(start + at_once, DRAWS))
-        prior = scale * np.stack(list(draws.fields(some, 0, (t, y, x))))
-        noisy = sd * np.stack([draws.noise(i, 0, (t, y, x)) for i in some])
+        prior = scale * np.stack(list(draws.fields(some, 0, whole)))
+        noisy = sd * np.stack([draws.noise(i, 0, whole) for i in some])
         data = np.concatenate([np.asarray(values)[np.newaxis], values - prior - noisy])
         found = run_member(solver, data, errors, work=tile_means, step=step)
         mean = _sums(found[:1], weighted)[0]

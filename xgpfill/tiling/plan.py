@@ -209,13 +209,18 @@ def _plan(
     lattice: Lattice, prior: Prior, counts: list[int], halo: str | int | Mapping[str, int], *, grow: bool
 ) -> TilePlan:
     given = _given_halo(lattice, halo)
-    halos = [given.get(name, _auto_halo(lattice, prior, counts[i], i, grow=grow)) for i, name in enumerate(AXIS_NAMES)]
-    wraps = (False, False, lattice.space.wraps)
-    axes = [
-        AxisTiles(n, min(c, n), min(h, n) if c > 1 else 0, w)
-        for n, c, h, w in zip(lattice.shape, counts, halos, wraps, strict=True)
-    ]
+    axes = (
+        _axis(lattice, prior, i, count, given.get(name), grow=grow)
+        for i, (name, count) in enumerate(zip(AXIS_NAMES, counts, strict=True))
+    )
     return TilePlan(*axes)
+
+
+def _axis(lattice: Lattice, prior: Prior, axis: int, count: int, halo: int | None, *, grow: bool) -> AxisTiles:
+    """An axis in so many tiles, with the halo that was named, or that suits them."""
+    size = lattice.shape[axis]
+    chosen = _auto_halo(lattice, prior, count, axis, grow=grow) if halo is None else min(halo, size)
+    return AxisTiles(size, min(count, size), chosen if count > 1 else 0, lattice.space.wraps and axis == 2)
 
 
 def check_tiles(lattice: Lattice, tile: str | Mapping[str, int], halo: str | int | Mapping[str, int]) -> None:
@@ -327,10 +332,8 @@ class _Along:
 
 
 def _along(lattice: Lattice, prior: Prior, axis: int, count: int, halo: int | None, *, grow: bool) -> _Along:
-    size = lattice.shape[axis]
-    chosen = _auto_halo(lattice, prior, count, axis, grow=grow) if halo is None else min(halo, size)
-    tiles = AxisTiles(size, count, chosen if count > 1 else 0)
-    groups = grouped(tiles.observed(count // 2), size, lengths_of(lattice, prior, axis, grow=grow))
+    tiles = _axis(lattice, prior, axis, count, halo, grow=grow)
+    groups = grouped(tiles.observed(count // 2), tiles.size, lengths_of(lattice, prior, axis, grow=grow))
     return _Along(tiles, groups.sizes, tiles.evaluated(count // 2).size)
 
 

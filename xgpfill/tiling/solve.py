@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from xgpfill.kernels.prior import Prior
 
 Tile = tuple[int, int, int]
-STAYS = {"covariance", "engine", "together", "_of_fields"}
+STAYS = {"covariance", "engine", "together", "_of_fields", "_views"}
 """What a solver makes for itself in each process."""
 _log = logging.getLogger(__name__)
 
@@ -134,9 +134,17 @@ class TileSolver:
         return self.scaling.amplitude_of(points)
 
     def view(self, tile: Tile) -> View:
-        """What a tile sees."""
-        grow = isinstance(self.settings, Variational)
-        return View.of(self.frame, self.prior, self.plan, tile, grow=grow)
+        """What a tile sees; the last is kept, since averages and their covariances are both made from it."""
+        view = self._views.get(tile)
+        if view is None:
+            view = View.of(self.frame, self.prior, self.plan, tile, grow=isinstance(self.settings, Variational))
+            self._views.clear()
+            self._views[tile] = view
+        return view
+
+    @cached_property
+    def _views(self) -> dict[Tile, View]:
+        return {}
 
     def sums(self, window: Window, values: Any, errors: Any) -> FloatArray:
         """The lowest level of a pyramid on a window, (2 + draws, time, y, x); see :mod:`xgpfill.tiling.pyramid`."""

@@ -67,7 +67,7 @@ class View:
     @classmethod
     def of(cls, frame: Lattice, prior: Prior, plan: TilePlan, tile: tuple[int, int, int], *, grow: bool) -> View:
         """That of a tile; `grow` as in :class:`xgpfill.tiling.groups.Lengths`."""
-        seen = [axis.observed(k) for axis, k in zip(plan.axes, tile, strict=True)]
+        seen = list(plan.observed(tile))
         if keeps_columns(frame.space, grow=grow):
             seen[2] = np.arange(plan.x.size)
         lengths = (lengths_of(frame, prior, axis, grow=grow) for axis in range(3))
