@@ -85,6 +85,23 @@ def test_draws_have_the_covariance_of_the_kernel(name):
     assert_allclose(covariance_of(factor), oracle(kernel, flat, flat, geometry), atol=1e-3)
 
 
+def test_an_image_half_a_turn_away_is_counted_once():
+    coordinates, kernel = embedded([0, 2, 4, 6], 3.75 * np.arange(16)), spec.Matern(1.5, 1600.0)
+    meridians = find_meridians(coordinates, "sphere")
+    assert 2 * module._circle(kernel, meridians) == meridians.longest_period
+    flat = coordinates.reshape(-1, 3)
+    found = covariance_of(spectral_factor(kernel, meridians, 0.01))
+    assert_allclose(found, oracle(kernel, flat, flat, "sphere"), atol=module.UNCORRELATED)
+
+
+def test_factors_are_exact_to_rounding_where_there_is_little_noise():
+    coordinates, kernel = embedded([-60, 0, 30], 24.0 * np.arange(15)), spec.Matern(1.5, 2500.0)
+    flat, meridians = coordinates.reshape(-1, 3), find_meridians(coordinates, "sphere")
+    for share, within in ((1e-9, 1e-10), (0.01, 2e-7)):
+        found = covariance_of(spectral_factor(kernel, meridians, share))
+        assert_allclose(found, oracle(kernel, flat, flat, "sphere"), atol=within)
+
+
 def test_where_no_circle_is_long_enough_there_is_no_factor():
     never = spec.Periodic(500.0, 1.0)
     plane = find_meridians(embedded([0, 1, 3], np.arange(12), "plane"), "plane")

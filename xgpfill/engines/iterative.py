@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from xgpfill.engines.base import Posterior
-    from xgpfill.engines.system import Convergence, Draws, Watch
+    from xgpfill.engines.system import Convergence, Draws, Float32Array, Watch
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray, Observations
     from xgpfill.kernels.covariance import Covariance
@@ -257,18 +257,28 @@ class IterativePosterior:
         asked = Asked(targets, times, sites, shape, wanted)
         draws = self._solve_all(asked)
         assert self._solved is not None
-        own, count = self._y.shape[1], draws.data.shape[1]
+        own, count = self._y.shape[1], len(draws.fields)
         every, right = (torch.cat([x[:, :1], x[:, own:]], 1) for x in (self._solved, self._right))
         trend = _plain(self._fields(every, right, targets))  # (m, 1 or 2)
-        mean = _plain(self._fields(draws.weights, draws.data, targets, rough=True))  # (m, S)
-        truth = draws.fields[:, times][:, :, sites].reshape(count, -1).T.astype(float)
+        mean = self._means_of(draws, targets)
+        truth = draws.fields[:, times][:, :, sites].reshape(count, -1).T
         same = _same_places(self._law, targets.sites)
+        self.system.release()
         variance = self._marginals.on_lattice(asked, mean, truth, self._residual)
         found = self._with_trend(trend, variance)
         if same is None:
             return found
         mean, variance = (x.reshape(shape[0], -1)[:, same].ravel() for x in (found.mean, found.variance))
         return Moments(mean, variance)
+
+    def _means_of(self, draws: Draws, targets: Points) -> Float32Array:
+        """Posterior means of draws at targets, (m, S)."""
+        count = draws.data.shape[1]
+        found, step = np.empty((len(targets), count), np.float32), self.system.columns_at_once
+        for some in (slice(a, a + step) for a in range(0, count, step)):
+            fields = self._fields(draws.weights[:, some], draws.data[:, some], targets, rough=True)
+            found[:, some] = fields.cpu().numpy()
+        return found
 
     def _one_by_one(self, targets: Points) -> Moments:
         """Of a few targets anywhere: a solve for each, so that its answer does not depend on the others."""

@@ -33,6 +33,8 @@ NEIGHBOURS = 64
 """Observations that a cell is conditioned on, at least."""
 PROBES = ((100_000, 32), (10**18, 16))
 """Up to so many cells so many of them are solved exactly."""
+MANY_CELLS, PROBES_AT_ONCE = 1_000_000, 8
+"""Beyond so many cells so many probes are solved at once, since each takes as much memory as a draw."""
 NEARLY_ALL = 1024
 """Observations that an exact solve begins with."""
 CLOSELY, LOOSELY = 0.01, 0.04
@@ -182,7 +184,10 @@ class Marginals:
         if self._system.probes is not None and asked.is_same(self._system.probes.asked):
             return
         cells, points = self.choose_probes(asked)
-        self._system.probes = Probes(cells, points, self.exactly(points, LOOSELY)[0], asked) if len(cells) else None
+        step = PROBES_AT_ONCE if len(asked.points) > MANY_CELLS else max(1, len(cells))
+        parts = [points.take_in_order(np.arange(a, min(a + step, len(cells)))) for a in range(0, len(cells), step)]
+        variance = [self.exactly(part, LOOSELY)[0] for part in parts]
+        self._system.probes = Probes(cells, points, np.concatenate(variance), asked) if len(cells) else None
 
     def exactly(self, targets: Points, excess: float = CLOSELY) -> tuple[FloatArray, Tensor]:
         """Exact variances of targets (k,), the trend left out, and their covariances (n, k) with the observations.

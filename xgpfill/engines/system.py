@@ -47,6 +47,10 @@ EXACT_TOLERANCE = 0.01
 """Of solves for the variance of a cell, in its own standard deviations."""
 FEW_COLUMNS = 4
 """Columns of single cells whose products in full precision are made at once: buffers grow with them."""
+FIELDS, LEAST_COLUMNS = 2**22, 5
+"""Elements of the fields whose products are made at once, on the processor, and columns of them, at least."""
+MANY = 1024
+"""Columns at once on a GPU."""
 ENOUGH_NOISE = 1e-4
 """Share of the variance from which on float32 rounds fields of draws far below what is not known of them."""
 EPS = 2.3e-16
@@ -149,7 +153,20 @@ class Products:
         return replace(self, operator=self.operator.to(dtype), noise=self.noise.to(dtype))
 
     def __call__(self, v: Tensor) -> Tensor:
-        """A times (n, R)."""
+        """A times (n, R), so many columns at once that fields of them are not too large."""
+        parts = -(-v.shape[1] // self.columns_at_once)
+        if parts <= 1:
+            return self._product(v)
+        found = [self._product(part.contiguous()) for part in torch.split(v, -(-v.shape[1] // parts), dim=1)]
+        return torch.cat(found, 1)
+
+    @property
+    def columns_at_once(self) -> int:
+        """Columns whose fields are worked on at once."""
+        nx, ny, nt = self.operator.shape
+        return max(LEAST_COLUMNS, FIELDS // (nx * ny * nt)) if self.noise.device.type == "cpu" else MANY
+
+    def _product(self, v: Tensor) -> Tensor:
         field, found = self.spread(v), torch.empty_like(v)
         if v.device.type == "cpu":
             arrays = (x.numpy() for x in (self.site, self.time, field, self.noise[:, 0], v.contiguous()))
@@ -203,10 +220,11 @@ class System:
             observations.noise,
         )
         self.num_neighbours = settings.neighbours_of(len(observations))
-        self.preconditioner = VecchiaFactor(self.neighbours, self.num_neighbours, device=law.device, dtype=law.dtype)
+        kind = torch.float32 if law.device == "cpu" else law.dtype  # half the memory, and as good a factor
+        self.preconditioner = VecchiaFactor(self.neighbours, self.num_neighbours, device=law.device, dtype=kind)
         # Residuals are small or large beside what is not known of an observation from all others.
         self.scale = torch.as_tensor(self.preconditioner.precision, device=law.device).to(law.dtype).rsqrt()
-        self._fast = None
+        self._fast: tuple[Products, VecchiaFactor] | None = None
         if law.dtype == torch.float64:
             self._fast = self._products.to(torch.float32), self.preconditioner.to(torch.float32)
         self.factor_seconds = time.perf_counter() - began
@@ -235,6 +253,18 @@ class System:
             return None
         site = torch.as_tensor(number.ravel(), device=self.law.device)
         return replace(self._lattice, operator=operator, site=site)
+
+    def release(self) -> None:
+        """Give back what products of large fields work in: where all is solved, other things need the memory."""
+        if self._lattice.columns_at_once > LEAST_COLUMNS:
+            return
+        for products in (self._products, self._lattice, *(self._fast or ())[:1]):
+            products.operator.release()
+
+    @property
+    def columns_at_once(self) -> int:
+        """Columns whose fields on all cells are worked on at once."""
+        return self._lattice.columns_at_once
 
     def spread(self, v: Tensor, *, rough: bool = False) -> Tensor:
         """K times values at the observations, on all cells: (sites, R, nt), overwritten next.

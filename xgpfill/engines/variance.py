@@ -230,11 +230,11 @@ def bias_of_regions(errors: FloatArray, variance: FloatArray, regions: IntArray)
     draws = errors.shape[1]
     if not errors.size:  # no cell that anybody asks for
         return 0.0, 0.0
-    squares = errors**2 / variance[:, None]
     size = np.bincount(regions)
-    by_region = np.stack([np.bincount(regions, squares[:, s]) for s in range(draws)])[:, size > 0] / size[size > 0]
-    whole = squares.mean()
-    by_region = np.concatenate([by_region, squares.mean(0)[:, None]], axis=1)  # the whole is a region as well
+    sums = np.stack([np.bincount(regions, np.square(errors[:, s], dtype=float) / variance) for s in range(draws)])
+    each = sums.sum(1) / len(errors)
+    whole = each.mean()
+    by_region = np.column_stack([sums[:, size > 0] / size[size > 0], each])  # the whole is a region as well
     ratio = by_region.mean(0)
     if draws < 2:
         return float(1.0 / np.sqrt(max(whole, 1e-12)) - 1.0), 0.0

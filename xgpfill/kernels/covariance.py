@@ -162,10 +162,10 @@ class _Axis:
         if not self._tabulated:
             return correlation(kernel, self._lags_of(part))
         if kernel not in self._rows:
-            table = correlation(kernel, self._lags_of(slice(None)))
-            self._rows[kernel] = table if self._ia is None else table.index_select(0, self._ia)
-        rows = self._rows[kernel]
-        return rows[:, part] if self._ib is None else rows.index_select(1, self._ib[part])
+            self._rows[kernel] = correlation(kernel, self._lags_of(slice(None)))
+        table = self._rows[kernel]
+        rows = table[:, part] if self._ib is None else table.index_select(1, self._ib[part])
+        return rows if self._ia is None else rows.index_select(0, self._ia)
 
     def _lags_of(self, part: slice) -> Lags:
         """Lags to part of the second set; the last ones are kept, since all kernels need them."""

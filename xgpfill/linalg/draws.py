@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 FEW_SITES = 256
 DENSE_SITES = 4000
 DENSE_TIMES = 4000
-CHUNK = 2**23
+CHUNK = 2**21
 """Cells that are drawn at once: as many draws as have no more."""
 NUM_FEATURES = 2000
 

@@ -121,6 +121,12 @@ class LatticeOperator:
         nx, ny, nt = self.shape
         return self._buffers("input", nx * ny, columns, nt).zero_()
 
+    def release(self) -> None:
+        """Give back the memory that products write to; the next one takes it anew."""
+        self._buffers.clear()
+        if self.transform is not None:
+            self.transform.release()
+
     def __call__(self, field: Tensor) -> Tensor:
         """K times a field (sites, R, nt); the answer is overwritten by the next call."""
         with own_threads():
@@ -143,15 +149,20 @@ class LatticeOperator:
         terms = sorted(self.terms, key=lambda term: -len(term.matrix))
         most = len(terms[0].matrix)
         total = self._buffers("frequencies", most, 2, ny, columns * nt)
-        work = _Work(*(self._buffers(name, *f[:most].shape) for name in ("moved", "packed", "both")))
+        step = max(1, PART // total[0].numel()) if self.device == "cpu" else most
+        free = list(range(-(-most // step)))[::-1]  # a thread takes the first that no other one has
 
         def part(start: int, stop: int) -> None:
-            for number, term in enumerate(terms):
+            number = free.pop()
+            work = _Work(*(self._buffers(f"{name} {number}", *f[:step].shape) for name in ("moved", "packed", "both")))
+            for k, term in enumerate(terms):
                 here = slice(start, min(stop, len(term.matrix)))
                 if here.start < here.stop:
-                    _add_term(term, here, f[here], total[here], work.of(here), add=number > 0)
+                    own = work.of(slice(0, here.stop - start))
+                    _add_term(term, here, f[here], total[here], own, add=k > 0)
+            free.append(number)
 
-        in_parts(part, most, max(1, PART // total[0].numel()) if self.device == "cpu" else most)
+        in_parts(part, most, step)
         return transform.inverse(total.view(most, 2, -1)).view(field.shape)
 
     def _directly(self, term: _Term, field: Tensor, out: Tensor) -> None:

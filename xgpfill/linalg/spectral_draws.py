@@ -53,6 +53,8 @@ MULTIPLE = 24
 """Circles have a length that this divides, so that smooth kernels can be told from every second, third … lag."""
 PART = 2**17
 """Elements of frequencies that one thread works on at once."""
+ENOUGH_NOISE = 1e-4
+"""Share of the variance from which on factors are kept in float32: what that rounds away is small beside it."""
 AFFORDABLE = 10**8
 """Elements of the blocks, at most."""
 
@@ -64,6 +66,7 @@ class SpectralFactor:
     Attributes
     ----------
     factors : Tensor (frequencies, ny, ny)
+        In float32 where there is enough noise.
     transform : LongitudeTransform
     """
 
@@ -96,7 +99,7 @@ class SpectralFactor:
             some = some * math.sqrt(period / 2) if along is None else some @ along
             for part in (0, 1):
                 moved = some[:, part].reshape(stop - start, ny, -1)
-                torch.bmm(self.factors[start:stop], moved, out=mixed[start:stop, part])
+                torch.bmm(self.factors[start:stop].double(), moved, out=mixed[start:stop, part])
 
         in_parts(correlate, nf, max(1, PART // mixed[0].numel()))
         field = self.transform.inverse(mixed.view(nf, 2, -1)).numpy()[self.transform.positions]
@@ -118,19 +121,27 @@ def spectral_factor(kernel: Kernel, meridians: Meridians, noise_share: float = 1
         return None
     table = by_row(kernel, meridians, *(column[::stride] for column in columns)).mul_(stride)
     blocks = spectrum(table, period // stride, count=count)
+    del table
     first = min(NUGGET, BELOW_NOISE * noise_share)
+    kind = torch.float32 if noise_share >= ENOUGH_NOISE else torch.float64
+    factors = torch.empty(blocks.shape, dtype=kind)
     for nugget in (n for n in NUGGETS if n >= 0.5 * first):
         blocks.diagonal(dim1=1, dim2=2).add_(nugget)
-        factors, failed = torch.empty_like(blocks), torch.empty(len(blocks), dtype=torch.bool)
-
-        def factor(start: int, stop: int) -> None:
-            factors[start:stop], info = torch.linalg.cholesky_ex(blocks[start:stop])  # noqa: B023
-            failed[start:stop] = info > 0  # noqa: B023
-
-        in_parts(factor, len(blocks), 4)
-        if not failed.any():
+        if _factored(blocks, factors):
             return SpectralFactor(factors, LongitudeTransform(meridians.size, period, "cpu", torch.float64))
     return None
+
+
+def _factored(blocks: Tensor, factors: Tensor) -> bool:
+    """Cholesky factors of blocks (k, ny, ny) into `factors`; whether all have one."""
+    failed = torch.empty(len(blocks), dtype=torch.bool)
+
+    def factor(start: int, stop: int) -> None:
+        found, info = torch.linalg.cholesky_ex(blocks[start:stop])
+        factors[start:stop], failed[start:stop] = found, info > 0
+
+    in_parts(factor, len(blocks), 4)
+    return not bool(failed.any())
 
 
 def _frequencies(

@@ -42,6 +42,10 @@ class Buffers:
             self._kept[name] = kept = torch.empty(size, dtype=wanted, device=self._device)
         return kept[:size].view(shape)
 
+    def clear(self) -> None:
+        """Give all of them back."""
+        self._kept.clear()
+
 
 class LongitudeTransform:
     """Real data (n, m), zero-padded to `period` along the first axis, to and from (frequencies, 2, m).
@@ -91,6 +95,10 @@ class LongitudeTransform:
     def to(self, dtype: torch.dtype) -> LongitudeTransform:
         """The same in another precision."""
         return LongitudeTransform(self.size, self.period, self.device, dtype)
+
+    def release(self) -> None:
+        """Give back the memory that transforms write to; the next one takes it anew."""
+        self._buffers.clear()
 
     def forward(self, x: Tensor) -> Tensor:
         """Cosine and sine part of every frequency; the answer is overwritten by the next call."""

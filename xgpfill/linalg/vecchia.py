@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +37,7 @@ class VecchiaFactor:
         Predecessors that each is conditioned on.
     device : str
     dtype : torch.dtype
-        What products are computed in; the factor is made in float64.
+        Of the weights, which are made in float64. On the processor products have the precision of what is multiplied.
 
     Attributes
     ----------
@@ -69,14 +69,13 @@ class VecchiaFactor:
         self.floored = sum(floored)
         squares = np.square(weights).ravel()
         self.precision: FloatArray = np.asarray(np.bincount(columns.ravel(), squares, minlength=n), dtype=float)
+        weights = weights.astype(np.float32 if dtype == torch.float32 else np.float64, copy=False)
         upper = _Rows(np.arange(n + 1) * width, columns.ravel(), weights.ravel())
         lower = _transposed(columns, weights)
-        self._upper, self._lower = (
-            part.to(dtype) if device == "cpu" else part.on(device, dtype) for part in (upper, lower)
-        )
+        self._upper, self._lower = (part if device == "cpu" else part.on(device, dtype) for part in (upper, lower))
 
     def to(self, dtype: torch.dtype) -> VecchiaFactor:
-        """The same factor for products in another precision."""
+        """The same factor for products in another precision; on the processor that of any."""
         found = copy(self)
         found._upper, found._lower = self._upper.to(dtype), self._lower.to(dtype)
         return found
@@ -95,9 +94,9 @@ class _Rows:
     columns: Int32Array
     weights: FloatArray
 
-    def to(self, dtype: torch.dtype) -> _Rows:
-        """The same in another precision."""
-        return replace(self, weights=self.weights.astype(np.float32 if dtype == torch.float32 else np.float64))
+    def to(self, _: torch.dtype) -> _Rows:
+        """Itself, whose products have the precision of what is multiplied."""
+        return self
 
     def on(self, device: str, dtype: torch.dtype) -> Tensor:
         """The same as a sparse matrix of torch on another device."""
@@ -124,6 +123,6 @@ def _transposed(columns: Int32Array, weights: FloatArray) -> _Rows:
     """The transpose of a matrix of rows (n, width)."""
     counts = np.bincount(columns.ravel(), (weights != 0).ravel(), minlength=len(columns)).astype(np.intp)
     starts = np.concatenate([[0], np.cumsum(counts)])
-    rows, values = np.empty(starts[-1], np.int32), np.empty(starts[-1])
+    rows, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], weights.dtype)
     transposed(columns, weights, starts, rows, values)
     return _Rows(starts, rows, values)
