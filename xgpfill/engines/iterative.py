@@ -260,11 +260,11 @@ class IterativePosterior:
         own, count = self._y.shape[1], len(draws.fields)
         every, right = (torch.cat([x[:, :1], x[:, own:]], 1) for x in (self._solved, self._right))
         trend = _plain(self._fields(every, right, targets))  # (m, 1 or 2)
-        mean = self._means_of(draws, targets)
+        drawn = self._means_of(draws, targets)
         truth = draws.fields[:, times][:, :, sites].reshape(count, -1).T
         same = _same_places(self._law, targets.sites)
         self.system.release()
-        variance = self._marginals.on_lattice(asked, mean, truth, self._residual)
+        variance = self._marginals.on_lattice(asked, drawn, truth, self._residual)
         found = self._with_trend(trend, variance)
         if same is None:
             return found

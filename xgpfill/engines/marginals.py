@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from xgpfill.engines.variance import BoolArray
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray, Observations, Points
+
+    AnyFloats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 NEIGHBOURS = 64
 """Observations that a cell is conditioned on, at least."""
@@ -160,8 +162,8 @@ class Sample:
     """
 
     points: Points
-    mean: FloatArray
-    errors: FloatArray
+    mean: AnyFloats
+    errors: AnyFloats
 
 
 class Marginals:
@@ -216,7 +218,7 @@ class Marginals:
 
     # Variances
 
-    def on_lattice(self, asked: Asked, mean: FloatArray, truth: FloatArray, residual: float) -> FloatArray:
+    def on_lattice(self, asked: Asked, mean: AnyFloats, truth: AnyFloats, residual: float) -> FloatArray:
         """Variances (m,) of cells, from the posterior means (m, S) of draws and the draws themselves.
 
         `residual` is that of the data, in the unit of :meth:`System.solution`.
@@ -282,7 +284,7 @@ class Marginals:
             self._system.single_pool = Pool.of(local / goals.prior, errors / local, missed / local)
         return self._system.single_pool
 
-    def _singly(self, goals: Goals, mean: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
+    def _singly(self, goals: Goals, mean: AnyFloats, count: int) -> tuple[FloatArray, FloatArray]:
         """Local variances of targets, each with neighbours of its own, and the mean squares that they miss of draws."""
         data = self._drawn(mean.shape[1])
         local, missed = np.zeros(len(mean)), np.zeros(len(mean))
@@ -351,7 +353,7 @@ class Marginals:
                 break
         return best
 
-    def _local(self, goals: Goals, patches: Patches, level: Level, mean: FloatArray) -> tuple[FloatArray, Halves]:
+    def _local(self, goals: Goals, patches: Patches, level: Level, mean: AnyFloats) -> tuple[FloatArray, Halves]:
         """Blended local variances (m,), and the mean squares that local means of draws miss."""
         m, draws = mean.shape
         local, missed = np.zeros(m), Halves(np.zeros(m), np.zeros(m))
@@ -370,7 +372,7 @@ class Marginals:
         self,
         level: Level,
         variance: FloatArray,
-        errors: FloatArray,
+        errors: AnyFloats,
         asked: Asked,
         at: IntArray,
         exact: FloatArray,
@@ -483,7 +485,7 @@ def _places(own: FloatArray, wanted: FloatArray) -> IntArray | None:
     return None if (distance > 0).any() else np.asarray(index, dtype=np.intp)
 
 
-def _halved(squares: FloatArray) -> Halves:
+def _halved(squares: AnyFloats) -> Halves:
     """Averages over every other draw of the last axis."""
     first = squares[..., ::2].mean(-1)
     return Halves(first, squares[..., 1::2].mean(-1) if squares.shape[-1] > 1 else first)
@@ -492,7 +494,7 @@ def _halved(squares: FloatArray) -> Halves:
 def _told(
     local: FloatArray,
     missed: Halves,
-    errors: FloatArray,
+    errors: AnyFloats,
     prior: FloatArray,
     wanted: BoolArray,
     seen: BoolArray,

@@ -21,7 +21,7 @@ and taken as far as two halves of the draws agree about them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -210,7 +210,9 @@ class Bars:
     bias: float = 0.05
 
 
-def bias_of_regions(errors: FloatArray, variance: FloatArray, regions: IntArray) -> tuple[float, float]:
+def bias_of_regions(
+    errors: np.ndarray[Any, np.dtype[np.floating[Any]]], variance: FloatArray, regions: IntArray
+) -> tuple[float, float]:
     """Relative error of standard deviations on the whole, and that of the worst region where it is no chance.
 
     Parameters
