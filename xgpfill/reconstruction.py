@@ -12,7 +12,7 @@ from xgpfill.aggregating import Averager
 from xgpfill.amplitude import noise_variance
 from xgpfill.conventions import settled, without_bounds
 from xgpfill.decoding import decode, positions_of
-from xgpfill.engines.select import settings_of_all, tile_capacity
+from xgpfill.engines.memory import settings_of_all, tile_limit
 from xgpfill.engines.settings import Variational
 from xgpfill.options import progress_bar
 from xgpfill.results import Context, Reconstruction
@@ -124,7 +124,7 @@ def planned(model: FittedModel, tile: Tile, halo: Halo) -> TileSolver:
         prior,
         tile=tile,
         halo=halo,
-        max_observations=tile_capacity(model.settings, model.lattice, model.share, model.options["device"]),
+        limit=tile_limit(model.settings, model.lattice, model.options["device"]),
         observed_share=model.share,
         grow=isinstance(model.settings, Variational),
     )

@@ -13,13 +13,18 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.iterative import IterativeEngine
-from xgpfill.engines.select import (
+from xgpfill.engines.memory import (
+    LIBRARIES,
+    MEMORY_SHARE,
     OBSERVATIONS_PER_INDUCING,
+    PER_CELL,
+    PER_EVALUATED,
+    PER_LAG,
+    PER_OBSERVATION,
     available_memory,
-    build_engine,
-    select_settings,
-    tile_capacity,
+    tile_limit,
 )
+from xgpfill.engines.select import build_engine, select_settings
 from xgpfill.engines.settings import Exact, Iterative, Variational, as_settings
 from xgpfill.engines.variational import VariationalEngine
 from xgpfill.errors import MethodError, TooManyPointsError, XgpfillWarning
@@ -365,23 +370,32 @@ def test_settings_build_their_engine_and_say_how_much_a_tile_holds():
     assert build_engine(Variational(9)) == VariationalEngine(Variational(9))
     assert build_engine(Iterative(max_steps=9)) == IterativeEngine(Iterative(max_steps=9))
     few = Lattice(None, np.arange(3.0), Space(np.random.default_rng(0).uniform(0, 9e3, (4, 1, 2)), "plane"))
-    assert tile_capacity(Exact(), few) is None
-    assert tile_capacity(Variational(num_inducing=100), few) == OBSERVATIONS_PER_INDUCING * 100
+    assert tile_limit(Exact(), few) is None
+    assert tile_limit(Variational(num_inducing=100), few).observations == OBSERVATIONS_PER_INDUCING * 100
 
 
-def test_a_tile_holds_fewer_observations_where_tables_draws_or_gaps_are_large(monkeypatch):
+def test_a_tile_takes_more_where_tables_draws_or_observations_are_many(monkeypatch):
     monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 8 * 2**30)
 
-    def capacity(ny, nx, share=1.0, **settings):
+    def load(nt, ny, nx, share=1.0, evaluated=0.0, **settings):
         y, x = np.meshgrid(np.arange(float(ny)), np.arange(float(nx)), indexing="ij")
-        lattice = Lattice(None, np.arange(3.0), Space(np.stack([x, y], -1), "plane"))
-        return tile_capacity(Iterative(**settings), lattice, share)
+        lattice = Lattice(None, np.arange(float(nt)), Space(np.stack([x, y], -1), "plane"))
+        limit = tile_limit(Iterative(**settings), lattice)
+        return limit.load(lattice.shape, share * nt * ny * nx, evaluated) * limit.memory
 
-    assert capacity(10, 20) == pytest.approx((4 * 2**30 - 100 * 10 * 10 * 20) / 1000, rel=1e-5)
-    assert capacity(200, 300) == pytest.approx((4 * 2**30 - 100 * 200 * 200 * 300) / 1000, rel=1e-5)
-    assert capacity(500, 900) == pytest.approx(0.05 * 8 * 2**30 / 1000, rel=1e-5)  # the tables alone are too large
-    assert capacity(10, 20, 0.1) == pytest.approx(0.1 * capacity(10, 20), rel=1e-5)
-    assert capacity(10, 20, num_samples=18) == pytest.approx(0.5 * capacity(10, 20), rel=1e-5)
+    one = Lattice(None, np.arange(1.0), Space(np.zeros((1, 1, 2)), "plane"))
+    assert tile_limit(Iterative(), one).memory == MEMORY_SHARE * (8 * 2**30 - LIBRARIES)
+    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 4e8)
+    assert tile_limit(Iterative(), one).memory == pytest.approx(0.1 * 4e8)
+    cells, tables = 3 * 10 * 20, PER_LAG * 10 * 10 * 20
+    full = (PER_CELL + PER_OBSERVATION) * cells
+    assert load(3, 10, 20) == pytest.approx(full + tables)
+    assert load(3, 10, 20, 0.1) == pytest.approx((PER_CELL + 0.1 * PER_OBSERVATION) * cells + tables)
+    assert load(3, 10, 20, num_samples=18) == pytest.approx(2 * full + tables)
+    assert load(3, 10, 20, evaluated=cells) == pytest.approx(full + tables + PER_EVALUATED * cells)
+    assert load(3, 500, 900) > PER_LAG * 500 * 500 * 900
+    sites = Lattice(None, np.arange(3.0), Space(np.random.default_rng(0).uniform(0, 9e3, (400, 1, 2)), "plane"))
+    assert tile_limit(Iterative(), sites).bytes(sites.shape, 0.0, 0.0) > PER_LAG * 400 * 400
 
 
 def test_lazy_data_are_planned_for_the_smallest_share_of_a_worker_of_the_cluster(monkeypatch):

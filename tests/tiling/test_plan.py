@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from xgpfill.engines.memory import Limit
 from xgpfill.errors import DimensionError, TooManyPointsError
+from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.kernels.reach import reach
-from xgpfill.tiling.plan import AxisTiles, TilePlan, plan_tiles
+from xgpfill.tiling.plan import MOST_BEYOND, AxisTiles, TilePlan, plan_tiles
 
+from tests import reference as ref
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, lattice, product
 
 # One axis
@@ -162,7 +165,8 @@ ALL_TERMS = Prior(
 
 def plan(shape=(30, 20, 24), prior=LOCAL, *, tile="auto", halo="auto", most=None, share=1.0, **kwargs):
     of = lattice(np.zeros(shape), **kwargs)
-    return plan_tiles(of, prior, tile=tile, halo=halo, max_observations=most, observed_share=share)
+    limit = None if most is None else Limit(observations=most)
+    return plan_tiles(of, prior, tile=tile, halo=halo, limit=limit, observed_share=share)
 
 
 def test_there_is_one_tile_whenever_it_fits():
@@ -178,12 +182,12 @@ def test_too_many_observations_are_split_until_a_tile_holds_about_what_it_may():
 
 def test_more_than_the_smallest_tiles_hold_is_refused_with_what_to_type():
     with pytest.raises(
-        TooManyPointsError, match=r"see \d+ × \d+ × 36 times, rows and columns, .* `da\.sel\(lon=.*tile="
+        TooManyPointsError, match=r"see \d+ × \d+ × \d+ times, rows and columns, .* `da\.sel\(lon=.*tile="
     ):
         plan((60, 30, 36), most=300)
     assert len(plan((60, 30, 36), most=300, tile={"time": 6})) == 10
     of = lattice(np.zeros((60, 30, 36)))
-    how = {"tile": "auto", "halo": "auto", "max_observations": 300, "observed_share": 1.0}
+    how = {"tile": "auto", "halo": "auto", "limit": Limit(observations=300), "observed_share": 1.0}
     assert len(plan_tiles(of, LOCAL, grow=True, **how)) > 10  # of inducing points there may be as few as one likes
 
 
@@ -200,9 +204,12 @@ def test_a_tile_or_halo_larger_than_the_array_is_folded():
 
 
 def test_a_halo_is_a_number_of_cells_or_one_for_each_axis():
-    assert [a.halo for a in plan(tile={"time": 5, "x": 6}, halo=3).axes] == [3, 0, 3]
+    assert [a.halo for a in plan(tile={"time": 5, "y": 5}, halo=3).axes] == [3, 3, 0]
     assert [a.halo for a in plan(tile={"time": 5, "x": 6}, halo={"time": 4, "x": 0}).axes] == [4, 0, 0]
-    assert [a.halo for a in plan(tile={"time": 5, "x": 6}, halo=0).axes] == [0, 0, 0]
+    assert [a.halo for a in plan(tile={"time": 5, "y": 5}, halo=0).axes] == [0, 0, 0]
+    named, all_axes = plan(tile={"x": 6}, halo={"x": 2}), plan(tile={"x": 6}, halo=2)
+    assert named.observed((0, 0, 1))[2].size == 6 + 2 * (named.x.ramp + 2)
+    assert all_axes.halos == plan(tile={"x": 6}).halos  # of columns beyond nothing would be seen, not even averages
 
 
 def test_an_automatic_halo_goes_as_far_as_averages_would_be_of_less_than_two_cells():
@@ -217,12 +224,55 @@ def test_an_automatic_halo_goes_as_far_as_averages_would_be_of_less_than_two_cel
     assert plan((12, 20, 24), prior=slow, tile={"time": 4}).time.halo == 12
 
 
-def test_every_column_is_seen_where_meridians_are_regular():
-    assert plan(tile={"x": 6}).x.halo == 24
+def test_columns_are_seen_within_two_lengthscales_in_each_band_of_rows():
+    lat, lon = np.arange(-89.0, 90.0, 2.0), np.arange(0.0, 360.0, 2.0)
+    coordinates = ref.chord(*np.meshgrid(lat, lon, indexing="ij"))
+    of = Lattice(None, np.arange(2.0), Space(coordinates, "sphere", wraps=True))
+    found = plan_tiles(of, ALL_TERMS, tile={"y": 10, "x": 20}, halo="auto", limit=None, observed_share=1.0)
+    assert found.halos == (180,) * 9  # the static term reaches half around the Earth: all is seen, so nothing is cut
+    assert tuple(found.shape) == (1, 9, 1)
+    prior = product(spec.Matern(1.5, 2.0), spec.Matern(1.5, 900.0), "sphere")
+    found = plan_tiles(of, prior, tile={"y": 10, "x": 20}, halo="auto", limit=None, observed_share=1.0)
+    for tile in found.tiles():
+        _, _, columns = found.observed(tile)
+        core = found.evaluated(tile)[2]
+        missing = np.setdiff1d(np.arange(180), columns)
+        if missing.size:
+            own = coordinates[found.evaluated(tile)[1]]
+            away = np.linalg.norm(own[:, core][:, :, None] - own[:, missing][:, None], axis=-1)
+            assert away.min() > 2 * 900.0
+    assert found.columns(0).count == found.columns(8).count == 1  # poles are around the corner from everywhere
+    assert found.columns(4).count == 9
+    total = np.zeros(of.shape)
+    for tile in found.tiles():
+        total[np.ix_(*found.evaluated(tile))] += found.weights(tile)
+    assert_allclose(total, 1.0, rtol=1e-12)
+
+
+def test_columns_are_cut_only_where_memory_does_not_hold_them():
+    of = lattice(np.zeros((30, 40, 400)))
+    cells, prior = float(np.prod(of.shape)), product(spec.Matern(1.5, 1.0), spec.Matern(1.5, 60.0), "sphere")
+    how = {"tile": "auto", "halo": "auto", "observed_share": 1.0}
+    for most, is_cut in ((cells, False), (0.5 * cells, False), (cells / 40, True)):
+        limit = Limit(observations=most)
+        found = plan_tiles(of, prior, limit=limit, **how)
+        assert (found.shape[2] > 1) == is_cut
+        seen = max(np.prod([w.size for w in found.observed(tile)]) for tile in found.tiles())
+        assert seen <= MOST_BEYOND * most
+
+
+def test_halos_of_columns_are_as_many_as_it_takes_on_a_plane():
+    of = lattice(np.zeros((3, 8, 40)), geometry="plane")
+    prior = product(spec.Matern(1.5, 1.0), spec.Matern(1.5, 3.2 * of.space.steps[1]), "plane")
+    found = plan_tiles(of, prior, tile={"x": 4, "y": 4}, halo="auto", limit=None, observed_share=1.0)
+    assert found.halos == (7, 7)
+
+
+def test_every_column_is_seen_where_they_may_be_averaged():
     of = lattice(np.zeros((30, 20, 24)))
     moved = of.space.coordinates + np.random.default_rng(0).normal(0, 20.0, of.space.coordinates.shape)
     bent = replace(of, space=replace(of.space, coordinates=moved))
-    how = {"halo": "auto", "max_observations": None, "observed_share": 1.0}
+    how = {"halo": "auto", "limit": None, "observed_share": 1.0}
     assert plan_tiles(bent, LOCAL, tile={"x": 6}, **how).x.halo == 3
 
 
@@ -233,7 +283,7 @@ def test_a_globe_has_tiles_that_wrap_in_longitude_only():
 def test_a_list_of_sites_is_split_in_time_only():
     of = lattice(np.zeros((300, 40, 1)), geometry="plane")
     of = replace(of, space=replace(of.space, is_grid=False))
-    arguments = {"max_observations": 2000, "observed_share": 1.0}
+    arguments = {"limit": Limit(observations=2000), "observed_share": 1.0}
     found = plan_tiles(of, LOCAL, tile="auto", halo="auto", **arguments)
     assert found.shape[0] > 1 and tuple(found.shape[1:]) == (1, 1)
     assert len(plan_tiles(of, LOCAL, tile={"time": 100, "y": 40}, halo="auto", **arguments)) == 3

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from xgpfill.engines.select import build_engine
 from xgpfill.engines.settings import Exact, Iterative, Variational
 from xgpfill.grid.points import Points
 from xgpfill.grid.scaling import Scaling
@@ -21,7 +22,7 @@ from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.outside import FromFunction
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.tiling.assemble import run_member, seen_by_tiles, tile_means
-from xgpfill.tiling.groups import GROWTH, MATTERS, MOST, SHARE, Groups, Lengths, grouped
+from xgpfill.tiling.groups import GROWTH, MATTERS, MOST, SHARE, Alone, Groups, Lengths, grouped
 from xgpfill.tiling.plan import AxisTiles, TilePlan
 from xgpfill.tiling.pyramid import Pyramid
 from xgpfill.tiling.solve import TileSolver
@@ -278,6 +279,45 @@ def test_around_the_globe_a_tile_sees_every_column():
     tiled, single, values = solvers((1, 1, 5), 1, wraps=True)
     expected, found = run_member(single, values, None), run_member(tiled, values, None)
     assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("engine", [Exact(), Iterative(tolerance=1e-3, num_samples=8)], ids=["exact", "iterative"])
+@pytest.mark.parametrize("wraps", [False, True])
+def test_columns_beyond_a_halo_are_not_seen_and_all_others_are(engine, wraps):
+    shape = (3, 5, 18)
+    tiled, _, values = solvers((1, 1, 3), 1, settings=engine, wraps=wraps, shape=shape)
+    tiled = replace(tiled, plan=replace(tiled.plan, halos=(2,)))
+    seen = seen_by_tiles(tiled, values, None)
+    for tile in tiled.plan.tiles():
+        _, _, columns = window = tiled.plan.observed(tile)
+        assert columns.size < 18 and tiled.view(tile).are_single
+        mean, sd = tiled.moments(tile, seen(tile))
+        alone = tiled.observations(window, values[:, :, columns], None)
+        targets = tiled.points(tiled.plan.evaluated(tile))
+        posterior = build_engine(Exact()).condition(tiled.covariance, alone).moments(targets)
+        assert_allclose(mean.ravel(), 2.0 + 0.5 * posterior.mean, atol=0.01 * sd.min())
+        off = 1e-6 if isinstance(engine, Exact) else 0.25
+        assert_allclose(sd.ravel(), 0.5 * np.sqrt(posterior.variance), rtol=off)
+
+
+def test_rows_and_times_are_averaged_on_the_columns_that_are_seen():
+    local = replace(SCALES, terms=SCALES.terms[1:])
+    tiled, single, values = solvers((2, 2, 2), 2, prior=local, shape=(14, 12, 20), spacing=3.0)
+    tiled = replace(tiled, plan=replace(tiled.plan, halos=(6, 6)))
+    expected, found = run_member(single, values, None), run_member(tiled, values, None)
+    assert not any(tiled.view(tile).are_single for tile in tiled.plan.tiles())
+    assert {tiled.view(tile).x.starts.size for tile in tiled.plan.tiles()} < set(range(20))
+    off = (found[0] - expected[0]) / expected[1]
+    assert np.sqrt((off**2).mean()) < 0.2 and np.quantile(np.abs(off), 0.99) < 0.6
+    assert 0.99 < np.median(found[1] / expected[1]) < 1.04
+
+
+def test_columns_of_a_window_are_read_in_runs():
+    alone = Alone(np.array([9, 10, 11, 0, 1]), 12)
+    assert alone.are_single and alone.runs == [(0, slice(9, 12), slice(0, 3)), (0, slice(0, 2), slice(3, 5))]
+    assert_array_equal(alone.number[[9, 11, 0, 1, 5]], [0, 2, 3, 4, -1])
+    assert_array_equal(alone.middle, alone.starts)
+    assert_array_equal(alone.sizes, 1)
 
 
 def test_unequal_errors_and_draws_are_averaged_alike():

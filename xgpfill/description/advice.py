@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from xgpfill.engines.select import select_settings, tile_capacity
+from xgpfill.engines.memory import tile_limit
+from xgpfill.engines.select import select_settings
 from xgpfill.grid.fills import cure_of_fill, declared_range, is_outside, packing_in_words, range_in_words
 
 if TYPE_CHECKING:
@@ -63,9 +65,10 @@ def suggestions(layout: Layout, lattice: Lattice, found: Survey, never: float, *
         advice["time_kernel"] = _time_kernel(lattice)
     if lattice.space.size > 1:
         advice["space_kernel"] = "'matern32'; 'matern12' for a rough field (steep terrain, fronts)"
-    capacity = tile_capacity(choice.settings, lattice, share)
-    if capacity is not None:
-        advice["tile"] = f"'auto' makes about {max(1, -(-count // capacity))} tile(s) of {capacity} observations"
+    limit = tile_limit(choice.settings, lattice)
+    if limit is not None:
+        tiles = max(1, math.ceil(limit.load(lattice.shape, count)))
+        advice["tile"] = f"'auto' makes about {tiles} tile(s) of {-(-count // tiles)} observations"
     return advice
 
 

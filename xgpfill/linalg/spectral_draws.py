@@ -45,6 +45,8 @@ NEGLIGIBLE = 1e-7
 """Frequencies with less than this share of the largest are not drawn."""
 UNCORRELATED = 1e-4
 """Correlation that a region and its next image may have."""
+MEET = 1e-7
+"""Correlation that a cell and its image may have half a turn away."""
 MOST_GAP = 16
 """Longest gap between a region and its next image that is tried, in lengths of the region."""
 MOST_COLUMNS = 8000
@@ -164,12 +166,16 @@ def _circle(kernel: Kernel, meridians: Meridians) -> int | None:
         return meridians.size
     full = meridians.longest_period
     turn = math.inf if meridians.geometry == "plane" else 2 * math.pi / abs(meridians.step)
+    # Images meet half a turn away; if they are correlated there, their sum is a covariance on parts of a turn alone.
+    meet = full is not None and float(_along(kernel, meridians, meridians.columns(np.array([turn / 2]))).max()) > MEET
     for gap in np.unique(np.geomspace(1, MOST_GAP * meridians.size, 40).astype(int)):
         period = -(-(meridians.size + int(gap)) // MULTIPLE) * MULTIPLE
         if period > min(turn, MOST_COLUMNS):
             break
         if full is not None and full <= min(period, MOST_COLUMNS):
             return full
+        if meet and full is not None and full % period:
+            continue
         gaps = np.linspace(period - meridians.size + 1, period - 1, 8)  # from the last column to the first's image
         if float(_along(kernel, meridians, meridians.columns(gaps)).abs().max()) <= UNCORRELATED:
             return period

@@ -155,8 +155,8 @@ def _tile_of(solver: TileSolver, window: Window) -> Tile | None:
     plan = solver.plan
 
     def least(tile: Tile) -> float:
-        axes = zip(plan.axes, tile, window, strict=True)
-        return float(np.prod([axis.weight_of_every_cell(k)[cells].min() for axis, k, cells in axes]))
+        axes = zip(plan.along(tile), window, strict=True)
+        return float(np.prod([axis.weight_of_every_cell(k)[cells].min() for (axis, k), cells in axes]))
 
     best = max(plan.tiles(), key=least)
     return best if least(best) > 0 else None

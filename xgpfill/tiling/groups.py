@@ -154,6 +154,51 @@ def _block(edge: int, away: int, size: int, lengths: Lengths) -> int:
     return length
 
 
+@dataclass(frozen=True, eq=False)
+class Alone(Groups):
+    """Neighbours along an axis that wraps or not, seen one by one; the others are not seen.
+
+    Attributes
+    ----------
+    starts : int array (g,)
+        The cells.
+    """
+
+    @property
+    def sizes(self) -> IntArray:
+        """One each."""
+        return np.ones(self.starts.size, dtype=np.intp)
+
+    @property
+    def number(self) -> IntArray:
+        """Which group each cell is in; −1: in none."""
+        found = np.full(self.size, -1, dtype=np.intp)
+        found[self.starts] = np.arange(self.starts.size)
+        return found
+
+    @property
+    def are_single(self) -> bool:
+        """They are."""
+        return True
+
+    @property
+    def runs(self) -> list[tuple[int, slice, slice]]:
+        """Cells in a row."""
+        cuts = np.flatnonzero(np.diff(self.starts) != 1) + 1
+        ends = zip([0, *cuts.tolist()], [*cuts.tolist(), self.starts.size], strict=True)
+        return [self._run(0, a, b) for a, b in ends]
+
+    @property
+    def middle(self) -> IntArray:
+        """The cells themselves."""
+        return self.starts
+
+
+def drops_columns(space: Space, *, grow: bool) -> bool:
+    """Whether columns that a tile does not see one by one are not seen at all: regular ones cannot be averaged."""
+    return space.meridians is not None and not grow
+
+
 def keeps_columns(space: Space, *, grow: bool) -> bool:
     """Whether a tile sees every column: around the globe, and where operators rest on regular meridians."""
     return space.wraps or (space.meridians is not None and not grow)

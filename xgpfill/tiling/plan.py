@@ -2,13 +2,14 @@
 
 A tile *evaluates* its core and a ramp beyond each inner border, where its weight falls smoothly to zero; it sees what
 it evaluates plus a halo cell by cell, and all else as averages (:mod:`xgpfill.tiling.view`). Along an axis that wraps,
-all of this wraps too.
+all of this wraps too. Regular columns are never averaged: where memory does not hold all of them, a tile sees those
+within two lengthscales of the term that reaches farthest, in each band of rows as many as that takes there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING
@@ -17,16 +18,22 @@ import numpy as np
 
 from xgpfill.errors import DimensionError, TooManyPointsError, listed
 from xgpfill.kernels.prior import AXES, Prior
-from xgpfill.tiling.groups import Lengths, grouped, keeps_columns
+from xgpfill.kernels.reach import reach
+from xgpfill.kernels.spec import Constant
+from xgpfill.tiling.groups import Lengths, drops_columns, grouped, keeps_columns
 
 if TYPE_CHECKING:
+    from xgpfill.engines.memory import Limit
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
     from xgpfill.grid.points import IntArray
 
+Tile = tuple[int, int, int]
 AXIS_NAMES = ("time", "y", "x")
 MIN_HALO = 2
 MOST_BEYOND = 1.5
-"""What a tile sees over what memory holds, by estimate, beyond which it is refused."""
+"""What a tile takes over what memory holds, by estimate, beyond which it is refused."""
+COLUMNS_SEEN = 2.0
+"""Longest lengthscales of space within which columns are seen: those beyond change means by 0.1 of their sd."""
 SPLITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512, 1024)
 
 
@@ -106,11 +113,19 @@ class AxisTiles:
 
 @dataclass(frozen=True)
 class TilePlan:
-    """Tiles of a lattice: the product of the tiles along (time, y, x)."""
+    """Tiles of a lattice: the product of the tiles along (time, y, x).
+
+    Attributes
+    ----------
+    time, y, x : AxisTiles
+    halos : tuple of int
+        Columns that are seen beyond those evaluated, in each band of rows; none where all bands are alike.
+    """
 
     time: AxisTiles
     y: AxisTiles
     x: AxisTiles
+    halos: tuple[int, ...] = ()
 
     @classmethod
     def whole(cls, shape: tuple[int, ...], *, wraps: bool) -> TilePlan:
@@ -123,39 +138,58 @@ class TilePlan:
         """The axes in canonical order."""
         return self.time, self.y, self.x
 
+    def along(self, tile: Tile) -> Iterator[tuple[AxisTiles, int]]:
+        """The axes as they are in the band of a tile, and its position along each."""
+        yield from zip((self.time, self.y, self.columns(tile[1])), tile, strict=True)
+
+    def columns(self, band: int) -> AxisTiles:
+        """The columns of a band of rows; one tile where each would see all of them."""
+        return self._columns[self.halos[band]] if self.halos else self.x
+
+    @cached_property
+    def _columns(self) -> dict[int, AxisTiles]:
+        return {halo: _unless_all_is_seen(replace(self.x, halo=halo)) for halo in set(self.halos)}
+
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Number of tiles along each axis."""
-        return self.time.count, self.y.count, self.x.count
+        """Number of tiles along each axis, at most."""
+        return self.time.count, self.y.count, max(self.columns(band).count for band in range(self.y.count))
 
     def __len__(self) -> int:
-        return int(np.prod(self.shape))
+        return self.time.count * sum(self.columns(band).count for band in range(self.y.count))
 
-    def tiles(self) -> Iterator[tuple[int, int, int]]:
+    def tiles(self) -> Iterator[Tile]:
         """Every tile as its position along each axis."""
-        yield from product(*(range(n) for n in self.shape))
+        for t, y in product(range(self.time.count), range(self.y.count)):
+            yield from ((t, y, x) for x in range(self.columns(y).count))
 
-    def evaluated(self, tile: tuple[int, int, int]) -> Window:
+    def evaluated(self, tile: Tile) -> Window:
         """The window of cells that a tile evaluates."""
-        t, y, x = (axis.evaluated(k) for axis, k in zip(self.axes, tile, strict=True))
+        t, y, x = (axis.evaluated(k) for axis, k in self.along(tile))
         return t, y, x
 
-    def observed(self, tile: tuple[int, int, int]) -> Window:
+    def observed(self, tile: Tile) -> Window:
         """The window of cells that a tile is conditioned on."""
-        t, y, x = (axis.observed(k) for axis, k in zip(self.axes, tile, strict=True))
+        t, y, x = (axis.observed(k) for axis, k in self.along(tile))
         return t, y, x
 
-    def weights(self, tile: tuple[int, int, int]) -> FloatArray:
+    def weights(self, tile: Tile) -> FloatArray:
         """Blending weights on the evaluated window, (time, y, x)."""
-        t, y, x = (axis.weights(k) for axis, k in zip(self.axes, tile, strict=True))
+        t, y, x = (axis.weights(k) for axis, k in self.along(tile))
         return np.asarray(t[:, None, None] * y[:, None] * x)
 
-    def weights_at(self, tile: tuple[int, int, int], cells: IntArray) -> FloatArray:
+    def weights_at(self, tile: Tile, cells: IntArray) -> FloatArray:
         """Blending weights at given cells (n, 3)."""
         weights = np.ones(cells.shape[0])
-        for axis, k, index in zip(self.axes, tile, cells.T, strict=True):
+        for (axis, k), index in zip(self.along(tile), cells.T, strict=True):
             weights *= axis.weight_of_every_cell(k)[index]
         return weights
+
+
+def _unless_all_is_seen(axis: AxisTiles) -> AxisTiles:
+    """An axis, in one tile where each of several would see all of it."""
+    seen = min(axis.observed(k).size for k in range(axis.count))
+    return AxisTiles(axis.size, wraps=axis.wraps) if seen == axis.size else axis
 
 
 def _smootherstep(x: FloatArray) -> FloatArray:
@@ -170,7 +204,7 @@ def plan_tiles(
     *,
     tile: str | Mapping[str, int],
     halo: str | int | Mapping[str, int],
-    max_observations: int | None,
+    limit: Limit | None,
     observed_share: float,
     grow: bool = False,
 ) -> TilePlan:
@@ -185,8 +219,8 @@ def plan_tiles(
         Core sizes in cells along 'time', 'y' and 'x'; an axis that is not named is not split.
     halo : "auto", int or mapping
         Cells seen beyond what a tile evaluates.
-    max_observations : int or None
-        Observations, averages included, that the engine takes in one tile; None for no limit.
+    limit : Limit or None
+        What one tile may take; None for no limit.
     observed_share : float
         Share of cells with an observation.
     grow : bool
@@ -198,7 +232,7 @@ def plan_tiles(
         When even the smallest tile would not fit.
     """
     if tile == "auto":
-        counts = _auto_counts(lattice, prior, halo, max_observations, observed_share, grow=grow)
+        counts = _auto_counts(lattice, prior, halo, limit, observed_share, grow=grow)
     else:
         sizes = _named(tile, "tile", lattice)
         counts = [max(1, round(n / max(1, sizes.get(k, n)))) for k, n in zip(AXIS_NAMES, lattice.shape, strict=True)]
@@ -209,11 +243,29 @@ def _plan(
     lattice: Lattice, prior: Prior, counts: list[int], halo: str | int | Mapping[str, int], *, grow: bool
 ) -> TilePlan:
     given = _given_halo(lattice, halo)
-    axes = (
+    time, y, x = (
         _axis(lattice, prior, i, count, given.get(name), grow=grow)
         for i, (name, count) in enumerate(zip(AXIS_NAMES, counts, strict=True))
     )
-    return TilePlan(*axes)
+    whole = x.count == 1 or "x" in given or not drops_columns(lattice.space, grow=grow)
+    return TilePlan(time, y, x) if whole else TilePlan(time, y, x, _columns_seen(lattice, prior, y))
+
+
+def _columns_seen(lattice: Lattice, prior: Prior, y: AxisTiles) -> tuple[int, ...]:
+    """How many columns beyond a tile each band of rows sees: two lengthscales' worth where they are closest."""
+    meridians = lattice.space.meridians
+    assert meridians is not None
+    reaches = [reach(term.space) for term in prior.terms if not isinstance(term.space, Constant)]
+    distance = COLUMNS_SEEN * max(reaches, default=0.0)
+    if meridians.geometry == "plane":
+        cells = np.full(y.size, distance / abs(meridians.step))
+    else:
+        widest = 2.0 * np.hypot(meridians.column[:, 0], meridians.column[:, 1])  # chord to the other side
+        far = distance >= widest
+        angle = 2.0 * np.arcsin(np.where(far, 1.0, distance / np.where(far, 1.0, widest)))
+        cells = np.where(far, np.inf, angle / abs(meridians.step))
+    cells = np.ceil(np.minimum(cells, meridians.size)).astype(int)
+    return tuple(max(MIN_HALO, int(cells[y.evaluated(band)].max())) for band in range(y.count))
 
 
 def _axis(lattice: Lattice, prior: Prior, axis: int, count: int, halo: int | None, *, grow: bool) -> AxisTiles:
@@ -243,7 +295,8 @@ def _given_halo(lattice: Lattice, halo: str | int | Mapping[str, int]) -> dict[s
         return _named(halo, "halo", lattice, smallest=0)
     if isinstance(halo, (bool, str)) or not isinstance(halo, (int, np.integer)) or halo < 0:
         raise DimensionError(f"halo={halo!r}: expected 'auto', a number of cells, or e.g. `halo={{'time': 5}}`.")
-    return dict.fromkeys(AXIS_NAMES, int(halo))
+    averaged = AXIS_NAMES[:2] if drops_columns(lattice.space, grow=False) else AXIS_NAMES
+    return dict.fromkeys(averaged, int(halo))  # of what is beyond, only averaged cells are seen
 
 
 def _named(sizes: str | Mapping[str, int], what: str, lattice: Lattice, smallest: int = 1) -> dict[str, int]:
@@ -291,35 +344,93 @@ def _auto_counts(
     lattice: Lattice,
     prior: Prior,
     halo: str | int | Mapping[str, int],
-    max_observations: int | None,
+    limit: Limit | None,
     share: float,
     *,
     grow: bool,
 ) -> list[int]:
-    """The split that keeps every tile within the limit at the least work."""
-    if max_observations is None or np.prod(lattice.shape) * share <= max_observations:
+    """The split that keeps every tile within the limit at the least work; columns stay together if they can."""
+    cells = float(np.prod(lattice.shape))
+    if limit is None or limit.load(lattice.shape, cells * share, cells) <= 1.0:
         return [1, 1, 1]
-    given = _given_halo(lattice, halo)
     splits = [[c for c in SPLITS if c == 1 or c <= n // 2] for n in lattice.shape]
     if not lattice.space.is_grid:
         splits[1] = splits[2] = [1]
-    if keeps_columns(lattice.space, grow=grow):
-        splits[2] = [1]
-    options = [
-        [_along(lattice, prior, i, count, given.get(name), grow=grow) for count in splits[i]]
-        for i, name in enumerate(AXIS_NAMES)
-    ]
-    best = min(product(*options), key=lambda some: _work(some, max_observations, share, grow=grow))
-    beyond, _ = _work(best, max_observations, share, grow=grow)
-    if beyond > MOST_BEYOND and not grow:
-        seen = [one.sizes.size for one in best]
+    at_first = [1] if keeps_columns(lattice.space, grow=grow) else splits[2]
+    ways = [at_first, splits[2]] if drops_columns(lattice.space, grow=grow) else [at_first]
+    for columns in ways:
+        axes = [splits[0], splits[1], columns]
+        best = min(_options(lattice, prior, halo, axes, limit, share, grow=grow), key=lambda option: option.cost)
+        if best.beyond <= 1.0:
+            break
+    if best.beyond > MOST_BEYOND and not grow:
+        seen = " × ".join(map(str, best.seen))
         raise TooManyPointsError(
-            f"Even the smallest tiles see {seen[0]} × {seen[1]} × {seen[2]} times, rows and columns, {beyond:.2g} "
-            f"times what memory holds. Select fewer columns or rows, e.g. `da.sel(lon=slice(...))`, take fewer draws, "
+            f"Even the smallest tiles see {seen} times, rows and columns, {best.beyond:.2g} times what memory holds. "
+            f"Select fewer columns or rows, e.g. `da.sel(lon=slice(...))`, take fewer draws, "
             f"`method=xgpfill.Iterative(num_samples=2)`, or give workers more memory; sizes of your own, e.g. "
             f"`tile={{'time': 10}}`, are taken as they are."
         )
-    return [one.axis.count for one in best]
+    return list(best.counts)
+
+
+@dataclass(frozen=True)
+class _Option:
+    """A way to cut a lattice, what its largest tile sees, and what all tiles take.
+
+    Attributes
+    ----------
+    counts : (int, int, int)
+    beyond : float
+        What the largest tile takes over what it may, at least one.
+    seen : (int, int, int)
+    work : float
+        Operations.
+    """
+
+    counts: tuple[int, int, int]
+    beyond: float
+    seen: tuple[int, int, int]
+    work: float
+
+    @property
+    def cost(self) -> tuple[float, float]:
+        """What is too much counts first."""
+        return self.beyond, self.work
+
+
+def _options(
+    lattice: Lattice,
+    prior: Prior,
+    halo: str | int | Mapping[str, int],
+    splits: list[list[int]],
+    limit: Limit,
+    share: float,
+    *,
+    grow: bool,
+) -> Iterator[_Option]:
+    """Every way to cut."""
+    given = _given_halo(lattice, halo)
+    along = [
+        [_along(lattice, prior, i, count, given.get(name), grow=grow) for count in splits[i]]
+        for i, name in enumerate(AXIS_NAMES)
+    ]
+    alone = drops_columns(lattice.space, grow=grow)
+    for y, x in product(along[1], along[2]):
+        bands = _bands(lattice, prior, y, x) if alone and x.axis.count > 1 and "x" not in given else [x]
+        number = [y.axis.count / len(bands) * band.axis.count for band in bands]
+        largest = max(bands, key=lambda band: band.sizes.size)
+        for t in along[0]:
+            load = _observed([t.sizes, y.sizes, largest.sizes], share)
+            seen = (t.sizes.size, y.sizes.size, largest.sizes.size)
+            evaluated = float(t.evaluated * y.evaluated)
+            beyond = limit.load(seen, load, evaluated * largest.evaluated)
+            work = sum(
+                n * _work(load * band.sizes.size / seen[2], evaluated * band.evaluated, limit, grow=grow)
+                for n, band in zip(number, bands, strict=True)
+            )
+            counts = (t.axis.count, y.axis.count, x.axis.count)
+            yield _Option(counts, 1.0 if grow else max(1.0, beyond), seen, t.axis.count * work)
 
 
 @dataclass(frozen=True)
@@ -333,8 +444,22 @@ class _Along:
 
 def _along(lattice: Lattice, prior: Prior, axis: int, count: int, halo: int | None, *, grow: bool) -> _Along:
     tiles = _axis(lattice, prior, axis, count, halo, grow=grow)
+    if axis == 2 and drops_columns(lattice.space, grow=grow):
+        return _columns(tiles)
     groups = grouped(tiles.observed(count // 2), tiles.size, lengths_of(lattice, prior, axis, grow=grow))
     return _Along(tiles, groups.sizes, tiles.evaluated(count // 2).size)
+
+
+def _columns(tiles: AxisTiles) -> _Along:
+    """Columns that are seen one by one or not at all."""
+    middle = tiles.count // 2
+    return _Along(tiles, np.ones(tiles.observed(middle).size, dtype=int), tiles.evaluated(middle).size)
+
+
+def _bands(lattice: Lattice, prior: Prior, y: _Along, x: _Along) -> list[_Along]:
+    """The columns of every band of rows."""
+    plan = TilePlan(AxisTiles(1), y.axis, x.axis, _columns_seen(lattice, prior, y.axis))
+    return [_columns(plan.columns(band)) for band in range(y.axis.count)]
 
 
 def _observed(sizes: list[IntArray], share: float) -> float:
@@ -344,15 +469,13 @@ def _observed(sizes: list[IntArray], share: float) -> float:
     return float((m[:, None, None] * n[:, None] * k * (1.0 - (1.0 - share) ** members)).sum())
 
 
-def _work(along: tuple[_Along, ...], max_observations: int, share: float, *, grow: bool) -> tuple[float, float]:
-    """How far a tile is beyond the limit, then the operations of all tiles.
+def _work(load: float, evaluated: float, limit: Limit, *, grow: bool) -> float:
+    """The operations of a tile that sees so many observations.
 
     An engine that takes a few inducing points factors them for each tile, and may have few for what it sees; others do
     about so much for each cell.
     """
-    number, evaluated = (float(np.prod(n)) for n in zip(*((a.axis.count, a.evaluated) for a in along), strict=True))
-    load, rank = _observed([a.sizes for a in along], share), max_observations / 2
-    beyond = max(1.0, load / max_observations)
-    if grow:
-        return 1.0, number * (rank**3 + (load + 2 * evaluated) * rank**2) * beyond**2
-    return beyond, number * (load + evaluated)
+    if not grow:
+        return load + evaluated
+    rank = limit.observations / 2
+    return (rank**3 + (load + 2 * evaluated) * rank**2) * max(1.0, load / limit.observations) ** 2

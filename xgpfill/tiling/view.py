@@ -27,7 +27,7 @@ from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.averaged import Averaged, Members
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.spec import Constant
-from xgpfill.tiling.groups import Groups, grouped, keeps_columns
+from xgpfill.tiling.groups import Alone, Groups, drops_columns, grouped, keeps_columns
 from xgpfill.tiling.plan import lengths_of
 
 if TYPE_CHECKING:
@@ -67,11 +67,14 @@ class View:
     @classmethod
     def of(cls, frame: Lattice, prior: Prior, plan: TilePlan, tile: tuple[int, int, int], *, grow: bool) -> View:
         """That of a tile; `grow` as in :class:`xgpfill.tiling.groups.Lengths`."""
-        seen = list(plan.observed(tile))
-        if keeps_columns(frame.space, grow=grow):
-            seen[2] = np.arange(plan.x.size)
-        lengths = (lengths_of(frame, prior, axis, grow=grow) for axis in range(3))
-        time, y, x = map(grouped, seen, frame.shape, lengths)
+        seen_t, seen_y, seen_x = plan.observed(tile)
+        lengths = [lengths_of(frame, prior, axis, grow=grow) for axis in range(3)]
+        time, y = grouped(seen_t, plan.time.size, lengths[0]), grouped(seen_y, plan.y.size, lengths[1])
+        if seen_x.size < plan.x.size and drops_columns(frame.space, grow=grow):
+            x: Groups = Alone(seen_x, plan.x.size)
+        else:
+            everything = keeps_columns(frame.space, grow=grow)
+            x = grouped(np.arange(plan.x.size) if everything else seen_x, plan.x.size, lengths[2])
         nodes = 2 if grow else None if keeps_columns(frame.space, grow=grow) else 4
         return cls(frame, prior, time, y, x, nodes)
 
