@@ -7,18 +7,26 @@ upper bound when tiles are exact under one model.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import accumulate
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import dask
+import dask.array as da
 import numpy as np
 
 from xgpfill.grid.lattice import take
+from xgpfill.tiling.graph import Reads, base_level, layer, touching
 from xgpfill.tiling.kept import KEPT, fingerprint
 from xgpfill.tiling.pyramid import Pyramid
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dask.delayed import Delayed
+
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
     from xgpfill.grid.points import IntArray, Observations, Points
+    from xgpfill.tiling.graph import ChunkStarts
     from xgpfill.tiling.solve import Tile, TileSolver
     from xgpfill.tiling.stored import StoredAnswers
 
@@ -38,26 +46,45 @@ def tile_means(solver: TileSolver, tile: Tile, seen: Observations) -> FloatArray
 
 def node_of(solver: TileSolver) -> Any:
     """A solver as one delayed object for all tasks, which know it by the same name wherever they run."""
-    import dask
-
     _ = solver.identity  # found here: a function that a user brought has another name in another process
     return dask.delayed(solver, traverse=False)
 
 
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What is asked of every tile.
+
+    Attributes
+    ----------
+    work : callable
+    stored : StoredAnswers or None
+        Where answers are kept for later runs; None: in this process.
+    """
+
+    work: Work
+    stored: StoredAnswers | None = None
+
+    def answer(self, key: str, make: Callable[[], FloatArray]) -> FloatArray:
+        """What is known by a key, made and kept when it is not there."""
+        return (self.stored or KEPT).get(key, make)
+
+
 def solved_tile(
-    work: Work, solver: TileSolver, tile: Tile, parts: list[FloatArray], kept: StoredAnswers | None
+    question: Question, solver: TileSolver, starts: ChunkStarts, position: IntArray, chunks: list[Any]
 ) -> FloatArray:
-    """What `work` gives on a tile of lazy data, kept for whoever asks for the same next."""
+    """What is asked of a tile of lazy data, kept for whoever asks for the same next."""
+    t, y, x = position.tolist()
+    tile, work = (t, y, x), question.work
+    parts = starts.cut(solver.view(tile), chunks)
     key = fingerprint(solver.identity, work.__qualname__, tile, *parts)
-    return (kept or KEPT).get(key, lambda: work(solver, tile, solver.seen(tile, parts)))
+    return question.answer(key, lambda: work(solver, tile, solver.seen(tile, parts)))
 
 
-def solved_whole(
-    work: Work, solver: TileSolver, tile: Tile, values: Any, errors: Any, kept: StoredAnswers | None
-) -> FloatArray:
+def solved_whole(question: Question, solver: TileSolver, tile: Tile, values: Any, errors: Any) -> FloatArray:
     """The same of a tile that holds everything."""
+    work = question.work
     key = fingerprint(solver.identity, work.__qualname__, tile, values, errors)
-    return (kept or KEPT).get(key, lambda: work(solver, tile, solver.observations(everything(solver), values, errors)))
+    return question.answer(key, lambda: work(solver, tile, solver.observations(everything(solver), values, errors)))
 
 
 def seen_by_tiles(solver: TileSolver, values: Any, errors: Any) -> Callable[[Tile], Observations]:
@@ -84,17 +111,19 @@ def cut(array: Any, window: Window) -> Any:
     return array
 
 
-def blended(solver: TileSolver, window: Window, tiles: list[Tile], results: list[FloatArray]) -> FloatArray:
-    """Tiles summed with their weights on one window of the lattice, (k, time, y, x)."""
+def blended(solver: TileSolver, bounds: IntArray, tiles: IntArray, results: list[FloatArray]) -> FloatArray:
+    """Tiles (n, 3) summed with their weights on a part of the lattice, (k, time, y, x); `bounds` (3, 2) of its axes."""
+    window = [np.arange(*ends) for ends in bounds.tolist()]
     total = np.zeros((results[0].shape[0], *(w.size for w in window)))
-    for tile, result in zip(tiles, results, strict=True):
+    for (t, y, x), result in zip(tiles.tolist(), results, strict=True):
+        tile = (t, y, x)
         inside, where = _overlap(solver.plan.evaluated(tile), window)
         weighted = result * solver.plan.weights(tile)
         total[(slice(None), *np.ix_(*where))] += weighted[(slice(None), *np.ix_(*inside))]
     return total
 
 
-def _overlap(evaluated: Window, window: Window) -> tuple[list[Any], list[Any]]:
+def _overlap(evaluated: Window, window: Sequence[IntArray]) -> tuple[list[Any], list[Any]]:
     """Positions of the common cells in a tile's window and in the other."""
     inside, where = [], []
     for have, want in zip(evaluated, window, strict=True):
@@ -134,39 +163,20 @@ def run_member(
     return field
 
 
-def lazy_results(
+def lazy_tiles(
     node: Any, solver: TileSolver, values: Any, errors: Any, work: Work, stored: StoredAnswers | None = None
-) -> dict[Tile, Any]:
-    """A delayed result of `work` for every tile of one lazy field."""
-    import dask
-
+) -> Delayed:
+    """What `work` gives on every tile of one lazy field, as tasks (name, *tile) of the layer of one delayed object."""
+    question = dask.delayed(Question(work, stored), traverse=False)
     if len(solver.plan) == 1:
-        tile = next(solver.plan.tiles())
-        return {tile: dask.delayed(solved_whole)(work, node, tile, values, errors, stored)}
-    sums, solve = dask.delayed(_sums), dask.delayed(solved_tile)
-    leading = 2 + (values.shape[0] if values.ndim == 4 else 1)
-    base = in_chunks(values.chunks[-3:], leading, lambda w: sums(node, w, cut(values, w), cut(errors, w)))
-    pyramid, results = Pyramid(base), {}
-    for tile in solver.plan.tiles():
-        parts = [pyramid.part(by, blocks) for by, blocks, _ in solver.view(tile).pieces]
-        results[tile] = solve(work, node, tile, parts, stored)
-    return results
-
-
-def _sums(solver: TileSolver, window: Window, values: Any, errors: Any) -> FloatArray:
-    return solver.sums(window, values, errors)
-
-
-def in_chunks(chunks: tuple[tuple[int, ...], ...], leading: int, make: Callable[[Window], Any]) -> Any:
-    """A dask array (leading, time, y, x) of delayed chunks, made by their windows."""
-    import dask.array as da
-
-    blocks = np.empty(tuple(map(len, chunks)), dtype=object)
-    for where in np.ndindex(blocks.shape):
-        window = _chunk_window(chunks, where)
-        shape = (leading, *(w.size for w in window))
-        blocks[where] = da.from_delayed(make(window), shape=shape, dtype=np.float64)
-    return da.block(blocks.tolist())
+        whole = dask.delayed(solved_whole)(question, node, next(solver.plan.tiles()), values, errors)
+        return layer("whole-tile", {(0, 0, 0): whole.key}, whole)
+    reads = Reads(Pyramid(base_level(node, values, errors)), solver)
+    chunks = {tile: reads.of(tile) for tile in solver.plan.tiles()}
+    starts = dask.delayed(reads.starts, traverse=False)
+    needs = (question, node, starts)
+    tasks = {tile: (solved_tile, *(n.key for n in needs), np.array(tile), read) for tile, read in chunks.items()}
+    return layer("solved-tile", tasks, *needs, *reads.pyramid.levels)
 
 
 def lazy_member(
@@ -180,24 +190,23 @@ def lazy_member(
     stored: StoredAnswers | None = None,
 ) -> Any:
     """All tiles of one lazy field, blended: a dask array (leading, time, y, x), chunked as `values`."""
-    import dask
-
-    results, blend = lazy_results(node, solver, values, errors, work, stored), dask.delayed(blended)
-
-    def block(window: Window) -> Any:
-        touching = [t for t in results if all(w.size for w in _overlap(solver.plan.evaluated(t), window)[0])]
-        return blend(node, window, touching, [results[t] for t in touching])
-
-    return in_chunks(values.chunks[-3:], leading, block)
+    tiles, tasks = lazy_tiles(node, solver, values, errors, work, stored), {}
+    name, chunks = tiles.key[0], values.chunks[-3:]
+    for where, bounds, some in touching(solver.plan, chunks):
+        results = [(name, *tile) for tile in some]
+        tasks[0, *where] = (blended, node.key, bounds, np.array(some), results)
+    found = layer("blended-chunk", tasks, node, tiles)
+    return da.Array(found.dask, found.key[0], ((leading,), *chunks), dtype=np.float64)
 
 
-def _chunk_window(chunks: tuple[tuple[int, ...], ...], where: tuple[int, ...]) -> Window:
-    """The cells of one chunk."""
-    t, y, x = (
-        np.arange(start, start + size)
-        for start, size in ((list(accumulate(c, initial=0))[i], c[i]) for c, i in zip(chunks, where, strict=True))
-    )
-    return t, y, x
+def in_chunks(chunks: tuple[tuple[int, ...], ...], leading: int, make: Callable[[Window], Any]) -> Any:
+    """A dask array (leading, time, y, x) of delayed chunks, made by their windows."""
+    blocks = np.empty(tuple(map(len, chunks)), dtype=object)
+    starts = [np.cumsum((0, *own)) for own in chunks]
+    for where in np.ndindex(blocks.shape):
+        t, y, x = (np.arange(own[k], own[k + 1]) for own, k in zip(starts, where, strict=True))
+        blocks[where] = da.from_delayed(make((t, y, x)), shape=(leading, t.size, y.size, x.size), dtype=np.float64)
+    return da.block(blocks.tolist())
 
 
 def over_members(lattice: Lattice, each: Callable[[Member, int], Any]) -> Any:
@@ -206,12 +215,7 @@ def over_members(lattice: Lattice, each: Callable[[Member, int], Any]) -> Any:
     `each` is given the index of a member and its number.
     """
     fields = [each(member, number) for number, member in enumerate(lattice.members())]
-    if lattice.is_lazy:
-        import dask.array as da
-
-        stacked = da.stack(fields, axis=1)
-    else:
-        stacked = np.stack(fields, axis=1)
+    stacked = (da if lattice.is_lazy else np).stack(fields, axis=1)
     whole = stacked.reshape(stacked.shape[0], *lattice.extra_shape, *stacked.shape[2:])
     return whole.rechunk((whole.chunks[0], *lattice.values.chunks)) if lattice.is_lazy else whole
 
@@ -239,8 +243,5 @@ def solved_points(solver: TileSolver, values: Any, errors: Any, points: Points, 
 
 def lazy_points(node: Any, values: Any, errors: Any, points: Points, cells: IntArray) -> Any:
     """The same as one lazy array of a single chunk."""
-    import dask
-    import dask.array as da
-
     inputs = dask.delayed(solved_points)(node, values, errors, points, cells)
     return da.from_delayed(inputs, shape=(2, len(points)), dtype=np.float64)

@@ -40,6 +40,11 @@ class Pyramid:
             self._levels[by] = halved(self.level((t, y, x)), axis + 1)
         return self._levels[by]
 
+    @property
+    def levels(self) -> list[Any]:
+        """All that were asked for."""
+        return [self.base, *self._levels.values()]
+
     def part(self, by: By, where: tuple[slice, ...]) -> Any:
         """Some blocks of a level."""
         return self.level(by)[(slice(None), *where)]

@@ -22,7 +22,7 @@ from xgpfill.learning.blocks import read_window, require_known
 from xgpfill.options import status_line
 from xgpfill.tiling.kept import fingerprint
 from xgpfill.tiling.plan import TilePlan
-from xgpfill.tiling.view import View
+from xgpfill.tiling.view import View, groups_along
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from xgpfill.engines.base import Engine, Posterior
     from xgpfill.grid.scaling import Scaling
     from xgpfill.kernels.prior import Prior
+    from xgpfill.tiling.groups import Groups
 
 Tile = tuple[int, int, int]
-STAYS = {"covariance", "engine", "together", "_of_fields", "_views"}
+STAYS = {"covariance", "engine", "together", "_of_fields", "_groups", "_views"}
 """What a solver makes for itself in each process."""
 _log = logging.getLogger(__name__)
 
@@ -137,10 +138,27 @@ class TileSolver:
         """What a tile sees; the last is kept, since averages and their covariances are both made from it."""
         view = self._views.get(tile)
         if view is None:
-            view = View.of(self.frame, self.prior, self.plan, tile, grow=isinstance(self.settings, Variational))
+            grow = isinstance(self.settings, Variational)
+            view = View.of_groups(self.frame, self.prior, self.groups(tile), grow=grow)
             self._views.clear()
             self._views[tile] = view
         return view
+
+    def groups(self, tile: Tile) -> tuple[Groups, Groups, Groups]:
+        """The cells of time, y and x as a tile sees them; tiles share those of an axis."""
+        t, y, x = tile
+        time, rows, columns = (self._groups_along(tile, mark) for mark in ((0, t), (1, y), (2, y, x)))
+        return time, rows, columns
+
+    def _groups_along(self, tile: Tile, mark: tuple[int, ...]) -> Groups:
+        if mark not in self._groups:
+            grow = isinstance(self.settings, Variational)
+            self._groups[mark] = groups_along(self.frame, self.prior, self.plan, tile, mark[0], grow=grow)
+        return self._groups[mark]
+
+    @cached_property
+    def _groups(self) -> dict[tuple[int, ...], Groups]:
+        return {}
 
     @cached_property
     def _views(self) -> dict[Tile, View]:

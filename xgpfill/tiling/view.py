@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.points import IntArray
     from xgpfill.kernels.prior import Prior, Term
     from xgpfill.kernels.spec import Kernel
-    from xgpfill.tiling.plan import TilePlan
+    from xgpfill.tiling.plan import Tile, TilePlan
     from xgpfill.tiling.pyramid import By
 
     Slices = tuple[slice, ...]
@@ -65,18 +65,16 @@ class View:
     nodes: int | None = None
 
     @classmethod
-    def of(cls, frame: Lattice, prior: Prior, plan: TilePlan, tile: tuple[int, int, int], *, grow: bool) -> View:
+    def of(cls, frame: Lattice, prior: Prior, plan: TilePlan, tile: Tile, *, grow: bool) -> View:
         """That of a tile; `grow` as in :class:`xgpfill.tiling.groups.Lengths`."""
-        seen_t, seen_y, seen_x = plan.observed(tile)
-        lengths = [lengths_of(frame, prior, axis, grow=grow) for axis in range(3)]
-        time, y = grouped(seen_t, plan.time.size, lengths[0]), grouped(seen_y, plan.y.size, lengths[1])
-        if seen_x.size < plan.x.size and drops_columns(frame.space, grow=grow):
-            x: Groups = Alone(seen_x, plan.x.size)
-        else:
-            everything = keeps_columns(frame.space, grow=grow)
-            x = grouped(np.arange(plan.x.size) if everything else seen_x, plan.x.size, lengths[2])
+        time, y, x = (groups_along(frame, prior, plan, tile, axis, grow=grow) for axis in range(3))
+        return cls.of_groups(frame, prior, (time, y, x), grow=grow)
+
+    @classmethod
+    def of_groups(cls, frame: Lattice, prior: Prior, groups: tuple[Groups, Groups, Groups], *, grow: bool) -> View:
+        """That of these groups along time, y and x."""
         nodes = 2 if grow else None if keeps_columns(frame.space, grow=grow) else 4
-        return cls(frame, prior, time, y, x, nodes)
+        return cls(frame, prior, *groups, nodes)
 
     @property
     def groups(self) -> tuple[Groups, Groups, Groups]:
@@ -171,6 +169,16 @@ class View:
         if self.nodes is not None:
             found[some] += np.maximum(Covariance(self.averaged).diagonal(own).numpy() - mean, 0.0)
         return found
+
+
+def groups_along(frame: Lattice, prior: Prior, plan: TilePlan, tile: Tile, axis: int, *, grow: bool) -> Groups:
+    """The cells of one axis as a tile sees them."""
+    seen, size = plan.observed(tile)[axis], plan.axes[axis].size
+    if axis == 2 and seen.size < size and drops_columns(frame.space, grow=grow):
+        return Alone(seen, size)
+    if axis == 2 and keeps_columns(frame.space, grow=grow):
+        seen = np.arange(size)
+    return grouped(seen, size, lengths_of(frame, prior, axis, grow=grow))
 
 
 def _averaged(kernel: Kernel, members: Members | None) -> Kernel:
