@@ -140,7 +140,7 @@ def encode(
     lattice = Lattice(
         values=layout.canonical(da),
         time=np.zeros(1) if clock is None else clock.days(*_time_values(da, roles.time)),
-        space=_space(layout, metric.embed(y, x)),
+        space=_space(layout, y, x),
         valid=None if valid is None or _is_true(valid) else _aligned(valid, layout, "valid"),
         errors=None if errors is None else _aligned(errors, layout, _argument(errors)),
         extra_shape=tuple(da.sizes[d] for d in roles.extra),
@@ -272,7 +272,7 @@ def _time_values(da: xr.DataArray, name: Hashable) -> tuple[np.ndarray[Any, Any]
     return coordinate.values, _units(coordinate) or named
 
 
-def _space(layout: Layout, places: FloatArray) -> Space:
+def _space(layout: Layout, y: FloatArray, x: FloatArray) -> Space:
     da, roles, metric = layout.template, layout.roles, layout.metric
     is_list = len(roles.space) == 1 and all(
         name is not None and still(da, name).dims == roles.space for name in (roles.y, roles.x)
@@ -280,7 +280,9 @@ def _space(layout: Layout, places: FloatArray) -> Space:
     wraps = False
     if metric.degrees and metric.geometry != "plane" and not is_list and roles.x is not None and roles.x == roles.x_dim:
         wraps = is_closed(da.coords[roles.x].values, 360.0 / metric.factor)
-    return Space(places, metric.geometry, metric.unit, is_grid=not is_list, wraps=wraps)
+    short = y[:, :1].copy(), x[:1].copy()  # enough where rows and columns are regular
+    places = metric.embed(y, x)
+    return Space(places, metric.geometry, metric.unit, is_grid=not is_list, wraps=wraps, short=short, metric=metric)
 
 
 def _aligned(field: xr.DataArray | Any, layout: Layout, name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from xgpfill.grid.meridians import Meridians
+    from xgpfill.grid.metric import Metric
 
 FloatArray = NDArray[np.float64]
 Window = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
@@ -42,6 +43,9 @@ class Space:
         Whether neighbours in index are neighbours in space (false for a list of sites).
     wraps : bool
         Whether the last meridian is a neighbour of the first.
+    short : (array (ny, 1), array (1, nx)), optional
+        Coordinates of rows and columns that `metric` makes all places from, which need not travel then.
+    metric : Metric, optional
     """
 
     coordinates: FloatArray
@@ -49,6 +53,22 @@ class Space:
     unit: str = "km"
     is_grid: bool = True
     wraps: bool = False
+    short: tuple[FloatArray, FloatArray] | None = field(default=None, repr=False, compare=False)
+    metric: Metric | None = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel as rows and columns where all places are made from these to the last bit."""
+        state = {each.name: getattr(self, each.name) for each in fields(self)}
+        if self.short is None or self.metric is None:
+            return state
+        if not np.array_equal(self.metric.embed(*self.short), self.coordinates):  # some of them, or others
+            return state | {"short": None, "metric": None}
+        return state | {"coordinates": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state["coordinates"] is None:
+            state = state | {"coordinates": state["metric"].embed(*state["short"])}
+        self.__dict__.update(state)
 
     @property
     def shape(self) -> tuple[int, int]:

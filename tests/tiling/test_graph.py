@@ -1,0 +1,162 @@
+"""The graph of a lazy field: what tiles read from chunks, which chunks they are in, and how small it stays."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from dataclasses import replace
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+import xgpfill
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from xgpfill.engines.settings import Exact
+from xgpfill.grid.lattice import Lattice, Space
+from xgpfill.grid.scaling import Scaling
+from xgpfill.kernels import spec
+from xgpfill.kernels.prior import Prior, Term
+from xgpfill.tiling.assemble import lazy_member, node_of, tile_moments
+from xgpfill.tiling.graph import Reads, touching
+from xgpfill.tiling.plan import AxisTiles, TilePlan
+from xgpfill.tiling.pyramid import Pyramid
+from xgpfill.tiling.solve import TileSolver
+
+from tests import reference as ref
+from tests.problems import lattice
+
+LOCAL = Prior(
+    (
+        Term("common", spec.Matern(1.5, 2.0), spec.Constant(), 0.3),
+        Term("fast", spec.Matern(1.5, 1.0), spec.Matern(1.5, 60.0), 0.4),
+    ),
+    noise=0.05,
+    geometry="sphere",
+)
+
+
+@st.composite
+def cuts(draw, size):
+    """An axis cut in chunks."""
+    inner = draw(st.sets(st.integers(1, size - 1), max_size=5)) if size > 1 else set()
+    return tuple(int(n) for n in np.diff([0, *sorted(inner), size]))
+
+
+@st.composite
+def problems(draw):
+    shape = tuple(draw(st.integers(1, n)) for n in (24, 20, 16))
+    counts = [draw(st.integers(1, min(n, 4))) for n in shape]
+    halos = tuple(draw(st.integers(0, 6)) for _ in range(counts[1])) if draw(st.booleans()) else ()
+    wraps = draw(st.booleans())
+    axes = (
+        AxisTiles(n, c, draw(st.integers(0, 4)), wraps and i == 2)
+        for i, (n, c) in enumerate(zip(shape, counts, strict=True))
+    )
+    return shape, TilePlan(*axes, halos), tuple(draw(cuts(n)) for n in shape)
+
+
+def solver_of(shape, plan):
+    return TileSolver(lattice(np.zeros(shape), spacing=3.0), LOCAL, Scaling(0.0, 1.0), Exact(), plan, "cpu", "float64")
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems())
+def test_a_tile_cuts_from_chunks_what_it_sees_of_the_pyramid(problem):
+    shape, plan, chunks = problem
+    solver = solver_of(shape, plan)
+    base = np.random.default_rng(0).standard_normal((3, *shape))
+    whole, lazy = Pyramid(base), Pyramid(da.from_array(base, chunks=((3,), *chunks)))
+    reads = Reads(lazy, solver)
+    keys = {tile: reads.of(tile) for tile in plan.tiles()}
+    held = {key: part for level in lazy.levels for key, part in chunks_of(level)}
+
+    def found(nested):
+        return [found(n) for n in nested] if isinstance(nested, list) else held[nested]
+
+    for tile, pieces in keys.items():
+        parts = reads.starts.cut(solver.view(tile), [found(piece) for piece in pieces])
+        expected = [whole.part(by, blocks) for by, blocks, _ in solver.view(tile).pieces]
+        for part, true in zip(parts, expected, strict=True):
+            assert_array_equal(part, true)
+
+
+def chunks_of(level):
+    """Every chunk of a lazy array by its key."""
+    whole, starts = level.compute(scheduler="sync"), [np.cumsum((0, *own)) for own in level.chunks]
+    for where in np.ndindex(level.numblocks):
+        at = tuple(slice(own[k], own[k + 1]) for own, k in zip(starts, where, strict=True))
+        yield (level.name, *where), whole[at]
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems())
+def test_a_chunk_is_blended_from_the_tiles_that_evaluate_cells_of_it(problem):
+    _, plan, chunks = problem
+    starts = [np.cumsum((0, *own)) for own in chunks]
+    seen = set()
+    for where, bounds, tiles in touching(plan, chunks):
+        assert_array_equal(bounds, [own[k : k + 2] for own, k in zip(starts, where, strict=True)])
+        cells = [set(range(*ends)) for ends in bounds.tolist()]
+        expected = {
+            tile
+            for tile in plan.tiles()
+            if all(own & set(w.tolist()) for own, w in zip(cells, plan.evaluated(tile), strict=True))
+        }
+        assert set(tiles) == expected and len(tiles) == len(expected)
+        seen.add(where)
+    assert len(seen) == np.prod([len(own) for own in chunks])
+
+
+def test_thousands_of_tiles_make_a_small_graph_fast():
+    lat, lon = np.arange(-60.0, 60.0, 0.5), np.arange(0.0, 360.0, 0.5)
+    space = Space(ref.chord(*np.meshgrid(lat, lon, indexing="ij")), "sphere", wraps=True)
+    frame = Lattice(None, np.arange(20.0), space)
+    plan = TilePlan(AxisTiles(20, 4, 2), AxisTiles(240, 24, 3), AxisTiles(720, 40, 9, wraps=True), (9,) * 24)
+    solver = TileSolver(frame, LOCAL, Scaling(0.0, 1.0), Exact(), plan, "cpu", "float64")
+    values = da.zeros(frame.shape, chunks=(5, 60, 120))
+    began = time.perf_counter()
+    node = node_of(solver)
+    found = lazy_member(node, solver, values, None, work=tile_moments, leading=2)
+    graph = dict(found.__dask_graph__())
+    seconds = time.perf_counter() - began
+    assert len(plan) == 3840
+    assert len(graph) < 1.5 * len(plan)
+    own = {key: task for key, task in graph.items() if key != node.key}
+    assert len(pickle.dumps({key: task for key, task in own.items() if "zeros" not in str(key)})) < 1500 * len(plan)
+    assert seconds < 20.0
+
+
+def test_a_fitted_model_travels_without_its_coordinates_and_answers_the_same(tmp_path):
+    xgpfill.datasets.synthetic_sst(days=6, nlat=60, nlon=80)[["sst"]].to_netcdf(tmp_path / "raw.nc")
+    lazy = xr.open_dataset(tmp_path / "raw.nc", chunks={"time": 3}).sst
+    model = lazy.gpfill.fit(valid=True, scales=1, progress=False)
+    travelled = pickle.dumps(model)
+    assert len(travelled) < 100_000
+    again = pickle.loads(travelled)
+    assert_array_equal(again.lattice.space.coordinates, model.lattice.space.coordinates)
+    part = replace(model.lattice.space, coordinates=model.lattice.space.coordinates[::2, 3:])
+    assert_array_equal(pickle.loads(pickle.dumps(part)).coordinates, part.coordinates)
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+@pytest.mark.parametrize("with_errors", [False, True])
+def test_sums_of_chunks_are_those_in_memory(draws, with_errors):
+    from xgpfill.tiling.graph import base_level
+
+    shape = (6, 5, 8)
+    solver = solver_of(shape, TilePlan(*map(AxisTiles, shape)))
+    rng = np.random.default_rng(1)
+    values = rng.standard_normal((draws, *shape))
+    values[:, rng.random(shape) < 0.5] = np.nan
+    values = values if draws > 1 else values[0]
+    errors = rng.uniform(0.1, 1.0, (1, *shape[1:])) if with_errors else None
+    chunks = ((2, 4), (5,), (3, 3, 2))
+    lazy = da.from_array(values, chunks=((draws,) * (draws > 1), *chunks)[1 - (draws > 1) :])
+    for given_errors in (errors, None if errors is None else da.from_array(errors, chunks=(1, 2, 8))):
+        found = base_level(node_of(solver), lazy, given_errors)
+        assert found.chunks[1:] == chunks
+        whole = tuple(np.arange(n) for n in shape)
+        assert_array_equal(found.compute(scheduler="sync"), solver.sums(whole, values, errors))
