@@ -81,7 +81,7 @@ def measured(cells: str, workers: int, memory: str, share: float, folder: Path) 
     from dask.distributed import Client, LocalCluster
 
     raw, filled = folder / f"raw-{cells}.zarr", folder / f"filled-{cells}.zarr"
-    with LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=memory, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=memory, dashboard_address=":0") as cluster:
         with Client(cluster) as client:
             if not raw.exists():
                 write(SIZES[cells], raw)

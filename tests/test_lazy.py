@@ -373,7 +373,7 @@ def test_threads_give_the_same_answer(eager: FittedModel, lazy: FittedModel) -> 
 def test_processes_of_a_cluster_give_the_same_answer(eager: FittedModel, lazy: FittedModel, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         distributed.Client(cluster),
     ):
         found = lazy.reconstruct(**TILES)

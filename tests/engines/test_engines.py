@@ -407,7 +407,7 @@ def test_lazy_data_are_planned_for_the_smallest_share_of_a_worker_of_the_cluster
         "threads_per_worker": 2,
         "memory_limit": 2**31,
         "processes": False,
-        "dashboard_address": None,
+        "dashboard_address": ":0",
     }
     with LocalCluster(**how) as cluster, Client(cluster):
         assert available_memory(lazy=True) == 2**30

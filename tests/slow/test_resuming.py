@@ -93,7 +93,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_bit_for_bit_as_one_that_was_not(
 def test_a_worker_that_is_killed_loses_only_what_it_had_in_hand(model, undisturbed, tmp_path) -> None:
     out = tmp_path / "out.zarr"
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         pids = list(client.run(os.getpid).values())

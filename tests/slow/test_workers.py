@@ -28,7 +28,7 @@ def test_threads_and_processes_give_the_same_field() -> None:
     assert_array_equal(found[0].mean, found[1].mean)
     assert_array_equal(found[0].variance, found[1].variance)
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         Client(cluster),
     ):
         there = ds["sst"].chunk().gpfill.fit(hyperparameters=known, **fit).reconstruct().compute()
