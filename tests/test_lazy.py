@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import xgpfill
+from xgpfill import prediction
 from xgpfill.datasets import synthetic_sst
 from xgpfill.errors import DataError, NoiseError, XgpfillWarning
 from xgpfill.tiling.solve import TileSolver
@@ -98,6 +99,24 @@ def test_sample_and_predict_compute_nothing(lazy: FittedModel, nothing_is_comput
         assert dask.is_dask_collection(
             lazy.predict({"lat": [40.0, 41.0], "lon": 5.0}, include_noise=include_noise).mean
         )
+
+
+def test_a_lazy_sample_draws_frames_once_however_many_chunks_they_are_in(
+    ds: xr.Dataset, lazy: FittedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    true = prediction.prior_fields
+
+    def counting(draws: Any, n: int, member: int, window: Any) -> Any:
+        drawn.append(window[0].size * window[1].size * window[2].size)
+        return true(draws, n, member, window)
+
+    monkeypatch.setattr(prediction, "prior_fields", counting)
+    small = lazy.condition(ds.sst.chunk(time=4, lat=3, lon=4))
+    with dask.config.set(scheduler="synchronous"):
+        found = small.sample(2, seed=3).compute()
+    assert sum(drawn) == ds.sst.size
+    np.testing.assert_allclose(found, lazy.condition(ds.sst).sample(2, seed=3), atol=1e-5)
 
 
 def test_looking_at_lazy_objects_computes_nothing(lazy: FittedModel, nothing_is_computed: None) -> None:

@@ -488,7 +488,10 @@ def _lazy_sample(
     node, source = node_of(solver), dask.delayed(draws, traverse=False)
 
     def field(make: Any, number: int) -> Any:
-        return in_chunks(values.chunks, n, lambda window: dask.delayed(make)(source, n, number, window))
+        frames = (values.chunks[0], *((size,) for size in values.shape[1:]))  # a draw is one of whole frames
+        return in_chunks(frames, n, lambda window: dask.delayed(make)(source, n, number, window)).rechunk(
+            ((n,), *values.chunks)
+        )
 
     prior = field(prior_fields, member) * scale
     residual = values - prior - field(noise_fields, member) * sd

@@ -85,6 +85,25 @@ def test_draws_have_the_covariance_of_the_kernel(name):
     assert_allclose(covariance_of(factor), oracle(kernel, flat, flat, geometry), atol=1e-3)
 
 
+def test_draws_are_the_same_however_much_white_noise_is_made_at_once(monkeypatch):
+    coordinates, geometry, kernel = CASES["globe with poles"]
+    factor = spectral_factor(kernel, find_meridians(coordinates, geometry))
+    in_time = np.linalg.cholesky(spec_in_time(6))
+
+    def drawn():
+        return factor.draws([np.random.default_rng(k) for k in range(3)], in_time, 6)
+
+    whole = drawn()
+    monkeypatch.setattr(module, "AT_ONCE", 200)
+    assert_array_equal(drawn(), whole)
+    assert_allclose(factor.draws([np.random.default_rng(0)], in_time[2:4], 6)[0], whole[0, 2:4], rtol=1e-12, atol=1e-14)
+
+
+def spec_in_time(n):
+    """An exponential covariance of n times."""
+    return np.exp(-np.abs(np.subtract.outer(np.arange(n), np.arange(n))) / 3.0)
+
+
 def test_an_image_half_a_turn_away_is_counted_once():
     coordinates, kernel = embedded([0, 2, 4, 6], 3.75 * np.arange(16)), spec.Matern(1.5, 1600.0)
     meridians = find_meridians(coordinates, "sphere")

@@ -136,12 +136,13 @@ class PriorDraws:
     def _in_longitude(
         self, spectral: SpectralFactor, term: Term, rngs: Sequence[np.random.Generator], t: IntArray, sites: IntArray
     ) -> Iterator[FloatArray]:
-        """Draws by a factor in longitude; the whole lattice is drawn, of which the window is a part."""
+        """Draws by a factor in longitude; whole frames are drawn, of which the window is a part."""
         mixed = not isinstance(term.time, (Constant, Independent))
-        in_time = self._factor(term.time, self.frame.time[:, None], "time") if mixed else None
+        in_time = self._factor(term.time, self.frame.time[:, None], "time")[t] if mixed else None
         for whole in spectral.draws(rngs, in_time, self._time_rank(term.time)):
             times = whole.reshape(-1, self.frame.space.size)
-            times = times[t] if len(times) > 1 else np.repeat(times, t.size, axis=0)
+            if not mixed:
+                times = times[t] if len(times) > 1 else np.repeat(times, t.size, axis=0)
             yield times if sites.size == times.shape[1] else times[:, sites]
 
     def _spectral(self, kernel: Kernel) -> SpectralFactor | None:

@@ -53,6 +53,8 @@ MOST_COLUMNS = 8000
 """Of a circle."""
 MULTIPLE = 24
 """Circles have a length that this divides, so that smooth kernels can be told from every second, third … lag."""
+AT_ONCE = 2**22
+"""Elements of white noise that are made at once."""
 PART = 2**17
 """Elements of frequencies that one thread works on at once."""
 ENOUGH_NOISE = 1e-4
@@ -78,34 +80,46 @@ class SpectralFactor:
     def draws(self, rngs: Sequence[np.random.Generator], in_time: FloatArray | None, rank: int) -> FloatArray:
         """One draw for each generator, (draws, times, ny, nx).
 
-        `in_time` (times, rank) correlates `rank` independent ones; None leaves them so.
+        `in_time` (times, rank) correlates `rank` independent ones; None leaves them so. Memory is that of the answer:
+        white noise is made some frequencies at a time.
         """
         nf, ny, _ = self.factors.shape
         period = self.transform.period
-        white = torch.empty(nf, 2, ny, len(rngs), rank, dtype=torch.float64)
+        scale = math.sqrt(period / 2)
+        along = None if in_time is None else torch.as_tensor(in_time * scale).T.contiguous()
+        size = len(rngs) * (rank if along is None else along.shape[1])
+        mixed = torch.empty(nf, 2, ny, size, dtype=torch.float64)
+        step = max(1, AT_ONCE // (2 * ny * len(rngs) * rank))
+        for begin in range(0, nf, step):
+            white = self._white(rngs, begin, min(begin + step, nf), rank)
+
+            def correlate(start: int, stop: int) -> None:
+                some = white[start:stop]  # noqa: B023
+                some = some * scale if along is None else some @ along
+                factors = self.factors[begin + start : begin + stop].double()  # noqa: B023
+                for part in (0, 1):
+                    moved = some[:, part].reshape(stop - start, ny, -1)
+                    torch.bmm(factors, moved, out=mixed[begin + start : begin + stop, part])  # noqa: B023
+
+            in_parts(correlate, len(white), max(1, PART // mixed[0].numel()))
+        field = self.transform.inverse(mixed.view(nf, 2, -1)).numpy()[self.transform.positions]
+        return np.asarray(field.reshape(self.transform.size, ny, len(rngs), -1).transpose(2, 3, 1, 0))
+
+    def _white(self, rngs: Sequence[np.random.Generator], begin: int, end: int, rank: int) -> Tensor:
+        """White noise of some frequencies, the next of every generator, (frequencies, 2, ny, draws, rank)."""
+        ny, last = self.factors.shape[1], self.transform.period // 2
+        white = torch.empty(end - begin, 2, ny, len(rngs), rank, dtype=torch.float64)
 
         def fill(start: int, stop: int) -> None:
             for k in range(start, stop):
-                white[..., k, :] = torch.as_tensor(rngs[k].standard_normal((nf, 2, ny, rank)))
+                white[..., k, :] = torch.as_tensor(rngs[k].standard_normal((end - begin, 2, ny, rank)))
 
         on_threads(fill, len(rngs), least=1)
-        white[0] *= math.sqrt(2.0)  # frequencies of which one part is zero everywhere
-        if period % 2 == 0 and nf == period // 2 + 1:
-            white[-1] *= math.sqrt(2.0)
-        along = None if in_time is None else torch.as_tensor(in_time * math.sqrt(period / 2)).T.contiguous()
-        size = len(rngs) * (rank if along is None else along.shape[1])
-        mixed = torch.empty(nf, 2, ny, size, dtype=torch.float64)
-
-        def correlate(start: int, stop: int) -> None:
-            some = white[start:stop]
-            some = some * math.sqrt(period / 2) if along is None else some @ along
-            for part in (0, 1):
-                moved = some[:, part].reshape(stop - start, ny, -1)
-                torch.bmm(self.factors[start:stop].double(), moved, out=mixed[start:stop, part])
-
-        in_parts(correlate, nf, max(1, PART // mixed[0].numel()))
-        field = self.transform.inverse(mixed.view(nf, 2, -1)).numpy()[self.transform.positions]
-        return np.asarray(field.reshape(self.transform.size, ny, len(rngs), -1).transpose(2, 3, 1, 0))
+        alone = [0] if self.transform.period % 2 else [0, last]  # frequencies of which one part is zero everywhere
+        for frequency in alone:
+            if begin <= frequency < end:
+                white[frequency - begin] *= math.sqrt(2.0)
+        return white
 
 
 def spectral_factor(kernel: Kernel, meridians: Meridians, noise_share: float = 1.0) -> SpectralFactor | None:

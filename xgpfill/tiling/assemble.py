@@ -80,11 +80,12 @@ def solved_tile(
     return question.answer(key, lambda: work(solver, tile, solver.seen(tile, parts)))
 
 
-def solved_whole(question: Question, solver: TileSolver, tile: Tile, values: Any, errors: Any) -> FloatArray:
-    """The same of a tile that holds everything."""
-    work = question.work
-    key = fingerprint(solver.identity, work.__qualname__, tile, values, errors)
-    return question.answer(key, lambda: work(solver, tile, solver.observations(everything(solver), values, errors)))
+def solved_whole(question: Question, solver: TileSolver, values: list[Any], errors: Any) -> FloatArray:
+    """The same of the one tile that holds everything, from the chunks of the data, nested as `np.block` takes them."""
+    data, errors = np.block(values), np.block(errors) if isinstance(errors, list) else errors
+    tile, work = next(solver.plan.tiles()), question.work
+    key = fingerprint(solver.identity, work.__qualname__, tile, data, errors)
+    return question.answer(key, lambda: work(solver, tile, solver.observations(everything(solver), data, errors)))
 
 
 def seen_by_tiles(solver: TileSolver, values: Any, errors: Any) -> Callable[[Tile], Observations]:
@@ -169,8 +170,10 @@ def lazy_tiles(
     """What `work` gives on every tile of one lazy field, as tasks (name, *tile) of the layer of one delayed object."""
     question = dask.delayed(Question(work, stored), traverse=False)
     if len(solver.plan) == 1:
-        whole = dask.delayed(solved_whole)(question, node, next(solver.plan.tiles()), values, errors)
-        return layer("whole-tile", {(0, 0, 0): whole.key}, whole)
+        own = errors.__dask_keys__() if hasattr(errors, "dask") else errors
+        task = (solved_whole, question.key, node.key, values.__dask_keys__(), own)
+        whole = [question, node, values, *([errors] if hasattr(errors, "dask") else [])]
+        return layer("solved-tile", {next(solver.plan.tiles()): task}, *whole)
     reads = Reads(Pyramid(base_level(node, values, errors)), solver)
     chunks = {tile: reads.of(tile) for tile in solver.plan.tiles()}
     starts = dask.delayed(reads.starts, traverse=False)
@@ -199,14 +202,14 @@ def lazy_member(
     return da.Array(found.dask, found.key[0], ((leading,), *chunks), dtype=np.float64)
 
 
-def in_chunks(chunks: tuple[tuple[int, ...], ...], leading: int, make: Callable[[Window], Any]) -> Any:
-    """A dask array (leading, time, y, x) of delayed chunks, made by their windows."""
-    blocks = np.empty(tuple(map(len, chunks)), dtype=object)
-    starts = [np.cumsum((0, *own)) for own in chunks]
-    for where in np.ndindex(blocks.shape):
+def in_chunks(chunks: tuple[tuple[int, ...], ...], leading: int, make: Callable[[Window], Delayed]) -> Any:
+    """A dask array (leading, time, y, x) of delayed chunks, made by their windows, each once whoever asks for it."""
+    made, starts = {}, [np.cumsum((0, *own)) for own in chunks]
+    for where in np.ndindex(*map(len, chunks)):
         t, y, x = (np.arange(own[k], own[k + 1]) for own, k in zip(starts, where, strict=True))
-        blocks[where] = da.from_delayed(make((t, y, x)), shape=(leading, t.size, y.size, x.size), dtype=np.float64)
-    return da.block(blocks.tolist())
+        made[0, *where] = make((t, y, x))
+    found = layer("made-chunk", {where: one.key for where, one in made.items()}, *made.values())
+    return da.Array(found.dask, found.key[0], ((leading,), *chunks), dtype=np.float64)
 
 
 def over_members(lattice: Lattice, each: Callable[[Member, int], Any]) -> Any:
