@@ -51,6 +51,8 @@ WAVES = 128
 NOISE, SEEN = 0.2, 0.3
 CHUNKS = {"time": 10, "lat": 120, "lon": 240}
 RADIUS = 6371.0
+PROCESSES = True
+"""Whether workers are processes of their own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -81,13 +83,13 @@ def measured(cells: str, workers: int, memory: str, share: float, folder: Path) 
     from dask.distributed import Client, LocalCluster
 
     raw, filled = folder / f"raw-{cells}.zarr", folder / f"filled-{cells}.zarr"
-    with LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=memory, dashboard_address=":0") as cluster:
+    if not raw.exists():
+        write(SIZES[cells], raw)
+    how = {"threads_per_worker": 1, "processes": PROCESSES, "memory_limit": memory, "dashboard_address": ":0"}
+    with LocalCluster(n_workers=workers, **how) as cluster:
         with Client(cluster) as client:
-            if not raw.exists():
-                write(SIZES[cells], raw)
-                client.restart()
             began = time.perf_counter()
-            ds = xr.open_zarr(raw, chunks=CHUNKS)
+            ds = xr.open_zarr(raw, chunks=CHUNKS, consolidated=False)
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 model = ds.observed.gpfill.fit(valid=True, progress=False)
@@ -150,7 +152,7 @@ def write(shape: tuple[int, int, int], path: Path) -> None:
     chunks = tuple(da.core.normalize_chunks(min(CHUNKS[d], n), (n,))[0] for d, n in sizes.items())
     parts = da.map_blocks(block, lat=lat, chunks=((2,), *chunks), dtype=np.float32, meta=np.empty((0,) * 4, np.float32))
     variables = {name: (tuple(sizes), parts[k]) for k, name in enumerate(("truth", "observed"))}
-    xr.Dataset(variables, coords).to_zarr(path)
+    xr.Dataset(variables, coords).to_zarr(path, consolidated=False)
 
 
 def block(lat: Any, block_info: Any = None) -> Any:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from xgpfill.datasets import synthetic_sst
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    import xarray as xr
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-NAMES = ("common", "ours", "peers", "dct", "muygps", "measure", "cases", "tiles")
+NAMES = ("common", "ours", "peers", "dct", "muygps", "measure", "cases", "tiles", "scale")
 RECORDED = {"method": "pencil", "rmse": 3.25, "mae": 2.0, "crps": None, "cov95": None, "seconds": 86400}
 
 
@@ -34,6 +34,7 @@ class Benchmarks:
     measure: ModuleType
     cases: ModuleType
     tiles: ModuleType
+    scale: ModuleType
 
 
 @pytest.fixture(scope="module")
@@ -356,3 +357,28 @@ def test_tiles_are_measured_against_one(bench, tiny: xr.Dataset, tmp_path: Path,
     assert same["rms"] == 0.0 and same["sd_ratio"] == same["rmse_ratio"] == 1.0
     assert 0.0 <= cut["rms"] < 0.2 and cut["coverage95_of_one"] == same["coverage95"]
     assert capsys.readouterr().out.count("tas_dynamic90 {'time'") == 2
+
+
+def test_a_field_is_written_learned_and_filled_on_workers(bench, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setitem(bench.scale.SIZES, "1e5", (6, 12, 16))
+    monkeypatch.setattr(bench.scale, "CHUNKS", {"time": 3, "lat": 6, "lon": 8})
+    monkeypatch.setattr(bench.scale, "RESULTS", tmp_path / "scale.json")
+    monkeypatch.setattr(bench.scale, "PROCESSES", False)
+    bench.scale.main(["--cells", "1e5", "--workers", "1", "--folder", str(tmp_path)])
+    (row,) = json.loads((tmp_path / "scale.json").read_text())["scale"]
+    assert row["cells"] == 6 * 12 * 16 and row["tiles"] == [1, 1, 1]
+    assert row["rmse"] < 0.6 and 0.8 < row["coverage95"] <= 1.0
+    assert row["peak_memory_of_a_worker_gb"] > 0
+    assert json.loads(capsys.readouterr().out) == row
+    truth = xr.open_zarr(tmp_path / "raw-1e5.zarr", consolidated=False).truth.values
+    assert 0.3 < truth.std() < 3.0
+
+
+def test_known_fields_have_the_covariance_that_they_are_said_to(bench) -> None:
+    lat, edge = np.linspace(-3.0, 3.0, 2), ((0, 2), (0, 400), (0, 2), (0, 2))
+    found = bench.scale.block(lat, block_info={None: {"array-location": edge}})
+    expected = sum(variance for variance, *_ in bench.scale.TERMS)
+    assert found[0].var() == pytest.approx(expected, rel=0.4)
+    noise = (found[1] - found[0])[np.isfinite(found[1])]
+    assert noise.std() == pytest.approx(bench.scale.NOISE, rel=0.1)
+    assert np.isfinite(found[1]).mean() == pytest.approx(bench.scale.SEEN, abs=0.05)
