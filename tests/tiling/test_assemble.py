@@ -250,6 +250,19 @@ def test_longitudes_in_either_convention_give_the_same_field(globe, numbers):
     )
 
 
+def test_a_tile_that_is_all_land_is_not_solved(monkeypatch):
+    ds = xgpfill.datasets.synthetic_sst(days=6, nlat=8, nlon=12)
+    sea = ds.valid & (ds.lon > ds.lon[5])
+    model = ds.sst.where(sea).gpfill.fit(valid=sea, scales=1, method="exact", progress=False)
+    solved, true = [], TileSolver.posterior
+    monkeypatch.setattr(TileSolver, "posterior", lambda self, tile, seen: solved.append(tile) or true(self, tile, seen))
+    found = model.reconstruct(tile={"lon": 4}, halo={"lon": 3})
+    assert {tile[2] for tile in solved} == {1, 2}
+    assert (found.mean.notnull() == sea).all() and (found.std().notnull() == sea).all()
+    lazily = model.condition(ds.sst.where(sea).chunk(time=3, lon=5)).reconstruct(tile={"lon": 4}, halo={"lon": 3})
+    xr.testing.assert_allclose(lazily.mean.compute(), found.mean, rtol=1e-6)
+
+
 # One loop in memory, one graph when lazy
 
 

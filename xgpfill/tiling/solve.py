@@ -190,7 +190,10 @@ class TileSolver:
     def moments(self, tile: Tile, seen: Observations) -> FloatArray:
         """Mean and latent standard deviation on the cells a tile evaluates, (2, time, y, x), in data units."""
         window, began = self.plan.evaluated(tile), perf_counter()
-        found = self.moments_at(self.points(window), tile, seen)
+        points = self.points(window)
+        if points.exists is not None and not points.exists.any():  # all land
+            return np.zeros((2, *(w.size for w in window)))
+        found = self.moments_at(points, tile, seen)
         _log.info("solved tile %s, %d cells, in %.1f s", tile, found[0].size, perf_counter() - began)
         return found.reshape(2, *(w.size for w in window))
 
@@ -205,6 +208,8 @@ class TileSolver:
         """Posterior mean of each draw of the data, (draws, time, y, x), in data units."""
         window = self.plan.evaluated(tile)
         points = self.points(window)
+        if points.exists is not None and not points.exists.any():
+            return np.zeros((seen.columns.shape[1], *(w.size for w in window)))
         means = self.scaling.physical(self.posterior(tile, seen).means(points).T, self.amplitude(points))
         return np.asarray(means.reshape(-1, *(w.size for w in window)))
 
