@@ -107,7 +107,7 @@ def fit(
         require_inside(read.values, read.valid)
     share = observed_share(whole if known.is_lazy else known, options["seed"])
     sizes = {"tile": tile, "halo": halo}
-    options |= {key: plain_sizes(canonical_sizes(size, layout.axis_names)) for key, size in sizes.items()}
+    options |= {key: plain_sizes(canonical_sizes(key, size, layout.axis_names)) for key, size in sizes.items()}
     check_tiles(lattice, options["tile"], options["halo"])
     blocks = draw_blocks(known, BlockPlan(), options["seed"])
     observed = values_of_fields(known, blocks, options["seed"])

@@ -554,8 +554,8 @@ class FittedModel:
     def _solver(self, tile: Tile | None, halo: Halo | None) -> TileSolver:
         """What each tile needs, with the tiles planned for this lattice."""
         names = self.layout.axis_names
-        tile = canonical_sizes(self.options["tile"] if tile is None else tile, names)
-        halo = canonical_sizes(self.options["halo"] if halo is None else halo, names)
+        tile = canonical_sizes("tile", self.options["tile"] if tile is None else tile, names)
+        halo = canonical_sizes("halo", self.options["halo"] if halo is None else halo, names)
         key = repr((tile, halo))
         if key not in self._solvers:
             from xgpfill.reconstruction import planned

@@ -50,10 +50,23 @@ def checked_dtype(dtype: str) -> str:
     return dtype
 
 
-def canonical_sizes(sizes: Any, names: Mapping[Hashable, str]) -> Any:
-    """Tile or halo sizes by canonical axis, where they were given by the data's own dimension names."""
+SYNONYMS = {"time": "time", "y": "y", "lat": "y", "latitude": "y", "x": "x", "lon": "x", "longitude": "x"}
+"""Names of axes that are understood whatever the data call them."""
+
+
+def canonical_sizes(what: str, sizes: Any, names: Mapping[Hashable, str]) -> Any:
+    """Tile or halo sizes by canonical axis, where they were given by the data's own dimension names.
+
+    Raises
+    ------
+    DimensionError
+        When a name is that of no axis, or two are those of one.
+    """
     if not isinstance(sizes, Mapping):
         return sizes
+    unknown = next((k for k in sizes if k not in names and k not in SYNONYMS), None)
+    if unknown is not None:
+        raise DimensionError(f"Unknown axis {unknown!r} in {what}=. The fitted axes of the data are {listed(names)}.")
     named = {names.get(k, k): v for k, v in sizes.items()}
     if len(named) < len(sizes):
         raise DimensionError(f"Sizes {dict(sizes)!r} name an axis twice. Name each once: {listed(names)}.")

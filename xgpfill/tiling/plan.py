@@ -20,6 +20,7 @@ from xgpfill.errors import DimensionError, TooManyPointsError, listed
 from xgpfill.kernels.prior import AXES, Prior
 from xgpfill.kernels.reach import reach
 from xgpfill.kernels.spec import Constant
+from xgpfill.options import SYNONYMS
 from xgpfill.tiling.groups import Lengths, drops_columns, grouped, keeps_columns
 
 if TYPE_CHECKING:
@@ -305,14 +306,13 @@ def _named(sizes: str | Mapping[str, int], what: str, lattice: Lattice, smallest
         raise DimensionError(
             f"{what}={sizes!r}: expected 'auto' or a mapping, e.g. `{what}={{'time': 20, 'y': 50, 'x': 50}}`."
         )
-    aliases = {"time": "time", "y": "y", "lat": "y", "latitude": "y", "x": "x", "lon": "x", "longitude": "x"}
     found = {}
     for name, size in sizes.items():
-        if name not in aliases:
+        if name not in SYNONYMS:
             raise DimensionError(f"Unknown axis {name!r} in {what}=. Axes are {listed(('time', 'y', 'x'))}.")
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < smallest:
             raise DimensionError(f"{what}={{{name!r}: {size!r}}}: expected an integer of at least {smallest}.")
-        found[aliases[name]] = int(size)
+        found[SYNONYMS[name]] = int(size)
     if not lattice.space.is_grid and any(
         found.get(k, n) < n for k, n in zip(("y", "x"), lattice.space.shape, strict=True)
     ):
