@@ -247,7 +247,7 @@ FIT: list[tuple[dict[str, Any], type[XgpfillError], str]] = [
     ({"tile": {"lat": 1, "y": 2}}, DimensionError, r"name an axis twice.*'time', 'lat', 'lon'"),
     *[({"tile": {"time": n}}, DimensionError, r"tile=.*expected an integer of at least 1") for n in (0, -1, 1.5,
      "2", True)],
-    ({"tile": {"depth": 2}}, DimensionError, r"Unknown axis .depth. in tile=\. The fitted axes of the data are .time., .lat"),
+    ({"tile": {"depth": 2}}, DimensionError, r"Unknown axis .depth. in tile=\. The fitted axes .* are .time., .lat"),
     ({"halo": {"Time": 2}}, DimensionError, r"Unknown axis 'Time' in halo="),
     ({"halo": "wide"}, DimensionError, r"halo='wide': expected 'auto', a number of cells"),
     ({"halo": -1}, DimensionError, r"halo=-1: expected"),
