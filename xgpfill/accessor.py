@@ -62,7 +62,9 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
         hyperparameters : Dataset, optional
             Of an earlier model; nothing is learned then.
         tile, halo : optional
-            Cells of a tile and seen beyond it, e.g. ``tile={{"time": 30}}``; "auto" makes one tile whenever it fits.
+            Cells of a tile along some dimensions, and cells that it sees one by one beyond its own, e.g.
+            ``tile={{"time": 30}}, halo={{"time": 5}}``. "auto": one tile whenever memory holds it, else the split that
+            takes the least work. What lies beyond a halo is seen as averages; regular columns beyond it are not seen.
         check : {{"blocks", "full"}}
             On lazy data, whether to look for infinities only in what learning reads, or in all of it first.
         amplitude : bool
