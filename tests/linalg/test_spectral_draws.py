@@ -16,7 +16,7 @@ from xgpfill.linalg.spectral_draws import spectral_factor
 from tests import reference as ref
 from tests.problems import SPACE_KERNELS, anova, oracle, product
 
-DRAWS = 2000
+DRAWS = 1000
 
 
 def embedded(lat, lon, geometry="sphere"):

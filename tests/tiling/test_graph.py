@@ -130,11 +130,11 @@ def test_thousands_of_tiles_make_a_small_graph_fast():
 
 
 def test_a_fitted_model_travels_without_its_coordinates_and_answers_the_same(tmp_path):
-    xgpfill.datasets.synthetic_sst(days=6, nlat=60, nlon=80)[["sst"]].to_netcdf(tmp_path / "raw.nc")
+    xgpfill.datasets.synthetic_sst(days=4, nlat=40, nlon=60)[["sst"]].to_netcdf(tmp_path / "raw.nc")
     lazy = xr.open_dataset(tmp_path / "raw.nc", chunks={"time": 3}).sst
     model = lazy.gpfill.fit(valid=True, scales=1, progress=False)
     travelled = pickle.dumps(model)
-    assert len(travelled) < 100_000
+    assert len(travelled) < 30_000
     again = pickle.loads(travelled)
     assert_array_equal(again.lattice.space.coordinates, model.lattice.space.coordinates)
     part = replace(model.lattice.space, coordinates=model.lattice.space.coordinates[::2, 3:])
