@@ -104,10 +104,18 @@ def spec_in_time(n):
     return np.exp(-np.abs(np.subtract.outer(np.arange(n), np.arange(n))) / 3.0)
 
 
-def test_an_image_half_a_turn_away_is_counted_once():
-    coordinates, kernel = embedded([0, 2, 4, 6], 3.75 * np.arange(16)), spec.Matern(1.5, 1600.0)
+@pytest.mark.parametrize(
+    ("lat", "lon", "lengthscale", "parts"),
+    [
+        ([0, 2, 4, 6], 3.75 * np.arange(16), 1600.0, 2),
+        ([0, 3], np.arange(8.0), 1500.0, 3),
+        ([0, 3], np.arange(40.0), 1100.0, 3),
+    ],
+)
+def test_an_image_that_is_the_same_to_both_sides_is_counted_once(lat, lon, lengthscale, parts):
+    coordinates, kernel = embedded(lat, lon), spec.Matern(1.5, lengthscale)
     meridians = find_meridians(coordinates, "sphere")
-    assert 2 * module._circle(kernel, meridians) == meridians.longest_period
+    assert parts * module._circle(kernel, meridians) == meridians.longest_period
     flat = coordinates.reshape(-1, 3)
     found = covariance_of(spectral_factor(kernel, meridians, 0.01))
     assert_allclose(found, oracle(kernel, flat, flat, "sphere"), atol=module.UNCORRELATED)

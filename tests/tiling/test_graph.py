@@ -19,7 +19,7 @@ from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.tiling.assemble import lazy_member, node_of, tile_moments
+from xgpfill.tiling.assemble import lazy_member, node_of, run_member, tile_moments
 from xgpfill.tiling.graph import Reads, touching
 from xgpfill.tiling.plan import AxisTiles, TilePlan
 from xgpfill.tiling.pyramid import Pyramid
@@ -139,6 +139,28 @@ def test_a_fitted_model_travels_without_its_coordinates_and_answers_the_same(tmp
     assert_array_equal(again.lattice.space.coordinates, model.lattice.space.coordinates)
     part = replace(model.lattice.space, coordinates=model.lattice.space.coordinates[::2, 3:])
     assert_array_equal(pickle.loads(pickle.dumps(part)).coordinates, part.coordinates)
+
+
+def test_a_model_on_bent_coordinates_is_known_by_the_same_name_after_it_travelled():
+    ds = xgpfill.datasets.synthetic_sst(days=4, nlat=6, nlon=8)
+    lat, lon = np.meshgrid(ds.lat.values, ds.lon.values, indexing="ij")
+    bent = xr.DataArray(
+        ds.sst.values, dims=("time", "j", "i"), name="sst",
+        coords={"time": ds.time, "lat": (("j", "i"), lat), "lon": (("j", "i"), lon + 0.3 * lat)},
+    )  # fmt: skip
+    for da_ in (bent, ds.sst):
+        model = da_.gpfill.fit(valid=True, scales=1, amplitude=False, calibrate=False, progress=False)
+        again = pickle.loads(pickle.dumps(model))
+        assert again._solver({"time": 2}, "auto").identity == model._solver({"time": 2}, "auto").identity
+
+
+def test_chunks_without_cells_are_empty():
+    shape = (4, 5, 8)
+    solver = solver_of(shape, TilePlan(AxisTiles(4, 2, 2), AxisTiles(5), AxisTiles(8)))
+    values = np.random.default_rng(2).standard_normal(shape)
+    lazy = da.from_array(values, chunks=((0, 1, 3), (5,), (4, 4)))
+    found = lazy_member(node_of(solver), solver, lazy, None, work=tile_moments, leading=2)
+    assert_array_equal(found.compute(scheduler="sync"), run_member(solver, values, None))
 
 
 @pytest.mark.parametrize("draws", [1, 3])

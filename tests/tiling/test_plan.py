@@ -276,6 +276,19 @@ def test_every_column_is_seen_where_they_may_be_averaged():
     assert plan_tiles(bent, LOCAL, tile={"x": 6}, **how).x.halo == 3
 
 
+def test_a_number_for_all_halos_is_for_columns_as_well_where_those_beyond_are_averaged():
+    of = lattice(np.zeros((30, 20, 24)))
+    how = {"tile": {"x": 6, "time": 5}, "halo": 3, "limit": None, "observed_share": 1.0}
+    assert [a.halo for a in plan_tiles(of, LOCAL, grow=True, **how).axes] == [3, 0, 3]
+
+
+def test_places_in_a_list_are_called_so_when_they_are_too_many():
+    of = lattice(np.zeros((30, 400, 1)), geometry="plane")
+    of = replace(of, space=replace(of.space, is_grid=False))
+    with pytest.raises(TooManyPointsError, match=r"see \d+ × 400 times and places, .*Select fewer places, take"):
+        plan_tiles(of, LOCAL, tile="auto", halo="auto", limit=Limit(observations=30), observed_share=1.0)
+
+
 def test_a_globe_has_tiles_that_wrap_in_longitude_only():
     assert [a.wraps for a in plan(tile={"x": 6}, wraps=True).axes] == [False, False, True]
 

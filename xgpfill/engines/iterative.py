@@ -312,9 +312,11 @@ class IterativePosterior:
     def _means(self, targets: Points) -> FloatArray:
         self._solve_data()
         assert self._solved is not None
-        draws = self._y.shape[1]
-        mean = self._fields(self._solved[:, :draws], self._right[:, :draws], targets)
-        return _plain(mean if self._beta is None else mean + self._beta) + self._level
+        draws, step = self._y.shape[1], self.system.columns_at_once
+        parts = (slice(a, min(a + step, draws)) for a in range(0, draws, step))
+        found = [_plain(self._fields(self._solved[:, some], self._right[:, some], targets)) for some in parts]
+        mean = np.concatenate(found, axis=1)
+        return mean + self._level if self._beta is None else mean + _plain(self._beta) + self._level
 
     # Fields of weights
 

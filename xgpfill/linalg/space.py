@@ -120,9 +120,11 @@ def images(kernel: Kernel, meridians: Meridians, period: int) -> list[FloatArray
     first = torch.as_tensor(meridians.column)[None]
     turn = np.inf if meridians.geometry == "plane" else np.pi / abs(meridians.step)
     found = [lags_around(meridians, period)]
+    full, places = meridians.longest_period, {0}
     for shift in (1, -1, 2, -2):
-        is_another = 2 * shift * period != -(meridians.longest_period or 0)  # half a turn to either side is one place
-        if (abs(shift) - 0.5) * period <= turn and is_another:
+        place = shift * period if full is None else shift * period % full  # around a circle two may be the same
+        if (abs(shift) - 0.5) * period <= turn and place not in places:
+            places.add(place)
             column = lags_around(meridians, period, shift)
             far = correlation(kernel, Lags(first, torch.as_tensor(column), meridians.geometry))
             if float(far.abs().max()) > UNCORRELATED:

@@ -197,7 +197,8 @@ def lazy_member(
     name, chunks = tiles.key[0], values.chunks[-3:]
     for where, bounds, some in touching(solver.plan, chunks):
         results = [(name, *tile) for tile in some]
-        tasks[0, *where] = (blended, node.key, bounds, np.array(some), results)
+        empty = (np.zeros, [leading, *np.diff(bounds)[:, 0].tolist()])
+        tasks[0, *where] = (blended, node.key, bounds, np.array(some), results) if some else empty
     found = layer("blended-chunk", tasks, node, tiles)
     return da.Array(found.dask, found.key[0], ((leading,), *chunks), dtype=np.float64)
 

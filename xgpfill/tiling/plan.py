@@ -153,7 +153,7 @@ class TilePlan:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Number of tiles along each axis, at most."""
+        """Number of tiles along each axis; along x, that of the band of rows that has most."""
         return self.time.count, self.y.count, max(self.columns(band).count for band in range(self.y.count))
 
     def __len__(self) -> int:
@@ -188,7 +188,7 @@ class TilePlan:
 
 
 def _unless_all_is_seen(axis: AxisTiles) -> AxisTiles:
-    """An axis, in one tile where each of several would see all of it."""
+    """An axis, in one tile without a halo where each of several would see all of it."""
     seen = min(axis.observed(k).size for k in range(axis.count))
     return AxisTiles(axis.size, wraps=axis.wraps) if seen == axis.size else axis
 
@@ -243,7 +243,7 @@ def plan_tiles(
 def _plan(
     lattice: Lattice, prior: Prior, counts: list[int], halo: str | int | Mapping[str, int], *, grow: bool
 ) -> TilePlan:
-    given = _given_halo(lattice, halo)
+    given = _given_halo(lattice, halo, grow=grow)
     time, y, x = (
         _axis(lattice, prior, i, count, given.get(name), grow=grow)
         for i, (name, count) in enumerate(zip(AXIS_NAMES, counts, strict=True))
@@ -285,10 +285,10 @@ def check_tiles(lattice: Lattice, tile: str | Mapping[str, int], halo: str | int
     """
     if tile != "auto":
         _named(tile, "tile", lattice)
-    _given_halo(lattice, halo)
+    _given_halo(lattice, halo, grow=False)
 
 
-def _given_halo(lattice: Lattice, halo: str | int | Mapping[str, int]) -> dict[str, int]:
+def _given_halo(lattice: Lattice, halo: str | int | Mapping[str, int], *, grow: bool) -> dict[str, int]:
     """The halos that were named, by axis; the others are to be chosen."""
     if halo == "auto":
         return {}
@@ -296,7 +296,7 @@ def _given_halo(lattice: Lattice, halo: str | int | Mapping[str, int]) -> dict[s
         return _named(halo, "halo", lattice, smallest=0)
     if isinstance(halo, (bool, str)) or not isinstance(halo, (int, np.integer)) or halo < 0:
         raise DimensionError(f"halo={halo!r}: expected 'auto', a number of cells, or e.g. `halo={{'time': 5}}`.")
-    averaged = AXIS_NAMES[:2] if drops_columns(lattice.space, grow=False) else AXIS_NAMES
+    averaged = AXIS_NAMES[:2] if drops_columns(lattice.space, grow=grow) else AXIS_NAMES
     return dict.fromkeys(averaged, int(halo))  # of what is beyond, only averaged cells are seen
 
 
@@ -364,14 +364,21 @@ def _auto_counts(
         if best.beyond <= 1.0:
             break
     if best.beyond > MOST_BEYOND and not grow:
-        seen = " × ".join(map(str, best.seen))
-        raise TooManyPointsError(
-            f"Even the smallest tiles see {seen} times, rows and columns, {best.beyond:.2g} times what memory holds. "
-            f"Select fewer columns or rows, e.g. `da.sel(lon=slice(...))`, take fewer draws, "
-            f"`method=xgpfill.Iterative(num_samples=2)`, or give workers more memory; sizes of your own, e.g. "
-            f"`tile={{'time': 10}}`, are taken as they are."
-        )
+        raise TooManyPointsError(_too_large(best, lattice))
     return list(best.counts)
+
+
+def _too_large(best: _Option, lattice: Lattice) -> str:
+    """What to say when even the best way to cut makes tiles that are too large."""
+    seen = " × ".join(map(str, best.seen))
+    cells = "times, rows and columns" if lattice.space.is_grid else "times and places"
+    seen = seen if lattice.space.is_grid else f"{best.seen[0]} × {best.seen[1] * best.seen[2]}"
+    fewer = "columns or rows, e.g. `da.sel(lon=slice(...))`" if lattice.space.is_grid else "places"
+    return (
+        f"Even the smallest tiles see {seen} {cells}, {best.beyond:.2g} times what memory holds. Select fewer {fewer}, "
+        f"take fewer draws, `method=xgpfill.Iterative(num_samples=2)`, or give workers more memory; sizes of your own, "
+        f"e.g. `tile={{'time': 10}}`, are taken as they are."
+    )
 
 
 @dataclass(frozen=True)
@@ -410,7 +417,7 @@ def _options(
     grow: bool,
 ) -> Iterator[_Option]:
     """Every way to cut."""
-    given = _given_halo(lattice, halo)
+    given = _given_halo(lattice, halo, grow=grow)
     along = [
         [_along(lattice, prior, i, count, given.get(name), grow=grow) for count in splits[i]]
         for i, name in enumerate(AXIS_NAMES)
@@ -435,7 +442,10 @@ def _options(
 
 @dataclass(frozen=True)
 class _Along:
-    """One axis cut in tiles; the sizes of the groups that the middle one sees, and how many cells it evaluates."""
+    """One axis cut in tiles; the sizes of the groups that the middle one sees, and how many cells it evaluates.
+
+    Along x, those of one band of rows.
+    """
 
     axis: AxisTiles
     sizes: IntArray
