@@ -61,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cells", nargs="+", choices=list(SIZES), default=["1e5", "1e6", "1e7", "3e7"])
     parser.add_argument("--workers", nargs="+", type=int, default=[2])
     parser.add_argument("--memory", default="3GB", help="of each worker")
-    parser.add_argument("--share", type=float, default=1.0, help="of the rows that are filled, the first ones; whole chunks are made")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the rows that are filled, the first ones; whole chunks are made"
+    )
     parser.add_argument("--folder", type=Path, help="where stores are kept; a temporary one without it")
     parser.add_argument("--save", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args(arguments)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xgpfill.model import FittedModel
-    from xgpfill.tiling.plan import TilePlan
     from xgpfill.tiling.solve import TileSolver
+    from xgpfill.tiling.tiles import TilePlan
 
 UNFINISHED = "unfinished"
 """How the result is called until it is whole; a run that was killed leaves it, and the next replaces it."""

@@ -18,8 +18,8 @@ from xgpfill.grid.points import Points
 from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels.spec import Matern
 from xgpfill.tiling.assemble import blended_points, cut, lazy_member, lazy_points, run_member, tile_means, tile_moments
-from xgpfill.tiling.plan import AxisTiles, TilePlan
 from xgpfill.tiling.solve import TileSolver
+from xgpfill.tiling.tiles import AxisTiles, TilePlan
 
 from tests.problems import anova, lattice, observed
 

@@ -21,9 +21,9 @@ from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.tiling.assemble import lazy_member, node_of, run_member, tile_moments
 from xgpfill.tiling.graph import Reads, touching
-from xgpfill.tiling.plan import AxisTiles, TilePlan
 from xgpfill.tiling.pyramid import Pyramid
 from xgpfill.tiling.solve import TileSolver
+from xgpfill.tiling.tiles import AxisTiles, TilePlan
 
 from tests import reference as ref
 from tests.problems import lattice

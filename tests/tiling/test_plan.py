@@ -15,7 +15,8 @@ from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.kernels.reach import reach
-from xgpfill.tiling.plan import MOST_BEYOND, AxisTiles, TilePlan, plan_tiles
+from xgpfill.tiling.plan import MOST_BEYOND, plan_tiles
+from xgpfill.tiling.tiles import AxisTiles, TilePlan
 
 from tests import reference as ref
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, lattice, product

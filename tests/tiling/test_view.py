@@ -23,9 +23,9 @@ from xgpfill.kernels.outside import FromFunction
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.tiling.assemble import run_member, seen_by_tiles, tile_means
 from xgpfill.tiling.groups import GROWTH, MATTERS, MOST, SHARE, Alone, Groups, Lengths, grouped
-from xgpfill.tiling.plan import AxisTiles, TilePlan
 from xgpfill.tiling.pyramid import Pyramid
 from xgpfill.tiling.solve import TileSolver
+from xgpfill.tiling.tiles import AxisTiles, TilePlan
 from xgpfill.tiling.view import View
 
 from tests.problems import anova, lattice, observed, oracle_covariance

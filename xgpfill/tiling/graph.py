@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray
-    from xgpfill.tiling.plan import AxisTiles, Tile, TilePlan
     from xgpfill.tiling.pyramid import Pyramid
     from xgpfill.tiling.solve import TileSolver
+    from xgpfill.tiling.tiles import AxisTiles, Tile, TilePlan
     from xgpfill.tiling.view import View
 
 Key = tuple[Any, ...]

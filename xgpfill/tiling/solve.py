@@ -21,7 +21,7 @@ from xgpfill.kernels.covariance import Covariance
 from xgpfill.learning.blocks import read_window, require_known
 from xgpfill.options import status_line
 from xgpfill.tiling.kept import fingerprint
-from xgpfill.tiling.plan import TilePlan
+from xgpfill.tiling.tiles import TilePlan
 from xgpfill.tiling.view import View, groups_along
 
 if TYPE_CHECKING:

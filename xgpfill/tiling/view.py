@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from xgpfill.grid.points import IntArray
     from xgpfill.kernels.prior import Prior, Term
     from xgpfill.kernels.spec import Kernel
-    from xgpfill.tiling.plan import Tile, TilePlan
     from xgpfill.tiling.pyramid import By
+    from xgpfill.tiling.tiles import Tile, TilePlan
 
     Slices = tuple[slice, ...]
 
