@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from xgpfill.grouping import Groups
     from xgpfill.model import FittedModel
     from xgpfill.results import Reconstruction
-    from xgpfill.tiling.solve import Tile, TileSolver
-    from xgpfill.tiling.tiles import TilePlan
+    from xgpfill.tiling.solve import TileSolver
+    from xgpfill.tiling.tiles import Tile, TilePlan
 
 MAX_JOINT_TARGETS = 5000
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
     from xgpfill.grid.points import IntArray, Observations, Points
     from xgpfill.tiling.graph import ChunkStarts
-    from xgpfill.tiling.solve import Tile, TileSolver
+    from xgpfill.tiling.solve import TileSolver
     from xgpfill.tiling.stored import StoredAnswers
+    from xgpfill.tiling.tiles import Tile
 
 Member = tuple[int, ...]
 Work = Callable[["TileSolver", "Tile", "Observations"], "FloatArray"]

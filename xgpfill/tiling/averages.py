@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from xgpfill.engines.base import Posterior
     from xgpfill.grid.lattice import FloatArray, Window
     from xgpfill.grid.points import IntArray
-    from xgpfill.tiling.solve import Tile, TileSolver
+    from xgpfill.tiling.solve import TileSolver
+    from xgpfill.tiling.tiles import Tile
 
 BATCH = 32
 """Sums whose solves share directions."""

@@ -21,7 +21,7 @@ from xgpfill.kernels.covariance import Covariance
 from xgpfill.learning.blocks import read_window, require_known
 from xgpfill.options import status_line
 from xgpfill.tiling.kept import fingerprint
-from xgpfill.tiling.tiles import TilePlan
+from xgpfill.tiling.tiles import Tile, TilePlan
 from xgpfill.tiling.view import View, groups_along
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from xgpfill.kernels.prior import Prior
     from xgpfill.tiling.groups import Groups
 
-Tile = tuple[int, int, int]
 STAYS = {"covariance", "engine", "together", "_of_fields", "_groups", "_views"}
 """What a solver makes for itself in each process."""
 _log = logging.getLogger(__name__)
