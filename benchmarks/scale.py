@@ -74,7 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = options.folder or Path(temporary)
         for cells in options.cells:
             for workers in options.workers:
-                rows.append(measured(cells, workers, options.memory, options.share, folder))
+                try:
+                    rows.append(measured(cells, workers, options.memory, options.share, folder))
+                except xgpfill.XgpfillError as refused:  # of tiles that memory does not hold
+                    rows.append({"cells": int(np.prod(SIZES[cells])), "workers": workers, "refused": str(refused)})
                 print(json.dumps(rows[-1]), flush=True)
                 if options.save:
                     save(RESULTS, {**about, "scale": rows})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import xarray as xr
+import xgpfill
 from xgpfill.datasets import synthetic_sst
 
 if TYPE_CHECKING:
@@ -372,6 +373,17 @@ def test_a_field_is_written_learned_and_filled_on_workers(bench, tmp_path: Path,
     assert json.loads(capsys.readouterr().out) == row
     truth = xr.open_zarr(tmp_path / "raw-1e5.zarr", consolidated=False).truth.values
     assert 0.3 < truth.std() < 3.0
+
+
+def test_what_memory_does_not_hold_is_recorded_as_refused(bench, tmp_path: Path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise xgpfill.errors.TooManyPointsError("Even the smallest tiles see too much.")
+
+    monkeypatch.setattr(bench.scale, "measured", refuse)
+    monkeypatch.setattr(bench.scale, "RESULTS", tmp_path / "scale.json")
+    bench.scale.main(["--cells", "3e7"])
+    (row,) = json.loads((tmp_path / "scale.json").read_text())["scale"]
+    assert row == {"cells": 30 * 720 * 1440, "workers": 2, "refused": "Even the smallest tiles see too much."}
 
 
 def test_known_fields_have_the_covariance_that_they_are_said_to(bench) -> None:
