@@ -30,7 +30,8 @@ import xarray as xr
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from cases import save, surroundings  # noqa: E402
+from cases import save, surroundings  # noqa: E402  (it makes the accessor known)
+from xgpfill.errors import XgpfillError  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for workers in options.workers:
                 try:
                     rows.append(measured(cells, workers, options.memory, options.share, folder))
-                except xgpfill.XgpfillError as refused:  # of tiles that memory does not hold
+                except XgpfillError as refused:  # of tiles that memory does not hold
                     rows.append({"cells": int(np.prod(SIZES[cells])), "workers": workers, "refused": str(refused)})
                 print(json.dumps(rows[-1]), flush=True)
                 if options.save:
