@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from xgpfill.engines.base import Posterior
-    from xgpfill.engines.system import Convergence, Draws, Float32Array, Watch
+    from xgpfill.engines.system import Convergence, Draws, Watch
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray, Observations
     from xgpfill.kernels.covariance import Covariance
@@ -260,7 +260,7 @@ class IterativePosterior:
         own, count = self._y.shape[1], len(draws.fields)
         every, right = (torch.cat([x[:, :1], x[:, own:]], 1) for x in (self._solved, self._right))
         trend = _plain(self._fields(every, right, targets))  # (m, 1 or 2)
-        drawn = self._means_of(draws, targets)
+        drawn = self._fields(draws.weights, draws.data, targets, rough=True).float().cpu().numpy()  # (m, S)
         truth = draws.fields[:, times][:, :, sites].reshape(count, -1).T
         same = _same_places(self._law, targets.sites)
         self.system.release()
@@ -270,15 +270,6 @@ class IterativePosterior:
             return found
         mean, variance = (x.reshape(shape[0], -1)[:, same].ravel() for x in (found.mean, found.variance))
         return Moments(mean, variance)
-
-    def _means_of(self, draws: Draws, targets: Points) -> Float32Array:
-        """Posterior means of draws at targets, (m, S)."""
-        count = draws.data.shape[1]
-        found, step = np.empty((len(targets), count), np.float32), self.system.columns_at_once
-        for some in (slice(a, a + step) for a in range(0, count, step)):
-            fields = self._fields(draws.weights[:, some], draws.data[:, some], targets, rough=True)
-            found[:, some] = fields.cpu().numpy()
-        return found
 
     def _one_by_one(self, targets: Points) -> Moments:
         """Of a few targets anywhere: a solve for each, so that its answer does not depend on the others."""
@@ -312,11 +303,9 @@ class IterativePosterior:
     def _means(self, targets: Points) -> FloatArray:
         self._solve_data()
         assert self._solved is not None
-        draws, step = self._y.shape[1], self.system.columns_at_once
-        parts = (slice(a, min(a + step, draws)) for a in range(0, draws, step))
-        found = [_plain(self._fields(self._solved[:, some], self._right[:, some], targets)) for some in parts]
-        mean = np.concatenate(found, axis=1)
-        return mean + self._level if self._beta is None else mean + _plain(self._beta) + self._level
+        draws = self._y.shape[1]
+        mean = self._fields(self._solved[:, :draws], self._right[:, :draws], targets)
+        return _plain(mean if self._beta is None else mean + self._beta) + self._level
 
     # Fields of weights
 
@@ -324,19 +313,24 @@ class IterativePosterior:
         """K(targets, observations) times weights (n, R): by the operator on cells of the lattice, else in blocks.
 
         At observed cells K A⁻¹b = b − noise A⁻¹b. The right side is the better one there: it leaves out the residual,
-        which may be small against the data and yet large against a small noise.
+        which may be small against the data and yet large against a small noise. Fields are made some columns at a time.
         """
         index = self._places(targets)
         if index is not None:
-            field, (sites, times) = self.system.spread(weights, rough=rough), index
-            known = right - self.system.noise * weights
-            field[self.system.site, :, self.system.time] = known.to(field)
-            part = field[sites] if times is None else field[sites][..., times]
-            return part.permute(2, 0, 1).reshape(len(targets), -1)
+            step, (sites, times) = self.system.columns_at_once, index
+            pairs = zip(torch.split(weights, step, dim=1), torch.split(right, step, dim=1), strict=True)
+            return torch.cat([self._on_places(w, b, sites, times, rough=rough) for w, b in pairs], 1)
         found = weights.new_empty(len(targets), weights.shape[1])
         for block in self._law.blocks(self._observations.points, targets):
             found[torch.as_tensor(block.index)] = block.columns.T @ weights
         return found
+
+    def _on_places(self, weights: Tensor, right: Tensor, sites: Tensor, times: Tensor | None, *, rough: bool) -> Tensor:
+        """Fields of some columns at all of some sites at all of some times."""
+        field, known = self.system.spread(weights, rough=rough), right - self.system.noise * weights
+        field[self.system.site, :, self.system.time] = known.to(field)
+        part = field[sites] if times is None else field[sites][..., times]
+        return part.permute(2, 0, 1).reshape(-1, weights.shape[1])
 
     def _places(self, targets: Points) -> tuple[Tensor, Tensor | None] | None:
         """Places of a grid of targets in a field of the operator; None when some are elsewhere."""
