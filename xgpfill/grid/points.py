@@ -68,6 +68,11 @@ class Points:
         sites, site_index = np.unique(space, axis=0, return_inverse=True)
         return cls(times, sites, time_index.ravel(), site_index.ravel())
 
+    @property
+    def exist_nowhere(self) -> bool:
+        """Whether the field exists at none of them: all land."""
+        return self.exists is not None and not self.exists.any()
+
     @cached_property
     def time(self) -> FloatArray:
         """Days of each point, (n,)."""

@@ -16,6 +16,8 @@ import numpy as np
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
+from xgpfill.tiling.tiles import marks
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -99,8 +101,7 @@ class Reads:
 
     def of(self, tile: Tile) -> list[Any]:
         """Keys of the chunks of each piece that a tile sees, in their order, nested by axis."""
-        t, y, x = tile
-        return [self._keys(runs) for runs in product(*(self._runs(mark, tile) for mark in ((0, t), (1, y), (2, y, x))))]
+        return [self._keys(runs) for runs in product(*(self._runs(mark, tile) for mark in marks(tile)))]
 
     def _keys(self, runs: tuple[tuple[int, range], ...]) -> list[Any]:
         """Those of one piece: the same list for all tiles, so that a graph that travels holds it once."""

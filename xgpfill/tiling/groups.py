@@ -59,13 +59,14 @@ class Groups:
     @property
     def are_single(self) -> bool:
         """Whether every cell is its own group."""
-        return self.starts.size == self.size
+        return bool((self.sizes == 1).all())
 
     @property
     def runs(self) -> list[tuple[int, slice, slice]]:
-        """Groups of like size in a row: how often the axis is halved for them, which of its blocks, which groups."""
+        """Neighbours of like size in a row: how often the axis is halved for them, which blocks of it, which groups."""
         halvings = np.ceil(np.log2(self.sizes)).astype(int)
-        cuts = np.flatnonzero(np.diff(halvings)) + 1
+        jumps = self.starts[1:] != (self.starts + self.sizes)[:-1]
+        cuts = np.flatnonzero(jumps | (np.diff(halvings) != 0)) + 1
         ends = zip([0, *cuts], [*cuts, halvings.size], strict=True)
         return [self._run(int(halvings[a]), a, b) for a, b in ends]
 
@@ -175,23 +176,6 @@ class Alone(Groups):
         found = np.full(self.size, -1, dtype=np.intp)
         found[self.starts] = np.arange(self.starts.size)
         return found
-
-    @property
-    def are_single(self) -> bool:
-        """They are."""
-        return True
-
-    @property
-    def runs(self) -> list[tuple[int, slice, slice]]:
-        """Cells in a row."""
-        cuts = np.flatnonzero(np.diff(self.starts) != 1) + 1
-        ends = zip([0, *cuts.tolist()], [*cuts.tolist(), self.starts.size], strict=True)
-        return [self._run(0, a, b) for a, b in ends]
-
-    @property
-    def middle(self) -> IntArray:
-        """The cells themselves."""
-        return self.starts
 
 
 def drops_columns(space: Space, *, grow: bool) -> bool:

@@ -21,7 +21,7 @@ from xgpfill.kernels.covariance import Covariance
 from xgpfill.learning.blocks import read_window, require_known
 from xgpfill.options import status_line
 from xgpfill.tiling.kept import fingerprint
-from xgpfill.tiling.tiles import Tile, TilePlan
+from xgpfill.tiling.tiles import Tile, TilePlan, marks
 from xgpfill.tiling.view import View, groups_along
 
 if TYPE_CHECKING:
@@ -138,15 +138,14 @@ class TileSolver:
         view = self._views.get(tile)
         if view is None:
             grow = isinstance(self.settings, Variational)
-            view = View.of_groups(self.frame, self.prior, self.groups(tile), grow=grow)
+            view = View.of(self.frame, self.prior, self.groups(tile), grow=grow)
             self._views.clear()
             self._views[tile] = view
         return view
 
     def groups(self, tile: Tile) -> tuple[Groups, Groups, Groups]:
         """The cells of time, y and x as a tile sees them; tiles share those of an axis."""
-        t, y, x = tile
-        time, rows, columns = (self._groups_along(tile, mark) for mark in ((0, t), (1, y), (2, y, x)))
+        time, rows, columns = (self._groups_along(tile, mark) for mark in marks(tile))
         return time, rows, columns
 
     def _groups_along(self, tile: Tile, mark: tuple[int, ...]) -> Groups:
@@ -190,7 +189,7 @@ class TileSolver:
         """Mean and latent standard deviation on the cells a tile evaluates, (2, time, y, x), in data units."""
         window, began = self.plan.evaluated(tile), perf_counter()
         points = self.points(window)
-        if points.exists is not None and not points.exists.any():  # all land
+        if points.exist_nowhere:
             return np.zeros((2, *(w.size for w in window)))
         found = self.moments_at(points, tile, seen)
         _log.info("solved tile %s, %d cells, in %.1f s", tile, found[0].size, perf_counter() - began)
@@ -207,7 +206,7 @@ class TileSolver:
         """Posterior mean of each draw of the data, (draws, time, y, x), in data units."""
         window = self.plan.evaluated(tile)
         points = self.points(window)
-        if points.exists is not None and not points.exists.any():
+        if points.exist_nowhere:
             return np.zeros((seen.columns.shape[1], *(w.size for w in window)))
         means = self.scaling.physical(self.posterior(tile, seen).means(points).T, self.amplitude(points))
         return np.asarray(means.reshape(-1, *(w.size for w in window)))

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 Tile = tuple[int, int, int]
 
 
+def marks(tile: Tile) -> tuple[tuple[int, ...], ...]:
+    """What tells what a tile sees along time, y and x from what others do; tiles share it with their neighbours."""
+    t, y, x = tile
+    return (0, t), (1, y), (2, y, x)
+
+
 @dataclass(frozen=True)
 class AxisTiles:
     """The tiles along one axis.

@@ -65,14 +65,8 @@ class View:
     nodes: int | None = None
 
     @classmethod
-    def of(cls, frame: Lattice, prior: Prior, plan: TilePlan, tile: Tile, *, grow: bool) -> View:
-        """That of a tile; `grow` as in :class:`xgpfill.tiling.groups.Lengths`."""
-        time, y, x = (groups_along(frame, prior, plan, tile, axis, grow=grow) for axis in range(3))
-        return cls.of_groups(frame, prior, (time, y, x), grow=grow)
-
-    @classmethod
-    def of_groups(cls, frame: Lattice, prior: Prior, groups: tuple[Groups, Groups, Groups], *, grow: bool) -> View:
-        """That of these groups along time, y and x."""
+    def of(cls, frame: Lattice, prior: Prior, groups: tuple[Groups, Groups, Groups], *, grow: bool) -> View:
+        """That of these groups along time, y and x; `grow` as in :class:`xgpfill.tiling.groups.Lengths`."""
         nodes = 2 if grow else None if keeps_columns(frame.space, grow=grow) else 4
         return cls(frame, prior, *groups, nodes)
 
