@@ -85,14 +85,20 @@ def _plan(
         _axis(lattice, prior, i, count, given.get(name), grow=grow)
         for i, (name, count) in enumerate(zip(AXIS_NAMES, counts, strict=True))
     )
-    whole = x.count == 1 or "x" in given or not drops_columns(lattice.space, grow=grow)
-    return TilePlan(time, y, x) if whole else TilePlan(time, y, x, _columns_seen(lattice, prior, y))
+    halos = _columns_seen(lattice, prior, y, given, grow=grow) if x.count > 1 else ()
+    return TilePlan(time, y, x, halos)
 
 
-def _columns_seen(lattice: Lattice, prior: Prior, y: AxisTiles) -> tuple[int, ...]:
-    """How many columns beyond a tile each band of rows sees: two lengthscales' worth where they are closest."""
+def _columns_seen(
+    lattice: Lattice, prior: Prior, y: AxisTiles, given: dict[str, int], *, grow: bool
+) -> tuple[int, ...]:
+    """How many columns beyond a tile each band of rows sees: two lengthscales' worth where they are closest.
+
+    None where their number is given, or columns are averaged.
+    """
     meridians = lattice.space.meridians
-    assert meridians is not None
+    if meridians is None or "x" in given or not drops_columns(lattice.space, grow=grow):
+        return ()
     reaches = [reach(term.space) for term in prior.terms if not isinstance(term.space, Constant)]
     distance = COLUMNS_SEEN * max(reaches, default=0.0)
     if meridians.geometry == "plane":
@@ -259,9 +265,10 @@ def _options(
         [_along(lattice, prior, i, count, given.get(name), grow=grow) for count in splits[i]]
         for i, name in enumerate(AXIS_NAMES)
     ]
-    alone = drops_columns(lattice.space, grow=grow)
+    halos = {y.axis: _columns_seen(lattice, prior, y.axis, given, grow=grow) for y in along[1]}
     for y, x in product(along[1], along[2]):
-        bands = _bands(lattice, prior, y, x) if alone and x.axis.count > 1 and "x" not in given else [x]
+        plan = TilePlan(AxisTiles(1), y.axis, x.axis, halos[y.axis] if x.axis.count > 1 else ())
+        bands = [_columns(plan.columns(band)) for band in range(y.axis.count)] if plan.halos else [x]
         number = [y.axis.count / len(bands) * band.axis.count for band in bands]
         largest = max(bands, key=lambda band: band.sizes.size)
         for t in along[0]:
@@ -301,12 +308,6 @@ def _columns(tiles: AxisTiles) -> _Along:
     """Columns that are seen one by one or not at all."""
     middle = tiles.count // 2
     return _Along(tiles, np.ones(tiles.observed(middle).size, dtype=int), tiles.evaluated(middle).size)
-
-
-def _bands(lattice: Lattice, prior: Prior, y: _Along, x: _Along) -> list[_Along]:
-    """The columns of every band of rows."""
-    plan = TilePlan(AxisTiles(1), y.axis, x.axis, _columns_seen(lattice, prior, y.axis))
-    return [_columns(plan.columns(band)) for band in range(y.axis.count)]
 
 
 def _observed(sizes: list[IntArray], share: float) -> float:
