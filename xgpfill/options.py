@@ -50,7 +50,15 @@ def checked_dtype(dtype: str) -> str:
     return dtype
 
 
-SYNONYMS = {"time": "time", "y": "y", "lat": "y", "latitude": "y", "x": "x", "lon": "x", "longitude": "x"}
+SYNONYMS: dict[Hashable, str] = {
+    "time": "time",
+    "y": "y",
+    "lat": "y",
+    "latitude": "y",
+    "x": "x",
+    "lon": "x",
+    "longitude": "x",
+}
 """Names of axes that are understood whatever the data call them."""
 
 
@@ -64,10 +72,11 @@ def canonical_sizes(what: str, sizes: Any, names: Mapping[Hashable, str]) -> Any
     """
     if not isinstance(sizes, Mapping):
         return sizes
-    unknown = next((k for k in sizes if k not in names and k not in SYNONYMS), None)
+    axes = {**SYNONYMS, **names}
+    unknown = next((k for k in sizes if k not in axes), None)
     if unknown is not None:
         raise DimensionError(f"Unknown axis {unknown!r} in {what}=. The fitted axes of the data are {listed(names)}.")
-    named = {names.get(k, k): v for k, v in sizes.items()}
+    named = {axes[k]: v for k, v in sizes.items()}
     if len(named) < len(sizes):
         raise DimensionError(f"Sizes {dict(sizes)!r} name an axis twice. Name each once: {listed(names)}.")
     return named
