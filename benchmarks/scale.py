@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import shutil
 import sys
 import tempfile
@@ -31,6 +30,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from cases import save, surroundings  # noqa: E402  (it makes the accessor known)
+from measure import peak_memory  # noqa: E402
 from xgpfill.errors import XgpfillError  # noqa: E402
 
 if TYPE_CHECKING:
@@ -130,11 +130,6 @@ def filled_tiles(model: Any, share: float, path: Path) -> list[int]:
         found = model.reconstruct(progress=False).to_dataset()
         found.isel(lat=slice(0, round(share * found.sizes["lat"]))).to_zarr(path, mode="w")
     return list(next(iter(model._solvers.values())).plan.shape)
-
-
-def peak_memory() -> int:
-    """Bytes: the largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def scores(ds: xr.Dataset, path: Path) -> dict[str, float]:
