@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import dask
 import dask.array as da
 import xarray as xr
 from xgpfill.report import source
@@ -44,6 +45,7 @@ def leave_unarranged() -> None:
 def main(count: int, suffix: str, ny: int, nx: int) -> None:
     source.SLAB_BYTES = SLAB_BYTES
     leave_unarranged()
+    dask.config.set(scheduler="synchronous")  # threads allocate in turns that differ between runs
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"report{suffix}"
         lazy_reconstruction(2, ny, nx).report(path, progress=False)  # what is imported and cached once
