@@ -26,6 +26,7 @@ from xgpfill.grid.encode import encode
 from xgpfill.grid.units import call_that_converts, conversion, siblings
 from xgpfill.learning.blocks import observed_share
 from xgpfill.learning.samples import in_memory_if_small
+from xgpfill.reconstruction import screened
 from xgpfill.scoring import same_units
 from xgpfill.words import units_of
 
@@ -61,12 +62,13 @@ def conditioned(
     fresh = calibrate if calibrate is not None else model.options.get("calibrate", True) and not lattice.is_lazy
     scaling = _scaling(model, layout)
     lattice = _units_looked_at(model, da, lattice)
-    return replace(
-        model, lattice=lattice, layout=layout, errors=errors, has_data=True, scaling=scaling,
+    found = replace(
+        model, lattice=lattice, layout=layout, errors=errors, has_data=True, scaling=scaling, screening=(None, None),
         share=model.share if lattice.is_lazy else observed_share(lattice, 0),
         valid=kept, typical_error=median_error(da, errors, model.typical_error), opened=opened,
         intervals=_intervals(model, scaling, lattice, layout) if fresh else _kept_intervals(model, layout, calibrate),
     )  # fmt: skip
+    return found if lattice.is_lazy else screened(found)
 
 
 def _new_errors(model: FittedModel, noises: dict[str, Any]) -> xr.DataArray | None:

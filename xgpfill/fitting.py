@@ -37,8 +37,8 @@ from xgpfill.options import (
     resolve_device,
     show_progress,
 )
-from xgpfill.reconstruction import SMALLEST_NOISE
-from xgpfill.tiling.plan import check_tiles
+from xgpfill.reconstruction import SMALLEST_NOISE, screened
+from xgpfill.tiling.sight import check_tiles
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
@@ -149,12 +149,12 @@ def fit(
         seconds = clock_time.perf_counter() - began
         record = Record(seconds, found.evaluations, found.log_likelihood, str(choice))
     _log.info("fitted %r: %s; %d evaluations in %.1f s", da.name, choice, record.evaluations, record.seconds)
-    return FittedModel(
+    return screened(FittedModel(
         prior=prior, scaling=scaling, settings=choice.settings, lattice=lattice, layout=layout, options=options,
         record=record, share=share, valid=valid, errors=errors, opened=opened, intervals=intervals,
         learned_shape=(lattice.time.size, lattice.space.size),
         typical_error=None if errors is None else float(np.sqrt(np.median(np.concatenate([b.noise for b in blocks])))),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _course(

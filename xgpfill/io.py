@@ -126,7 +126,7 @@ def _nodes(model: FittedModel, *, data: bool) -> dict[str, xr.Dataset]:
     parts = {"prior": model.prior, "scaling": model.scaling, "settings": model.settings, "options": model.options}
     parts |= {"roles": model.layout.roles, "metric": model.layout.metric, "clock": model.layout.clock}
     parts |= {"record": asdict(model.record), "share": model.share, "typical_error": model.typical_error}
-    parts |= {"learned_shape": model.learned_shape, "intervals": model.intervals}
+    parts |= {"learned_shape": model.learned_shape, "intervals": model.intervals, "screening": model.screening}
     parts["valid"] = None if isinstance(model.valid, xr.DataArray) else model.valid
     state = {"format": FORMAT, "data": data, **{name: to_plain(part) for name, part in parts.items()}}
     arrays = {"observed": model.layout.template, "errors": model.errors}
@@ -270,6 +270,7 @@ def _stored(tree: xr.DataTree, path: Path) -> Stored:
     state = _state(tree, path)
     arrays = {str(name): _unpacked(node.to_dataset()) for name, node in tree.children.items()}
     parts = {name: from_plain(state[name]) for name in _PARTS if name in state or state["format"] == FORMAT}
+    parts["screening"] = tuple(from_plain(state["screening"])) if "screening" in state else (None, None)
     if state["format"] == 1:  # intervals were widened by a factor on all variances
         parts["intervals"] = None
         parts["record"].pop("calibration", None)

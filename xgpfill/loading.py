@@ -72,4 +72,5 @@ def _loaded(stored: Stored, kernels: Mapping[str, Any] | None) -> FittedModel:
         options={**parts["options"], "device": resolve_device("auto")}, record=Record(**parts["record"]),
         share=parts["share"], valid=valid, errors=stored.errors, typical_error=parts["typical_error"],
         has_data=stored.has_data, learned_shape=parts["learned_shape"], intervals=parts["intervals"],
+        screening=parts["screening"],
     )  # fmt: skip

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from xgpfill.pictures import ModelPictures
     from xgpfill.report.summary import ModelSummary
     from xgpfill.results import Reconstruction
+    from xgpfill.tiling.screening import Distances
     from xgpfill.tiling.solve import TileSolver
 
 KernelLike = Any
@@ -75,6 +76,8 @@ class FittedModel:
         How learning went.
     share : float
         Share of cells with an observation; on lazy data estimated while fitting.
+    screening : (float or None, float or None)
+        Beyond which distance in time and in space observations hardly matter; None where it is not known or needed.
     valid : bool DataArray, True or None
         Where the field exists, as it was given.
     errors : DataArray or None
@@ -102,6 +105,7 @@ class FittedModel:
     learned_shape: tuple[int, int] = (0, 0)
     opened: frozenset[Path] = frozenset()
     intervals: Calibration | None = None
+    screening: Distances = (None, None)
 
     # What was learned
 

@@ -26,7 +26,10 @@ from xgpfill.tiling.assemble import (
     tile_means,
     tile_moments,
 )
+from xgpfill.tiling.groups import drops_columns
 from xgpfill.tiling.plan import plan_tiles
+from xgpfill.tiling.screening import LARGE, screening_distances
+from xgpfill.tiling.sight import Sight
 from xgpfill.tiling.solve import TileSolver
 from xgpfill.words import units_of
 
@@ -115,24 +118,31 @@ def trend(model: FittedModel, solver: TileSolver) -> xr.Dataset:
     )
 
 
+def screened(model: FittedModel) -> FittedModel:
+    """The model, with the distance beyond which observations hardly matter where columns may have to be cut for it."""
+    lattice, grow = model.lattice, isinstance(model.settings, Variational)
+    if grow or np.prod(lattice.shape) < LARGE or not drops_columns(lattice.space, grow=grow):
+        return replace(model, screening=(None, None))
+    return replace(model, screening=screening_distances(lattice, _standardised(model), model.options["seed"]))
+
+
+def _standardised(model: FittedModel) -> Prior:
+    """The prior in units of the data's scale."""
+    prior = model.prior.scaled(1 / model.scaling.reference**2)
+    return replace(prior, noise=_floored_noise(model, prior))
+
+
 def planned(model: FittedModel, tile: Tile, halo: Halo) -> TileSolver:
     """What each tile needs, with the tiles planned for the lattice of the model."""
-    prior = model.prior.scaled(1 / model.scaling.reference**2)
-    prior = replace(prior, noise=_floored_noise(model, prior))
-    plan = plan_tiles(
-        model.lattice,
-        prior,
-        tile=tile,
-        halo=halo,
-        limit=tile_limit(model.settings, model.lattice, model.options["device"]),
-        observed_share=model.share,
-        grow=isinstance(model.settings, Variational),
-    )
+    prior = _standardised(model)
+    limit = tile_limit(model.settings, model.lattice, model.options["device"])
+    sight = Sight(model.lattice, prior, halo, model.screening, isinstance(model.settings, Variational))
+    plan = plan_tiles(sight, tile=tile, limit=limit, observed_share=model.share)
     frame, device = replace(model.lattice, values=None, valid=None, errors=None), model.options["device"]
     of_all = settings_of_all(model.settings, model.lattice, prior, model.share, device)
     return TileSolver(
         frame, prior, model.scaling, model.settings, plan, device, model.options["dtype"],
-        _existing(model.lattice), model.noise_is_known, of_all,
+        _existing(model.lattice), model.noise_is_known, of_all, model.screening,
     )  # fmt: skip
 
 

@@ -51,11 +51,12 @@ def problems(draw):
     counts = [draw(st.integers(1, min(n, 4))) for n in shape]
     halos = tuple(draw(st.integers(0, 6)) for _ in range(counts[1])) if draw(st.booleans()) else ()
     wraps = draw(st.booleans())
-    axes = (
+    axes = [
         AxisTiles(n, c, draw(st.integers(0, 4)), wraps and i == 2)
         for i, (n, c) in enumerate(zip(shape, counts, strict=True))
-    )
-    return shape, TilePlan(*axes, halos), tuple(draw(cuts(n)) for n in shape)
+    ]
+    bands = tuple(replace(axes[2], halo=halo) for halo in halos)
+    return shape, TilePlan(*axes, bands), tuple(draw(cuts(n)) for n in shape)
 
 
 def solver_of(shape, plan):
@@ -114,7 +115,7 @@ def test_thousands_of_tiles_make_a_small_graph_fast():
     lat, lon = np.arange(-60.0, 60.0, 0.5), np.arange(0.0, 360.0, 0.5)
     space = Space(ref.chord(*np.meshgrid(lat, lon, indexing="ij")), "sphere", wraps=True)
     frame = Lattice(None, np.arange(20.0), space)
-    plan = TilePlan(AxisTiles(20, 4, 2), AxisTiles(240, 24, 3), AxisTiles(720, 40, 9, wraps=True), (9,) * 24)
+    plan = TilePlan(AxisTiles(20, 4, 2), AxisTiles(240, 24, 3), AxisTiles(720, 40, 9, wraps=True))
     solver = TileSolver(frame, LOCAL, Scaling(0.0, 1.0), Exact(), plan, "cpu", "float64")
     values = da.zeros(frame.shape, chunks=(5, 60, 120))
     began = time.perf_counter()

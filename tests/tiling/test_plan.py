@@ -15,7 +15,8 @@ from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.kernels.reach import reach
-from xgpfill.tiling.plan import MOST_BEYOND, plan_tiles
+from xgpfill.tiling.plan import MOST_BEYOND, plan_tiles, tapered
+from xgpfill.tiling.sight import Sight
 from xgpfill.tiling.tiles import AxisTiles, TilePlan
 
 from tests import reference as ref
@@ -28,7 +29,9 @@ from tests.problems import SPACE_KERNELS, TIME_KERNELS, lattice, product
 def axes(draw):
     size = draw(st.integers(1, 40))
     count = draw(st.integers(1, size))
-    return AxisTiles(size, count, draw(st.integers(0, 45)), draw(st.booleans()))
+    inner = st.lists(st.integers(1, max(1, size - 1)), min_size=count - 1, max_size=count - 1, unique=True)
+    borders = draw(st.none() | inner.map(sorted).map(tuple))
+    return AxisTiles(size, count, draw(st.integers(0, 45)), draw(st.booleans()), borders)
 
 
 axis_property = settings(max_examples=100, deadline=None)
@@ -107,7 +110,7 @@ def test_one_tile_is_the_whole_axis():
 @settings(max_examples=60, deadline=None)
 @given(axes(), axes(), axes())
 def test_the_tiles_of_a_lattice_are_a_partition_of_unity(time, y, x):
-    small = [replace(a, size=min(a.size, 7), count=min(a.count, 3, a.size, 7)) for a in (time, y, x)]
+    small = [replace(a, size=min(a.size, 7), count=min(a.count, 3, a.size, 7), borders=None) for a in (time, y, x)]
     plan = TilePlan(*small)
     shape = tuple(a.size for a in small)
     total, cells = np.zeros(shape), np.argwhere(np.ones(shape))
@@ -167,7 +170,15 @@ ALL_TERMS = Prior(
 def plan(shape=(30, 20, 24), prior=LOCAL, *, tile="auto", halo="auto", most=None, share=1.0, **kwargs):
     of = lattice(np.zeros(shape), **kwargs)
     limit = None if most is None else Limit(observations=most)
-    return plan_tiles(of, prior, tile=tile, halo=halo, limit=limit, observed_share=share)
+    return planned(of, prior, tile=tile, halo=halo, limit=limit, share=share)
+
+
+def planned(of, prior, *, tile="auto", halo="auto", limit=None, share=1.0, **sight):
+    return plan_tiles(Sight(of, prior, halo, **sight), tile=tile, limit=limit, observed_share=share)
+
+
+def halos(plan):
+    return tuple(band.halo for band in plan.bands)
 
 
 def test_there_is_one_tile_whenever_it_fits():
@@ -188,8 +199,8 @@ def test_more_than_the_smallest_tiles_hold_is_refused_with_what_to_type():
         plan((60, 30, 36), most=300)
     assert len(plan((60, 30, 36), most=300, tile={"time": 6})) == 10
     of = lattice(np.zeros((60, 30, 36)))
-    how = {"tile": "auto", "halo": "auto", "limit": Limit(observations=300), "observed_share": 1.0}
-    assert len(plan_tiles(of, LOCAL, grow=True, **how)) > 10  # of inducing points there may be as few as one likes
+    few = planned(of, LOCAL, limit=Limit(observations=300), grow=True)
+    assert len(few) > 10  # of inducing points there may be as few as one likes
 
 
 def test_named_sizes_split_the_named_axes_only():
@@ -210,7 +221,7 @@ def test_a_halo_is_a_number_of_cells_or_one_for_each_axis():
     assert [a.halo for a in plan(tile={"time": 5, "y": 5}, halo=0).axes] == [0, 0, 0]
     named, all_axes = plan(tile={"x": 6}, halo={"x": 2}), plan(tile={"x": 6}, halo=2)
     assert named.observed((0, 0, 1))[2].size == 6 + 2 * (named.x.ramp + 2)
-    assert all_axes.halos == plan(tile={"x": 6}).halos  # of columns beyond nothing would be seen, not even averages
+    assert halos(all_axes) == halos(plan(tile={"x": 6}))  # of columns beyond nothing would be seen, not even averages
 
 
 def test_an_automatic_halo_goes_as_far_as_averages_would_be_of_less_than_two_cells():
@@ -229,11 +240,11 @@ def test_columns_are_seen_within_two_lengthscales_in_each_band_of_rows():
     lat, lon = np.arange(-89.0, 90.0, 2.0), np.arange(0.0, 360.0, 2.0)
     coordinates = ref.chord(*np.meshgrid(lat, lon, indexing="ij"))
     of = Lattice(None, np.arange(2.0), Space(coordinates, "sphere", wraps=True))
-    found = plan_tiles(of, ALL_TERMS, tile={"y": 10, "x": 20}, halo="auto", limit=None, observed_share=1.0)
-    assert found.halos == (180,) * 9  # the static term reaches half around the Earth: all is seen, so nothing is cut
+    found = planned(of, ALL_TERMS, tile={"y": 10, "x": 20})
+    assert halos(found) == (0,) * 9  # the static term reaches half around the Earth: all is seen, so nothing is cut
     assert tuple(found.shape) == (1, 9, 1)
     prior = product(spec.Matern(1.5, 2.0), spec.Matern(1.5, 900.0), "sphere")
-    found = plan_tiles(of, prior, tile={"y": 10, "x": 20}, halo="auto", limit=None, observed_share=1.0)
+    found = planned(of, prior, tile={"y": 10, "x": 20})
     for tile in found.tiles():
         _, _, columns = found.observed(tile)
         core = found.evaluated(tile)[2]
@@ -253,41 +264,89 @@ def test_columns_are_seen_within_two_lengthscales_in_each_band_of_rows():
 def test_columns_are_cut_only_where_memory_does_not_hold_them():
     of = lattice(np.zeros((30, 40, 400)))
     cells, prior = float(np.prod(of.shape)), product(spec.Matern(1.5, 1.0), spec.Matern(1.5, 60.0), "sphere")
-    how = {"tile": "auto", "halo": "auto", "observed_share": 1.0}
     for most, is_cut in ((cells, False), (0.5 * cells, False), (cells / 40, True)):
         limit = Limit(observations=most)
-        found = plan_tiles(of, prior, limit=limit, **how)
+        found = planned(of, prior, limit=limit)
         assert (found.shape[2] > 1) == is_cut
         seen = max(np.prod([w.size for w in found.observed(tile)]) for tile in found.tiles())
         assert seen <= MOST_BEYOND * most
 
 
+def globe(step=2.0, times=2):
+    lat, lon = np.arange(-90.0 + step / 2, 90.0, step), np.arange(0.0, 360.0, step)
+    coordinates = ref.chord(*np.meshgrid(lat, lon, indexing="ij"))
+    return Lattice(None, np.arange(float(times)), Space(coordinates, "sphere", wraps=True))
+
+
+def test_rows_are_seen_as_far_as_columns_where_it_is_known_how_far_observations_matter():
+    of, prior = globe(), product(spec.Matern(1.5, 2.0), spec.Matern(1.5, 3000.0), "sphere")
+    near = planned(of, prior, tile={"y": 10, "x": 20}, screening=(None, 700.0))
+    assert near.columns(4).count == 9 and near.columns(4).halo == 4  # of 220 km
+    assert near.rows_averaged == 4 - near.y.halo == 2
+    assert planned(of, prior, tile={"y": 10}, screening=(None, 700.0)).rows_averaged is None  # then all is seen
+    assert planned(of, prior, tile={"y": 10, "x": 20}).rows_averaged is None
+
+
+def test_bands_grow_from_poles_where_all_columns_must_be_seen_and_each_is_cut_as_it_must_be():
+    of, prior = globe(1.0, 30), product(spec.Matern(1.5, 2.0), spec.Matern(1.5, 3000.0), "sphere")
+    sight, limit = Sight(of, prior, screening=(None, 400.0)), Limit(observations=1.3e5)
+    found = plan_tiles(sight, tile="auto", limit=limit, observed_share=1.0)
+    most = max(found.time.size * y.size * x.size for _, y, x in map(found.observed, found.tiles()))
+    assert most <= 1.3e5 and len(found) < 200  # of all columns no more than eleven rows could be seen, halo included
+    rows = np.diff(found.y.edges)
+    assert rows[0] < rows[1] <= rows[len(rows) // 2] and rows[-1] == rows[0]
+    counts = [found.columns(band).count for band in range(found.y.count)]
+    assert counts[0] == 1 < counts[len(counts) // 2]
+    total = np.zeros(of.shape)
+    for tile in found.tiles():
+        total[np.ix_(*found.evaluated(tile))] += found.weights(tile)
+    assert_allclose(total, 1.0, rtol=1e-12)
+
+
+@axis_property
+@given(st.integers(1, 200), st.integers(1, 20), st.integers(0, 30), st.integers(0, 30))
+def test_tapered_tiles_cover_the_axis_and_grow_from_its_ends(size, count, first, last):
+    y = AxisTiles(size, min(size, count))
+    found = tapered(y, first, last)
+    cores = np.diff(found.edges)
+    assert cores.sum() == size and (cores > 0).all() and cores.size == found.count
+    if found is not y and first and first < 0.5 * size / y.count:
+        assert cores[0] == first and cores[1] <= 2 * first + 1
+
+
+def test_tiles_see_what_is_near_alone_where_that_saves_much_work():
+    of, prior = globe(1.0, 30), product(spec.Matern(1.5, 2.0), spec.Matern(1.5, 1500.0), "sphere")
+    limit = Limit(observations=8e5)
+    far, near = planned(of, prior, limit=limit), planned(of, prior, limit=limit, screening=(None, 400.0))
+    assert not far.bands and far.rows_averaged is None
+    assert near.rows_averaged == 2 and len(near) < len(far)  # of four rows, the halo of two one by one
+    assert max(np.prod([w.size for w in near.observed(tile)]) for tile in near.tiles()) <= 8e5
+
+
 def test_halos_of_columns_are_as_many_as_it_takes_on_a_plane():
     of = lattice(np.zeros((3, 8, 40)), geometry="plane")
     prior = product(spec.Matern(1.5, 1.0), spec.Matern(1.5, 3.2 * of.space.steps[1]), "plane")
-    found = plan_tiles(of, prior, tile={"x": 4, "y": 4}, halo="auto", limit=None, observed_share=1.0)
-    assert found.halos == (7, 7)
+    found = planned(of, prior, tile={"x": 4, "y": 4})
+    assert halos(found) == (7, 7)
 
 
 def test_every_column_is_seen_where_they_may_be_averaged():
     of = lattice(np.zeros((30, 20, 24)))
     moved = of.space.coordinates + np.random.default_rng(0).normal(0, 20.0, of.space.coordinates.shape)
     bent = replace(of, space=replace(of.space, coordinates=moved))
-    how = {"halo": "auto", "limit": None, "observed_share": 1.0}
-    assert plan_tiles(bent, LOCAL, tile={"x": 6}, **how).x.halo == 3
+    assert planned(bent, LOCAL, tile={"x": 6}).x.halo == 3
 
 
 def test_a_number_for_all_halos_is_for_columns_as_well_where_those_beyond_are_averaged():
     of = lattice(np.zeros((30, 20, 24)))
-    how = {"tile": {"x": 6, "time": 5}, "halo": 3, "limit": None, "observed_share": 1.0}
-    assert [a.halo for a in plan_tiles(of, LOCAL, grow=True, **how).axes] == [3, 0, 3]
+    assert [a.halo for a in planned(of, LOCAL, tile={"x": 6, "time": 5}, halo=3, grow=True).axes] == [3, 0, 3]
 
 
 def test_places_in_a_list_are_called_so_when_they_are_too_many():
     of = lattice(np.zeros((30, 400, 1)), geometry="plane")
     of = replace(of, space=replace(of.space, is_grid=False))
     with pytest.raises(TooManyPointsError, match=r"see \d+ × 400 times and places, .*Select fewer places, take"):
-        plan_tiles(of, LOCAL, tile="auto", halo="auto", limit=Limit(observations=30), observed_share=1.0)
+        planned(of, LOCAL, limit=Limit(observations=30))
 
 
 def test_a_globe_has_tiles_that_wrap_in_longitude_only():
@@ -297,12 +356,12 @@ def test_a_globe_has_tiles_that_wrap_in_longitude_only():
 def test_a_list_of_sites_is_split_in_time_only():
     of = lattice(np.zeros((300, 40, 1)), geometry="plane")
     of = replace(of, space=replace(of.space, is_grid=False))
-    arguments = {"limit": Limit(observations=2000), "observed_share": 1.0}
-    found = plan_tiles(of, LOCAL, tile="auto", halo="auto", **arguments)
+    limit = Limit(observations=2000)
+    found = planned(of, LOCAL, limit=limit)
     assert found.shape[0] > 1 and tuple(found.shape[1:]) == (1, 1)
-    assert len(plan_tiles(of, LOCAL, tile={"time": 100, "y": 40}, halo="auto", **arguments)) == 3
+    assert len(planned(of, LOCAL, tile={"time": 100, "y": 40}, limit=limit)) == 3
     with pytest.raises(DimensionError, match="cannot split a list of sites, whose order is not space; split time only"):
-        plan_tiles(of, LOCAL, tile={"y": 10}, halo="auto", **arguments)
+        planned(of, LOCAL, tile={"y": 10}, limit=limit)
 
 
 @pytest.mark.parametrize(

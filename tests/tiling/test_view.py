@@ -22,13 +22,15 @@ from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.outside import FromFunction
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.tiling.assemble import run_member, seen_by_tiles, tile_means
-from xgpfill.tiling.groups import GROWTH, MATTERS, MOST, SHARE, Alone, Groups, Lengths, grouped
+from xgpfill.tiling.groups import GROWTH, MATTERS, MOST, SCREENED, SHARE, Alone, Groups, Lengths, grouped
 from xgpfill.tiling.pyramid import Pyramid
+from xgpfill.tiling.screening import screening_distances
+from xgpfill.tiling.sight import Sight
 from xgpfill.tiling.solve import TileSolver
 from xgpfill.tiling.tiles import AxisTiles, TilePlan
 from xgpfill.tiling.view import View
 
-from tests.problems import anova, lattice, observed, oracle_covariance
+from tests.problems import anova, lattice, observed, oracle_covariance, product
 
 # Groups
 
@@ -55,6 +57,39 @@ def test_groups_cut_an_axis_what_is_seen_stays_alone_and_runs_are_as_short_as_th
     for start, length in zip(groups.starts, groups.sizes, strict=True):
         away = max(seen[0] - (start + length), start - seen[-1] - 1)
         assert length == 1 or length <= lengths.at(away + 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(axes(), st.floats(0.1, 10.0), st.integers(0, 80))
+def test_cells_farther_than_so_many_are_in_no_group(axis, step, within):
+    (seen, size), lengths = axis, Lengths(KERNELS, step)
+    groups, every = grouped(seen, size, lengths, within), grouped(seen, size, lengths)
+    assert set(groups.starts) <= set(every.starts)
+    inside = np.arange(max(0, seen[0] - within), min(size, seen[-1] + 1 + within))
+    assert (groups.number[inside] >= 0).all()
+    outside = np.flatnonzero(groups.number < 0)
+    away = np.maximum(seen[0] - outside, outside - seen[-1])
+    assert (away > within).all() and outside.size == size - groups.sizes.sum()
+    assert_array_equal(np.bincount(groups.number[groups.number >= 0]), groups.sizes)
+    assert (groups.number[groups.middle] == np.arange(groups.starts.size)).all()
+
+
+@pytest.mark.parametrize(
+    ("kernels", "cells", "most"),
+    [
+        ((spec.Matern(1.5, 40.0),), 9, SHARE * 40.0),
+        ((spec.Matern(1.5, 40.0),), 11, SHARE * 40.0),
+        ((spec.Matern(1.5, 4.0),), 9, SHARE * 4.0),
+        ((spec.Matern(1.5, 4.0),), 11, SCREENED * 11),
+        ((spec.Matern(1.5, 4.0), spec.Periodic(12.0, 5.0)), 40, SHARE * 3.0),
+        ((spec.Matern(1.5, 4.0), spec.Brownian(1.0)), 40, GROWTH * 40.0),
+        ((spec.Matern(1.5, 4.0), FromFunction(lambda x, y: np.exp(-np.abs(x - y.T)))), 40, 0.0),
+        ((spec.Matern(1.5, 90.0),), 100, SCREENED * 100.0),
+    ],
+    ids=["within", "long", "short, within", "short", "periodic", "a walk", "a function", "far"],
+)
+def test_groups_grow_beyond_the_distance_within_which_observations_matter(kernels, cells, most):
+    assert Lengths(kernels, 1.0, screening=10.0).at(cells) == pytest.approx(most)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +321,7 @@ def test_around_the_globe_a_tile_sees_every_column():
 def test_columns_beyond_a_halo_are_not_seen_and_all_others_are(engine, wraps):
     shape = (3, 5, 18)
     tiled, _, values = solvers((1, 1, 3), 1, settings=engine, wraps=wraps, shape=shape)
-    tiled = replace(tiled, plan=replace(tiled.plan, halos=(2,)))
+    tiled = replace(tiled, plan=replace(tiled.plan, bands=(replace(tiled.plan.x, halo=2),)))
     seen = seen_by_tiles(tiled, values, None)
     for tile in tiled.plan.tiles():
         _, _, columns = window = tiled.plan.observed(tile)
@@ -303,10 +338,42 @@ def test_columns_beyond_a_halo_are_not_seen_and_all_others_are(engine, wraps):
 def test_rows_and_times_are_averaged_on_the_columns_that_are_seen():
     local = replace(SCALES, terms=SCALES.terms[1:])
     tiled, single, values = solvers((2, 2, 2), 2, prior=local, shape=(14, 12, 20), spacing=3.0)
-    tiled = replace(tiled, plan=replace(tiled.plan, halos=(6, 6)))
+    tiled = replace(tiled, plan=replace(tiled.plan, bands=(replace(tiled.plan.x, halo=6),) * 2))
     expected, found = run_member(single, values, None), run_member(tiled, values, None)
     assert not any(tiled.view(tile).are_single for tile in tiled.plan.tiles())
     assert {tiled.view(tile).x.starts.size for tile in tiled.plan.tiles()} < set(range(20))
+    off = (found[0] - expected[0]) / expected[1]
+    assert np.sqrt((off**2).mean()) < 0.2 and np.quantile(np.abs(off), 0.99) < 0.6
+    assert 0.99 < np.median(found[1] / expected[1]) < 1.04
+
+
+def test_rows_and_columns_beyond_those_that_matter_are_not_seen_and_hardly_missed():
+    local = product(spec.Matern(1.5, 2.0), spec.Matern(1.5, 200.0), "sphere")
+    local = replace(local, noise=0.05)
+    tiled, single, values = solvers((1, 3, 4), 2, prior=local, shape=(5, 24, 32), spacing=3.0)
+    distances = screening_distances(replace(single.frame, values=values), local, 0)
+    sight = Sight(single.frame, local, screening=distances)
+    tiled = replace(tiled, plan=sight.plan(1, sight.axis(1, 3), [4], near=True), screening=distances)
+    assert max(view.y.starts.size for view in map(tiled.view, tiled.plan.tiles())) < 24
+    assert max(view.x.starts.size for view in map(tiled.view, tiled.plan.tiles())) < 32
+    expected, found = run_member(single, values, None), run_member(tiled, values, None)
+    off = (found[0] - expected[0]) / expected[1]
+    assert np.sqrt((off**2).mean()) < 0.1 and np.quantile(np.abs(off), 0.99) < 0.3
+    assert 0.99 < np.median(found[1] / expected[1]) < 1.02
+
+
+def test_times_beyond_those_that_matter_are_averaged_in_epochs_that_grow():
+    prior = replace(SCALES, terms=SCALES.terms[1:])
+    tiled, single, values = solvers((6, 1, 1), 4, prior=prior, shape=(120, 5, 6))
+    distances = screening_distances(replace(single.frame, values=values), prior, 0)
+    found = {}
+    for screening in ((None, None), distances):
+        sight = Sight(single.frame, prior, screening=screening)
+        tiled = replace(tiled, plan=sight.plan(6, sight.axis(1, 1), [1], near=False), screening=screening)
+        assert sum(tiled.view((3, 0, 0)).time.sizes) == 120
+        found[screening] = tiled.view((3, 0, 0)).time.starts.size
+    assert found[distances] < found[None, None]
+    expected, found = run_member(single, values, None), run_member(tiled, values, None)
     off = (found[0] - expected[0]) / expected[1]
     assert np.sqrt((off**2).mean()) < 0.2 and np.quantile(np.abs(off), 0.99) < 0.6
     assert 0.99 < np.median(found[1] / expected[1]) < 1.04

@@ -7,6 +7,7 @@ multiple of its length, so that tiles share blocks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ NODES = {2: (0.2113, 0.7887), **{n: tuple((i + 0.5) / n for i in range(n)) for n
 """Where cells stand for a group: Gauss and Legendre's two, or the middles of parts; in shares of its length."""
 MOST = 64
 """Cells of a group along an axis, at most: all pairs of them are evaluated."""
-GROWTH, GROWTH_OF_FEW = 0.5, 4.0
+GROWTH, SCREENED, GROWTH_OF_FEW = 0.5, 0.25, 4.0
 """Length of a group, at most, over its distance: of walks, and for engines that tell few observations well."""
 
 
@@ -41,20 +42,26 @@ class Groups:
         First cell of each.
     size : int
         Cells of the axis.
+    end : int or None
+        Where the last group ends; None: with the axis. Cells before the first group and from there on are not seen.
     """
 
     starts: IntArray
     size: int
+    end: int | None = None
 
     @property
     def sizes(self) -> IntArray:
         """Cells of each group."""
-        return np.diff(self.starts, append=self.size)
+        return np.diff(self.starts, append=self.size if self.end is None else self.end)
 
     @property
     def number(self) -> IntArray:
-        """Which group each cell is in."""
-        return np.repeat(np.arange(self.starts.size), self.sizes)
+        """Which group each cell is in; −1: in none."""
+        found = np.full(self.size, -1, dtype=np.intp)
+        first, sizes = int(self.starts[0]), self.sizes
+        found[first : first + sizes.sum()] = np.repeat(np.arange(sizes.size), sizes)
+        return found
 
     @property
     def are_single(self) -> bool:
@@ -104,26 +111,43 @@ class Lengths:
     grow : bool
         Whether groups grow with distance beyond the kernel of the shortest reach, whatever the others: for engines
         that tell few observations well.
+    screening : float or None
+        Distance beyond which single observations hardly matter, so that groups grow with it; None where not known.
     """
 
     kernels: tuple[Kernel, ...]
     step: float
     grow: bool = False
+    screening: float | None = None
+
+    @cached_property
+    def varying(self) -> list[tuple[float, float]]:
+        """How far each kernel reaches that varies smoothly, and the shortest length along which it does."""
+        return [(reach(k), finest(k)) for k in self.kernels if not isinstance(k, (Constant, Independent))]
+
+    @cached_property
+    def walks(self) -> bool:
+        """Whether one of the kernels is of a walk."""
+        return any(has_type(k, Brownian) for k in self.kernels)
 
     def at(self, cells: int) -> float:
         """The most cells of a group whose nearest cell is so many cells away."""
         if not self.step:
             return float(MOST)
-        distance, varying = cells * self.step, [k for k in self.kernels if not isinstance(k, (Constant, Independent))]
-        near = [finest(k) for k in varying if MATTERS * reach(k) > distance]
-        walks = [GROWTH * distance for k in varying if has_type(k, Brownian)]
-        most = min([*(SHARE * length for length in near), *walks], default=np.inf)
-        if self.grow and distance > MATTERS * min(map(reach, varying), default=0.0):
+        distance = cells * self.step
+        most = min(
+            (SHARE * length for far, length in self.varying if distance < MATTERS * far < np.inf), default=np.inf
+        )
+        if self.screening is not None and distance > self.screening:
+            most = max(most, SCREENED * distance)
+        lasting = (SHARE * length for far, length in self.varying if far == np.inf)
+        most = min([most, *lasting, *[GROWTH * distance] * self.walks])
+        if self.grow and distance > MATTERS * min((far for far, _ in self.varying), default=0.0):
             most = max(most, GROWTH_OF_FEW * distance)
         return min(most / self.step, float(MOST))
 
 
-def grouped(seen: IntArray, size: int, lengths: Lengths) -> Groups:
+def grouped(seen: IntArray, size: int, lengths: Lengths, within: int | None = None) -> Groups:
     """The cells of an axis as a tile sees them: some one by one, the rest in groups that grow.
 
     Parameters
@@ -133,18 +157,21 @@ def grouped(seen: IntArray, size: int, lengths: Lengths) -> Groups:
     size : int
         Cells of the axis.
     lengths : Lengths
+    within : int, optional
+        Cells beyond those alone that are seen at all, and whatever groups they are part of; by default all.
     """
     low, high = int(seen[0]), int(seen[-1]) + 1
+    within = size if within is None else within
     starts, end = list(range(low, high)), high
-    while end < size:
+    while end < min(size, high + within):
         starts.append(end)
         end += _block(end, end + 1 - high, size, lengths)
     before: list[int] = []
     begin = low
-    while begin > 0:
+    while begin > max(0, low - within):
         begin -= _block(-begin, low + 1 - begin, size, lengths)
         before.append(begin)
-    return Groups(np.array([*before[::-1], *starts], dtype=np.intp), size)
+    return Groups(np.array([*before[::-1], *starts], dtype=np.intp), size, end if end < size else None)
 
 
 def _block(edge: int, away: int, size: int, lengths: Lengths) -> int:

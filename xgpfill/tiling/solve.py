@@ -21,6 +21,7 @@ from xgpfill.kernels.covariance import Covariance
 from xgpfill.learning.blocks import read_window, require_known
 from xgpfill.options import status_line
 from xgpfill.tiling.kept import fingerprint
+from xgpfill.tiling.sight import Sight
 from xgpfill.tiling.tiles import Tile, TilePlan, marks
 from xgpfill.tiling.view import View, groups_along
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.scaling import Scaling
     from xgpfill.kernels.prior import Prior
     from xgpfill.tiling.groups import Groups
+    from xgpfill.tiling.screening import Distances
 
 STAYS = {"covariance", "engine", "together", "_of_fields", "_groups", "_views"}
 """What a solver makes for itself in each process."""
@@ -57,6 +59,8 @@ class TileSolver:
         Whether the noise is that of the data, the same wherever the field varies more; else it varies with the field.
     settings_of_all : Settings or None
         The engine that takes all observations of a field at once; None where memory does not hold them.
+    screening : (float or None, float or None)
+        As in :class:`Sight`.
     """
 
     frame: Lattice
@@ -69,6 +73,7 @@ class TileSolver:
     exists: np.ndarray[Any, np.dtype[np.bool_]] | None = None
     noise_is_known: bool = False
     settings_of_all: Settings | None = None
+    screening: Distances = (None, None)
 
     @cached_property
     def identity(self) -> str:
@@ -151,7 +156,8 @@ class TileSolver:
     def _groups_along(self, tile: Tile, mark: tuple[int, ...]) -> Groups:
         if mark not in self._groups:
             grow = isinstance(self.settings, Variational)
-            self._groups[mark] = groups_along(self.frame, self.prior, self.plan, tile, mark[0], grow=grow)
+            sight = Sight(self.frame, self.prior, screening=self.screening, grow=grow)
+            self._groups[mark] = groups_along(sight, self.plan, tile, mark[0])
         return self._groups[mark]
 
     @cached_property

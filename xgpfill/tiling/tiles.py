@@ -2,13 +2,13 @@
 
 A tile *evaluates* its core and a ramp beyond each inner border, where its weight falls smoothly to zero; it sees what
 it evaluates plus a halo cell by cell, and all else as averages (:mod:`xgpfill.tiling.view`). Along an axis that wraps,
-all of this wraps too. Regular columns are never averaged: where tiles do not see all of them, each band of rows has a
-halo of its own along x.
+all of this wraps too. Regular columns are never averaged: where tiles do not see all of them, each band of rows is cut
+along x in its own way.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING
@@ -43,16 +43,21 @@ class AxisTiles:
     halo : int
         Cells seen beyond what is evaluated.
     wraps : bool
+    borders : int array or None
+        Where all cores but the first begin; None: they are as long as each other.
     """
 
     size: int
     count: int = 1
     halo: int = 0
     wraps: bool = False
+    borders: tuple[int, ...] | None = None
 
     @cached_property
     def edges(self) -> IntArray:
         """Borders of the cores, (count + 1,)."""
+        if self.borders is not None:
+            return np.array([0, *self.borders, self.size], dtype=np.intp)
         return np.round(np.linspace(0, self.size, self.count + 1)).astype(np.intp)
 
     @cached_property
@@ -69,6 +74,16 @@ class AxisTiles:
     def observed(self, tile: int) -> IntArray:
         """Indices that a tile is conditioned on."""
         return self._around(tile, self.ramp + self.halo)
+
+    @property
+    def least_seen(self) -> int:
+        """The fewest cells that one of the tiles is conditioned on."""
+        if self.count == 1:
+            return self.size
+        start, stop = self.edges[:-1] - self.ramp - self.halo, self.edges[1:] + self.ramp + self.halo
+        if not self.wraps:
+            start, stop = np.maximum(start, 0), np.minimum(stop, self.size)
+        return min(self.size, int((stop - start).min()))
 
     def _around(self, tile: int, margin: int) -> IntArray:
         if self.count == 1:
@@ -111,14 +126,17 @@ class TilePlan:
     Attributes
     ----------
     time, y, x : AxisTiles
-    halos : tuple of int
-        Columns that are seen beyond those evaluated, in each band of rows; none where all bands are alike.
+    bands : tuple of AxisTiles
+        The tiles along x of each band of rows; empty where all are alike.
+    rows_averaged : int or None
+        Rows beyond the halo that are seen at all, in groups; None: all.
     """
 
     time: AxisTiles
     y: AxisTiles
     x: AxisTiles
-    halos: tuple[int, ...] = ()
+    bands: tuple[AxisTiles, ...] = ()
+    rows_averaged: int | None = None
 
     @classmethod
     def whole(cls, shape: tuple[int, ...], *, wraps: bool) -> TilePlan:
@@ -136,12 +154,8 @@ class TilePlan:
         yield from zip((self.time, self.y, self.columns(tile[1])), tile, strict=True)
 
     def columns(self, band: int) -> AxisTiles:
-        """The columns of a band of rows; one tile where each would see all of them."""
-        return self._columns[self.halos[band]] if self.halos else self.x
-
-    @cached_property
-    def _columns(self) -> dict[int, AxisTiles]:
-        return {halo: _unless_all_is_seen(replace(self.x, halo=halo)) for halo in set(self.halos)}
+        """The tiles along x of a band of rows."""
+        return self.bands[band] if self.bands else self.x
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -179,10 +193,9 @@ class TilePlan:
         return weights
 
 
-def _unless_all_is_seen(axis: AxisTiles) -> AxisTiles:
+def unless_all_is_seen(axis: AxisTiles) -> AxisTiles:
     """An axis, in one tile without a halo where each of several would see all of it."""
-    seen = min(axis.observed(k).size for k in range(axis.count))
-    return AxisTiles(axis.size, wraps=axis.wraps) if seen == axis.size else axis
+    return AxisTiles(axis.size, wraps=axis.wraps) if axis.least_seen == axis.size else axis
 
 
 def _smootherstep(x: FloatArray) -> FloatArray:

@@ -27,8 +27,7 @@ from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.averaged import Averaged, Members
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.spec import Constant
-from xgpfill.tiling.groups import Alone, Groups, drops_columns, grouped, keeps_columns
-from xgpfill.tiling.plan import lengths_of
+from xgpfill.tiling.groups import Alone, Groups, keeps_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from xgpfill.kernels.prior import Prior, Term
     from xgpfill.kernels.spec import Kernel
     from xgpfill.tiling.pyramid import By
+    from xgpfill.tiling.sight import Sight
     from xgpfill.tiling.tiles import Tile, TilePlan
 
     Slices = tuple[slice, ...]
@@ -165,14 +165,14 @@ class View:
         return found
 
 
-def groups_along(frame: Lattice, prior: Prior, plan: TilePlan, tile: Tile, axis: int, *, grow: bool) -> Groups:
+def groups_along(sight: Sight, plan: TilePlan, tile: Tile, axis: int) -> Groups:
     """The cells of one axis as a tile sees them."""
     seen, size = plan.observed(tile)[axis], plan.axes[axis].size
-    if axis == 2 and seen.size < size and drops_columns(frame.space, grow=grow):
+    if axis == 2 and seen.size < size and sight.drops_columns:
         return Alone(seen, size)
-    if axis == 2 and keeps_columns(frame.space, grow=grow):
+    if axis == 2 and keeps_columns(sight.lattice.space, grow=sight.grow):
         seen = np.arange(size)
-    return grouped(seen, size, lengths_of(frame, prior, axis, grow=grow))
+    return sight.groups(seen, axis, plan.rows_averaged if axis == 1 else None)
 
 
 def _averaged(kernel: Kernel, members: Members | None) -> Kernel:

@@ -1,0 +1,144 @@
+"""How far observations matter: those near a gap screen those behind them.
+
+With observations ordered by distance and K = L Lᵀ their covariance, v = L⁻¹ k (k: covariances with a cell) tells what
+each adds to those before it: the first j explain v₁² + … + vⱼ² of the variance of the cell, and the mean moves by a
+normal number of variance Σ v² over those that follow. So one factorisation tells what is lost with all observations
+beyond any distance (Stein 2002, doi:10.1214/aos/1015362194, on screening in kriging).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from xgpfill.grid.points import Points
+from xgpfill.kernels.covariance import Covariance
+from xgpfill.kernels.spec import Constant
+from xgpfill.learning.blocks import one_field, read_window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from xgpfill.grid.lattice import FloatArray, Lattice, Window
+    from xgpfill.grid.points import IntArray, Observations
+    from xgpfill.kernels.prior import Prior
+
+LARGE = 2**20
+"""Cells of one field from which on it may have to be cut in columns."""
+WINDOWS, CELLS_OF_EACH = 16, 2
+"""Windows that are read, and gaps in the middle of each that are looked at."""
+ACROSS, DEEP = 48, 28
+"""Rows and columns, and times, of a window on each side of its centre."""
+NEAR, FAR = 1000, 500
+"""Observations of a window that are taken: the most correlated with a cell, and of all others at random."""
+LOST = 0.05
+"""Root mean square, in posterior standard deviations, by which means may move for what is not seen."""
+
+
+Distances = tuple[float | None, float | None]
+"""In time and in space."""
+
+
+def screening_distances(lattice: Lattice, prior: Prior, seed: int) -> Distances:
+    """Beyond which distance in time, and in space, observations hardly change what is told of gaps.
+
+    In time, what never varies is left aside: it is told by averages of what is far.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        In memory or lazy; some windows of its first field are read.
+    prior : Prior
+        Learned; standardised.
+    seed : int
+        Of the windows. Same seed, same distance.
+
+    Returns
+    -------
+    (float or None, float or None)
+        In the units of time and of space; None where windows do not reach far enough to tell, or hold no gap.
+    """
+    rng, field = np.random.default_rng(seed), one_field(lattice, next(lattice.members()))
+    days = np.arange(1, DEEP + 1) * np.float64(lattice.time_step)
+    km = np.linspace(0.0, ACROSS, 2 * ACROSS + 1)[1:] * np.float64(max(lattice.space.steps))
+    varying = replace(prior, terms=tuple(t for t in prior.terms if not isinstance(t.time, Constant)))
+    in_time, in_space = [], []
+    for seen, cell in (probe for _ in range(WINDOWS) for probe in _probes(field, prior, rng)):
+        in_space.append(_lost(seen, cell, prior, rng, km, _in_space))
+        in_time.append(_lost(seen, cell, varying, rng, days, _in_time))
+    return _enough(in_time, days), _enough(in_space, km)
+
+
+def _enough(lost: list[FloatArray], distances: FloatArray) -> float | None:
+    """The least distance within which enough is told."""
+    enough = np.flatnonzero(np.sqrt(np.mean(lost, axis=0)) <= LOST) if lost else np.zeros(0, dtype=int)
+    return float(distances[enough[0]]) if enough.size and enough[0] < distances.size - 1 else None
+
+
+def _in_space(points: Points, cell: Points) -> FloatArray:
+    return np.asarray(np.linalg.norm(points.space - cell.space, axis=1))
+
+
+def _in_time(points: Points, cell: Points) -> FloatArray:
+    return np.abs(points.time - cell.time)
+
+
+def _probes(lattice: Lattice, prior: Prior, rng: np.random.Generator) -> Iterator[tuple[Observations, Points]]:
+    """Observations around a random cell, and the gaps nearest to it."""
+    centre = tuple(int(rng.integers(n)) for n in lattice.shape)
+    window = _around(lattice, centre)
+    shape = tuple(w.size for w in window)
+    found = read_window(lattice, (), window)
+    if not len(found):
+        return
+    gap = np.ones(shape, dtype=bool)
+    if lattice.valid is not None:
+        gap &= np.asarray(lattice.window(lattice.valid, (), window), dtype=bool)
+    gap.reshape(shape[0], -1)[found.points.time_index, found.points.site_index] = False
+    cells = np.argwhere(gap)
+    away = np.abs(cells - [int(np.argmin(np.abs(w - c))) for w, c in zip(window, centre, strict=True)]).sum(1)
+    noise = found.noise * float(prior.noise or 0.0)
+    for t, y, x in cells[np.argsort(away, kind="stable")[:CELLS_OF_EACH]]:
+        target = Points(found.points.times, found.points.sites, np.array([t]), np.array([y * shape[2] + x]))
+        yield type(found)(found.points, found.values, noise), target
+
+
+def _around(lattice: Lattice, centre: tuple[int, ...]) -> Window:
+    t, y, x = (
+        np.arange(max(0, c - wide), min(n, c + wide + 1))
+        for c, n, wide in zip(centre, lattice.shape, (DEEP, ACROSS, ACROSS), strict=True)
+    )
+    return t, y, x
+
+
+def _lost(
+    seen: Observations,
+    cell: Points,
+    prior: Prior,
+    rng: np.random.Generator,
+    distances: FloatArray,
+    distance: Callable[[Points, Points], FloatArray],
+) -> FloatArray:
+    """Variance that observations beyond each distance explain, over what is left with all of them."""
+    covariance = Covariance(prior)
+    used = _chosen(covariance.matrix(seen.points, cell)[:, 0].numpy(), rng)
+    away = distance(seen.points.take_in_order(used), cell)
+    order = np.argsort(away, kind="stable")
+    used, away = used[order], away[order]
+    some = seen.points.take_in_order(used)
+    gram = covariance.matrix(some, some) + torch.diag(torch.from_numpy(seen.noise[used]))
+    factor = torch.linalg.cholesky(gram)
+    explained = torch.linalg.solve_triangular(factor, covariance.matrix(some, cell), upper=False)[:, 0].numpy() ** 2
+    left = float(covariance.diagonal(cell)[0]) - explained.sum()
+    beyond = explained.sum() - np.concatenate([[0.0], np.cumsum(explained)])[np.searchsorted(away, distances, "right")]
+    return np.asarray(np.maximum(beyond, 0.0) / max(left, np.finfo(float).tiny))
+
+
+def _chosen(covariances: FloatArray, rng: np.random.Generator) -> IntArray:
+    """The observations most correlated with a cell, and some of all others."""
+    order = np.argsort(-covariances, kind="stable")
+    others = order[NEAR:]
+    return np.concatenate([order[:NEAR], rng.choice(others, min(FAR, others.size), replace=False)])
