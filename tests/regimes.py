@@ -25,10 +25,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.points import Observations, Points
-from xgpfill.hyperparameters import to_dataset
+from xgpfill.hyperparameters import SMALLEST_NOISE, to_dataset
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.reconstruction import SMALLEST_NOISE
 
 from tests import reference as ref
 from tests.problems import oracle

@@ -24,10 +24,11 @@ from xgpfill.grid.companions import (
 )
 from xgpfill.grid.encode import encode
 from xgpfill.grid.units import call_that_converts, conversion, siblings
+from xgpfill.hyperparameters import standardised
 from xgpfill.learning.blocks import observed_share
 from xgpfill.learning.samples import in_memory_if_small
-from xgpfill.reconstruction import screened
 from xgpfill.scoring import same_units
+from xgpfill.tiling.screening import distances_where_large
 from xgpfill.words import units_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
     from xgpfill.grid.scaling import Scaling
     from xgpfill.model import FittedModel
+    from xgpfill.tiling.screening import Distances
 
 FAR_OFF, WIDE = 6.0, 10.0
 """How many standard deviations off, and how many times as wide, data are hardly in the units of the model."""
@@ -61,14 +63,16 @@ def conditioned(
     lattice = within_valid(lattice)
     fresh = calibrate if calibrate is not None else model.options.get("calibrate", True) and not lattice.is_lazy
     scaling = _scaling(model, layout)
-    lattice = _units_looked_at(model, da, lattice)
-    found = replace(
-        model, lattice=lattice, layout=layout, errors=errors, has_data=True, scaling=scaling, screening=(None, None),
+    lattice, seed = _units_looked_at(model, da, lattice), model.options["seed"]
+    own = standardised(model.prior, scaling.reference, has_errors=errors is not None)
+    unread: Distances = (None, None)
+    return replace(
+        model, lattice=lattice, layout=layout, errors=errors, has_data=True, scaling=scaling,
         share=model.share if lattice.is_lazy else observed_share(lattice, 0),
         valid=kept, typical_error=median_error(da, errors, model.typical_error), opened=opened,
         intervals=_intervals(model, scaling, lattice, layout) if fresh else _kept_intervals(model, layout, calibrate),
+        screening=unread if lattice.is_lazy else distances_where_large(lattice, own, model.settings, seed),
     )  # fmt: skip
-    return found if lattice.is_lazy else screened(found)
 
 
 def _new_errors(model: FittedModel, noises: dict[str, Any]) -> xr.DataArray | None:

@@ -37,7 +37,7 @@ from xgpfill.options import (
     resolve_device,
     show_progress,
 )
-from xgpfill.reconstruction import SMALLEST_NOISE, screened
+from xgpfill.tiling.screening import distances_where_large
 from xgpfill.tiling.sight import check_tiles
 
 if TYPE_CHECKING:
@@ -149,12 +149,14 @@ def fit(
         seconds = clock_time.perf_counter() - began
         record = Record(seconds, found.evaluations, found.log_likelihood, str(choice))
     _log.info("fitted %r: %s; %d evaluations in %.1f s", da.name, choice, record.evaluations, record.seconds)
-    return screened(FittedModel(
+    own = tables.standardised(prior, scaling.reference, has_errors=errors is not None)
+    return FittedModel(
         prior=prior, scaling=scaling, settings=choice.settings, lattice=lattice, layout=layout, options=options,
         record=record, share=share, valid=valid, errors=errors, opened=opened, intervals=intervals,
         learned_shape=(lattice.time.size, lattice.space.size),
         typical_error=None if errors is None else float(np.sqrt(np.median(np.concatenate([b.noise for b in blocks])))),
-    ))  # fmt: skip
+        screening=distances_where_large(lattice, own, choice.settings, options["seed"]),
+    )  # fmt: skip
 
 
 def _course(
@@ -183,7 +185,9 @@ def _with_noise(prior: Prior, noise: float | xr.DataArray | None, held: bool | N
         return prior
     if isinstance(noise, xr.DataArray):
         return replace(prior, noise=1.0, fixed_noise=True) if fixed else prior
-    return replace(prior, noise=max(noise, SMALLEST_NOISE * scaling.reference**2), fixed_noise=fixed is not False)
+    return replace(
+        prior, noise=max(noise, tables.SMALLEST_NOISE * scaling.reference**2), fixed_noise=fixed is not False
+    )
 
 
 def _given(prior: Prior, hyperparameters: xr.Dataset, *, has_errors: bool) -> Prior:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,17 @@ from xgpfill.words import squared
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
     from xgpfill.kernels.prior import Prior
+
+
+SMALLEST_NOISE = 1e-8
+"""Noise below this share of the variance of the data is raised to it, for the sake of rounding."""
+
+
+def standardised(prior: Prior, reference: float, *, has_errors: bool) -> Prior:
+    """The prior in units of the data's scale, its noise no less than rounding; of errors the factor on them."""
+    prior = prior.scaled(1 / reference**2)
+    assert prior.noise is not None
+    return prior if has_errors else replace(prior, noise=max(float(prior.noise), SMALLEST_NOISE))
 
 
 def to_dataset(

@@ -14,6 +14,7 @@ from xgpfill.conventions import settled, without_bounds
 from xgpfill.decoding import decode, positions_of
 from xgpfill.engines.memory import settings_of_all, tile_limit
 from xgpfill.engines.settings import Variational
+from xgpfill.hyperparameters import standardised
 from xgpfill.options import progress_bar
 from xgpfill.results import Context, Reconstruction
 from xgpfill.tiling.assemble import (
@@ -26,21 +27,15 @@ from xgpfill.tiling.assemble import (
     tile_means,
     tile_moments,
 )
-from xgpfill.tiling.groups import drops_columns
 from xgpfill.tiling.plan import plan_tiles
-from xgpfill.tiling.screening import LARGE, screening_distances
 from xgpfill.tiling.sight import Sight
 from xgpfill.tiling.solve import TileSolver
 from xgpfill.words import units_of
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
-    from xgpfill.kernels.prior import Prior
     from xgpfill.model import FittedModel, Halo, Tile
     from xgpfill.tiling.stored import StoredAnswers
-
-SMALLEST_NOISE = 1e-8
-"""Noise below this share of the variance of the data is raised to it, for the sake of rounding."""
 
 
 def reconstruct(
@@ -118,23 +113,9 @@ def trend(model: FittedModel, solver: TileSolver) -> xr.Dataset:
     )
 
 
-def screened(model: FittedModel) -> FittedModel:
-    """The model, with the distance beyond which observations hardly matter where columns may have to be cut for it."""
-    lattice, grow = model.lattice, isinstance(model.settings, Variational)
-    if grow or np.prod(lattice.shape) < LARGE or not drops_columns(lattice.space, grow=grow):
-        return replace(model, screening=(None, None))
-    return replace(model, screening=screening_distances(lattice, _standardised(model), model.options["seed"]))
-
-
-def _standardised(model: FittedModel) -> Prior:
-    """The prior in units of the data's scale."""
-    prior = model.prior.scaled(1 / model.scaling.reference**2)
-    return replace(prior, noise=_floored_noise(model, prior))
-
-
 def planned(model: FittedModel, tile: Tile, halo: Halo) -> TileSolver:
     """What each tile needs, with the tiles planned for the lattice of the model."""
-    prior = _standardised(model)
+    prior = standardised(model.prior, model.scaling.reference, has_errors=model.errors is not None)
     limit = tile_limit(model.settings, model.lattice, model.options["device"])
     sight = Sight(model.lattice, prior, halo, model.screening, isinstance(model.settings, Variational))
     plan = plan_tiles(sight, tile=tile, limit=limit, observed_share=model.share)
@@ -152,11 +133,6 @@ def _existing(lattice: Lattice) -> Any:
         return None
     exists = lattice.valid.any(axis=tuple(range(lattice.valid.ndim - 2)))
     return None if exists.all() else np.broadcast_to(exists, lattice.space.shape)
-
-
-def _floored_noise(model: FittedModel, prior: Prior) -> float:
-    assert prior.noise is not None
-    return float(prior.noise) if model.errors is not None else max(float(prior.noise), SMALLEST_NOISE)
 
 
 def _member_trend(solver: TileSolver, values: Any, errors: Any) -> tuple[float, float]:

@@ -10,7 +10,6 @@ import pytest
 import xarray as xr
 import xgpfill
 from numpy.testing import assert_allclose
-from xgpfill import reconstruction
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.tiling import screening
@@ -84,7 +83,7 @@ def test_what_never_varies_does_not_lengthen_times():
 
 @pytest.fixture
 def large(monkeypatch):
-    monkeypatch.setattr(reconstruction, "LARGE", 100)
+    monkeypatch.setattr(screening, "LARGE", 100)
 
 
 def test_a_fit_of_a_large_field_finds_it_and_keeps_it(large, tmp_path):

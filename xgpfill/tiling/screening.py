@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from xgpfill.engines.settings import Variational
 from xgpfill.grid.points import Points
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.spec import Constant
 from xgpfill.learning.blocks import one_field, read_window
+from xgpfill.tiling.groups import drops_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from xgpfill.engines.settings import Settings
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
     from xgpfill.grid.points import IntArray, Observations
     from xgpfill.kernels.prior import Prior
@@ -40,6 +43,14 @@ LOST = 0.05
 
 Distances = tuple[float | None, float | None]
 """In time and in space."""
+
+
+def distances_where_large(lattice: Lattice, prior: Prior, settings: Settings, seed: int) -> Distances:
+    """Those of a field that may have to be cut in columns by an engine that does not average them; else unknown."""
+    grow = isinstance(settings, Variational)
+    if grow or np.prod(lattice.shape) < LARGE or not drops_columns(lattice.space, grow=grow):
+        return None, None
+    return screening_distances(lattice, prior, seed)
 
 
 def screening_distances(lattice: Lattice, prior: Prior, seed: int) -> Distances:
