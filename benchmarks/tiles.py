@@ -1,7 +1,10 @@
-"""Fields made in tiles against the same fields made at once: shared cases, made clouds, a globe.
+"""Fields made in tiles against the same fields made at once: shared cases, made clouds, a region of a quarter degree.
 
 python benchmarks/tiles.py
 python benchmarks/tiles.py --case tas_dynamic90
+
+Those "as large" are taken for fields of more than a million cells: how far observations matter is measured, and tiles
+see no farther.
 
 Of hidden cells: how far means in tiles are from those of one tile, in its standard deviations (root mean square, 99th
 percentile), the median ratio of standard deviations, RMSE over that of one tile, 95 % coverage of both, and seconds.
@@ -15,6 +18,7 @@ import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import xarray as xr
@@ -24,6 +28,8 @@ sys.path.insert(0, str(HERE.parent))
 
 import xgpfill  # noqa: E402
 from cases import save, surroundings  # noqa: E402
+from scale import NOISE, block  # noqa: E402
+from xgpfill.tiling import screening  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,11 +52,35 @@ def under_clouds() -> Parts:
     return truth.where(mask), truth, valid
 
 
+def region(*, clouds: bool) -> Parts:
+    """Thirty days of a quarter degree, 30 % seen, or 20 % where clouds are not."""
+    location = [(0, 2), (0, 30), (0, 60), (0, 240)]
+    cells = block(0.125 + 0.25 * np.arange(-32, 28), {None: {"array-location": location}})
+    lat, lon = 0.125 + 0.25 * np.arange(-32, 28), 0.25 * np.arange(240)
+    coords = {
+        "time": np.datetime64("2020-01-01", "ns") + np.arange(30) * np.timedelta64(1, "D"),
+        "lat": lat,
+        "lon": lon,
+    }
+    truth, observed = (xr.DataArray(part, coords, ("time", "lat", "lon")) for part in cells)
+    if clouds:
+        noise = NOISE * np.random.default_rng(0).standard_normal(truth.shape)
+        observed = (truth + noise).where(xgpfill.masks.clouds(truth, 0.8, lengthscale=500.0, duration=2.0, seed=3))
+    return observed, truth, True
+
+
+AS_LARGE = " as large"
 CASES: dict[str, tuple[Callable[[], Parts], tuple[dict[str, int], ...]]] = {
     "tas_dynamic90": (lambda: shared("tas_dynamic90"), ({"time": 10}, {"time": 5}, {"lat": 6}, {"time": 10, "lat": 6})),
     "tas_dynamic50": (lambda: shared("tas_dynamic50"), ({"time": 10}, {"time": 5})),
     "tas under clouds": (under_clouds, ({"time": 10}, {"time": 5}, {"time": 10, "lat": 6})),
     "alboran_clouds": (lambda: shared("alboran_clouds"), ({"time": 5}, {"lat": 40})),
+    "tas_dynamic90" + AS_LARGE: (lambda: shared("tas_dynamic90"), ({"time": 10}, {"time": 5}, {"lat": 6, "lon": 16})),
+    "tas_dynamic50" + AS_LARGE: (lambda: shared("tas_dynamic50"), ({"time": 10},)),
+    "tas under clouds" + AS_LARGE: (under_clouds, ({"time": 10}, {"time": 5})),
+    "alboran_clouds" + AS_LARGE: (lambda: shared("alboran_clouds"), ({"lat": 40, "lon": 60},)),
+    "region" + AS_LARGE: (lambda: region(clouds=False), ({"time": 10}, {"lat": 30, "lon": 60})),
+    "region under clouds" + AS_LARGE: (lambda: region(clouds=True), ({"time": 10}, {"lat": 30, "lon": 60})),
 }
 
 
@@ -77,7 +107,8 @@ def measured(name: str) -> list[dict[str, Any]]:
     """Every way to cut a case, against one tile."""
     (make, tiles), rows = CASES[name], []
     observed, truth, valid = make()
-    with warnings.catch_warnings():
+    large = 0 if name.endswith(AS_LARGE) else screening.LARGE
+    with warnings.catch_warnings(), mock.patch.object(screening, "LARGE", large):
         warnings.simplefilter("ignore")
         model = observed.gpfill.fit(valid=valid, progress=False)
         one, seconds = timed(model, {"time": observed.sizes["time"]})

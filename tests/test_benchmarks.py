@@ -360,6 +360,19 @@ def test_tiles_are_measured_against_one(bench, tiny: xr.Dataset, tmp_path: Path,
     assert capsys.readouterr().out.count("tas_dynamic90 {'time'") == 2
 
 
+def test_a_case_as_large_sees_no_farther_than_observations_matter(bench, tmp_path: Path, monkeypatch) -> None:
+    observed, truth, valid = bench.tiles.region(clouds=False)
+    part = {"time": slice(0, 5), "lat": slice(0, 16), "lon": slice(0, 24)}
+    parts = observed.isel(part), truth.isel(part), valid
+    name = "region" + bench.tiles.AS_LARGE
+    monkeypatch.setitem(bench.tiles.CASES, name, (lambda: parts, ({"lat": 8, "lon": 8},)))
+    monkeypatch.setattr(bench.tiles, "HERE", tmp_path)
+    (tmp_path / "results").mkdir()
+    bench.tiles.main(["--case", name])
+    (cut,) = json.loads((tmp_path / "results" / "tiles.json").read_text())["tiles"]
+    assert 0.0 < cut["rms"] < 0.2 and 0.95 < cut["sd_ratio"] < 1.05
+
+
 def test_a_field_is_written_learned_and_filled_on_workers(bench, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setitem(bench.scale.SIZES, "1e5", (6, 12, 16))
     monkeypatch.setattr(bench.scale, "CHUNKS", {"time": 3, "lat": 6, "lon": 8})
