@@ -23,7 +23,7 @@ PER_EVALUATED = 100
 """Bytes of each cell whose variance is asked for."""
 PER_LAG = 100
 """Bytes of each pair of rows and lag in longitude, for all terms: tables, blocks in two precisions, those of draws."""
-MEMORY_SHARE, LIBRARIES, LEAST_SHARE = 0.7, 4e8, 0.1
+MEMORY_SHARE, LIBRARIES, LEAST_SHARE = 0.65, 4e8, 0.1
 """Of what there is that a tile is planned for: this share of what libraries leave, and at least so much of all."""
 
 

@@ -9,16 +9,18 @@ beyond any distance (Stein 2002, doi:10.1214/aos/1015362194, on screening in kri
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from xgpfill.engines.settings import Variational
-from xgpfill.grid.points import Points
+from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.spec import Constant
 from xgpfill.learning.blocks import one_field, read_window
+from xgpfill.linalg.dense import cholesky
 from xgpfill.tiling.groups import drops_columns
 
 if TYPE_CHECKING:
@@ -26,13 +28,13 @@ if TYPE_CHECKING:
 
     from xgpfill.engines.settings import Settings
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
-    from xgpfill.grid.points import IntArray, Observations
+    from xgpfill.grid.points import IntArray
     from xgpfill.kernels.prior import Prior
 
 LARGE = 2**20
 """Cells of one field from which on it may have to be cut in columns."""
-WINDOWS, CELLS_OF_EACH = 16, 2
-"""Windows that are read, and gaps in the middle of each that are looked at."""
+WINDOWS, TRIED, CELLS_OF_EACH = 16, 48, 2
+"""Windows with gaps that are read, of at most so many, and gaps in the middle of each that are looked at."""
 ACROSS, DEEP = 48, 28
 """Rows and columns, and times, of a window on each side of its centre."""
 NEAR, FAR = 1000, 500
@@ -77,9 +79,10 @@ def screening_distances(lattice: Lattice, prior: Prior, seed: int) -> Distances:
     km = np.linspace(0.0, ACROSS, 2 * ACROSS + 1)[1:] * np.float64(max(lattice.space.steps))
     varying = replace(prior, terms=tuple(t for t in prior.terms if not isinstance(t.time, Constant)))
     in_time, in_space = [], []
-    for seen, cell in (probe for _ in range(WINDOWS) for probe in _probes(field, prior, rng)):
+    for seen, cell in islice(_probes(field, prior, rng), CELLS_OF_EACH * WINDOWS):
         in_space.append(_lost(seen, cell, prior, rng, km, _in_space))
-        in_time.append(_lost(seen, cell, varying, rng, days, _in_time))
+        if varying.terms:
+            in_time.append(_lost(seen, cell, varying, rng, days, _in_time))
     return _enough(in_time, days), _enough(in_space, km)
 
 
@@ -98,8 +101,12 @@ def _in_time(points: Points, cell: Points) -> FloatArray:
 
 
 def _probes(lattice: Lattice, prior: Prior, rng: np.random.Generator) -> Iterator[tuple[Observations, Points]]:
-    """Observations around a random cell, and the gaps nearest to it."""
-    centre = tuple(int(rng.integers(n)) for n in lattice.shape)
+    """Observations around random cells, and the gaps nearest to these; some windows hold none."""
+    for _ in range(TRIED):
+        yield from _probes_around(lattice, prior, tuple(int(rng.integers(n)) for n in lattice.shape))
+
+
+def _probes_around(lattice: Lattice, prior: Prior, centre: tuple[int, ...]) -> Iterator[tuple[Observations, Points]]:
     window = _around(lattice, centre)
     shape = tuple(w.size for w in window)
     found = read_window(lattice, (), window)
@@ -114,7 +121,7 @@ def _probes(lattice: Lattice, prior: Prior, rng: np.random.Generator) -> Iterato
     noise = found.noise * float(prior.noise or 0.0)
     for t, y, x in cells[np.argsort(away, kind="stable")[:CELLS_OF_EACH]]:
         target = Points(found.points.times, found.points.sites, np.array([t]), np.array([y * shape[2] + x]))
-        yield type(found)(found.points, found.values, noise), target
+        yield Observations(found.points, found.values, noise), target
 
 
 def _around(lattice: Lattice, centre: tuple[int, ...]) -> Window:
@@ -141,7 +148,7 @@ def _lost(
     used, away = used[order], away[order]
     some = seen.points.take_in_order(used)
     gram = covariance.matrix(some, some) + torch.diag(torch.from_numpy(seen.noise[used]))
-    factor = torch.linalg.cholesky(gram)
+    factor = cholesky(gram)
     explained = torch.linalg.solve_triangular(factor, covariance.matrix(some, cell), upper=False)[:, 0].numpy() ** 2
     left = float(covariance.diagonal(cell)[0]) - explained.sum()
     beyond = explained.sum() - np.concatenate([[0.0], np.cumsum(explained)])[np.searchsorted(away, distances, "right")]
