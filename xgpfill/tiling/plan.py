@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_BEYOND = 1.5
 """What a tile takes over what memory holds, by estimate, beyond which it is refused."""
-WORTH = 0.7
+WORTH = 0.9
 """Tiles see what is near alone where those that see all columns do not fit, or this share of their work is enough."""
 SPLITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512, 1024)
 CAPS, GROWTH = (2, 4, 8, 16, 32), 1.5
