@@ -52,6 +52,11 @@ CASES = {
     "region with a pole, long": (embedded([70, 80, 90], 10.0 * np.arange(9)), "sphere", spec.Matern(2.5, 6000.0)),
     "half the globe, long": (embedded([-50, 0, 50], 10.0 * np.arange(19)), "sphere", spec.Matern(1.5, 7000.0)),
     "most of the globe": (embedded([-50, 0, 50], 10.0 * np.arange(34)), "sphere", spec.Matern(1.5, 2000.0)),
+    "wider than half a turn": (
+        embedded(np.linspace(-60, -48, 5), 3.0 * np.arange(63)),
+        "sphere",
+        spec.Matern(1.5, 400.0),
+    ),
     "globe with poles": (embedded(np.linspace(-90, 90, 5), 30.0 * np.arange(12)), "sphere", spec.Matern(1.5, 3000.0)),
     "globe, odd": (embedded([-60, 0, 90], 24.0 * np.arange(15)), "sphere", spec.RBF(2500.0)),
     "globe, descending": (embedded([-60, 0], 24.0 * np.arange(15)[::-1]), "sphere", spec.RBF(2500.0)),
@@ -179,6 +184,14 @@ def test_many_draws_of_a_lattice_have_the_covariance_of_the_oracle(name):
     assert np.abs((fields.T @ fields / DRAWS - K) / error).max() < 5.5
     smoothed = fields.mean(1)  # the smoothest part, to more digits
     assert smoothed.var() == pytest.approx(K.mean(), rel=5 * np.sqrt(2 / DRAWS))
+
+
+def test_a_circle_on_which_images_overlap_gives_way_to_a_full_one():
+    kernel = spec.Matern(1.5, 400.0)
+    meridians = find_meridians(embedded(np.linspace(-60, -48, 5), 3.0 * np.arange(63)), "sphere")
+    shorter = module._circle(kernel, meridians)
+    assert shorter < 120 and module._factor_on(kernel, meridians, shorter, 0.04) is None
+    assert spectral_factor(kernel, meridians, 0.04).transform.period == 120
 
 
 def test_terms_of_time_and_space_have_the_covariance_of_the_oracle():

@@ -127,9 +127,16 @@ def spectral_factor(kernel: Kernel, meridians: Meridians, noise_share: float = 1
 
     What is left out and added for its sake is small beside a noise of `noise_share` of the variance.
     """
-    period = _circle(kernel, meridians)
-    if period is None:
-        return None
+    shortest, full = _circle(kernel, meridians), meridians.longest_period
+    for period in dict.fromkeys((shortest, full if full is not None and full <= MOST_COLUMNS else None)):
+        found = None if period is None else _factor_on(kernel, meridians, period, noise_share)
+        if found is not None:  # where images overlap there may be none, on a full circle there is
+            return found
+    return None
+
+
+def _factor_on(kernel: Kernel, meridians: Meridians, period: int, noise_share: float) -> SpectralFactor | None:
+    """The factor on a circle of so many columns; None where it is not affordable, or is no covariance."""
     exact = period == meridians.longest_period
     columns = [lags_around(meridians, period)] if exact else images(kernel, meridians, period)
     count, stride = _frequencies(kernel, meridians, period, columns, noise_share)
