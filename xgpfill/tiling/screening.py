@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.points import IntArray
     from xgpfill.kernels.prior import Prior
 
-LARGE = 2**20
+LARGE = 10**6
 """Cells of one field from which on it may have to be cut in columns."""
 WINDOWS, TRIED, CELLS_OF_EACH = 16, 48, 2
 """Windows with gaps that are read, of at most so many, and gaps in the middle of each that are looked at."""
