@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import xgpfill
-from xgpfill import prediction
+from xgpfill import sampling
 from xgpfill.datasets import synthetic_sst
 from xgpfill.errors import DataError, NoiseError, XgpfillWarning
 from xgpfill.tiling.solve import TileSolver
@@ -105,13 +105,13 @@ def test_a_lazy_sample_draws_frames_once_however_many_chunks_they_are_in(
     ds: xr.Dataset, lazy: FittedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[int] = []
-    true = prediction.prior_fields
+    true = sampling.prior_fields
 
     def counting(draws: Any, n: int, member: int, window: Any) -> Any:
         drawn.append(window[0].size * window[1].size * window[2].size)
         return true(draws, n, member, window)
 
-    monkeypatch.setattr(prediction, "prior_fields", counting)
+    monkeypatch.setattr(sampling, "prior_fields", counting)
     small = lazy.condition(ds.sst.chunk(time=4, lat=3, lon=4))
     with dask.config.set(scheduler="synchronous"):
         found = small.sample(2, seed=3).compute()

@@ -14,6 +14,7 @@ from xgpfill.conventions import settled, without_bounds
 from xgpfill.decoding import decode, positions_of
 from xgpfill.engines.memory import settings_of_all, tile_limit
 from xgpfill.engines.settings import Variational
+from xgpfill.hyperparameters import SMALLEST_NOISE
 from xgpfill.options import progress_bar
 from xgpfill.results import Context, Reconstruction
 from xgpfill.tiling.assemble import (
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from xgpfill.kernels.prior import Prior
     from xgpfill.model import FittedModel, Halo, Tile
     from xgpfill.tiling.stored import StoredAnswers
-
-SMALLEST_NOISE = 1e-8
-"""Noise below this share of the variance of the data is raised to it, for the sake of rounding."""
 
 
 def reconstruct(

@@ -71,8 +71,11 @@ def select_settings(num_observations: int, lattice: Lattice | None = None, prior
 def suits_iteration(lattice: Lattice, prior: Prior | None = None) -> bool:
     """Whether the iterative engine takes it: regular meridians or few places, and not too many times.
 
-    More than `MAX_TIMES` must be regular, and every kernel of time a function of the lag.
+    More times than `MAX_TIMES` must be regular, and every kernel of time a function of the lag. Cells that have times
+    of their own are no lattice.
     """
+    if lattice.days is not None:
+        return False
     uneven = prior is not None and any(has_type(term.time, Brownian, Outside) for term in prior.terms)
     if lattice.time.size > MAX_TIMES and (uneven or not is_regular(lattice.time)):
         return False
@@ -81,13 +84,13 @@ def suits_iteration(lattice: Lattice, prior: Prior | None = None) -> bool:
     return find_meridians(lattice.space.coordinates, lattice.space.geometry) is not None
 
 
-def select_method(da: xr.DataArray, *, dims: Any = None) -> Choice:
+def select_method(da: xr.DataArray, *, dims: Any = None, coords: Any = None) -> Choice:
     """What ``method="auto"`` would choose for these data, and why.
 
     Parameters
     ----------
     da : DataArray
-    dims : names, optional
+    dims, coords : names, optional
         As in ``fit``.
 
     Returns
@@ -105,7 +108,7 @@ def select_method(da: xr.DataArray, *, dims: Any = None) -> Choice:
     from xgpfill.grid.encode import encode
     from xgpfill.learning.blocks import observed_share
 
-    lattice, _ = encode(da, dims=dims, valid=True)
+    lattice, _ = encode(da, dims=dims, coords=coords, valid=True)
     cells = lattice.shape[0] * lattice.shape[1] * lattice.shape[2]
     return select_settings(round(observed_share(lattice, 0) * cells), lattice)
 

@@ -59,6 +59,8 @@ class Variational:
             raise MethodError(f"Variational(train={self.train!r}): choose 'composite' or 'elbo'.")
 
 
+MAX_JOINT_TARGETS = 5000
+"""Targets whose joint covariance is made."""
 FEW_OBSERVATIONS = 50_000
 NEIGHBOURS_OF_FEW, NEIGHBOURS_OF_MANY = 64, 36
 
