@@ -57,9 +57,9 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
         noise : float or DataArray, optional
             A short name for either: ``noise=0.3`` is ``noise_variance=0.3`` (data units²), while a DataArray is read as
             ``noise_std`` (data units). Where it may have been meant otherwise, a warning says how it was read.
-        method : {{"auto", "exact", "iterative", "variational"}} or settings
+        method : {{"auto", "exact", "iterative", "variational", "vecchia"}} or settings
             The engine, e.g. ``xgpfill.Iterative(num_samples=32)``. "auto" takes "exact" for up to 1,000 observations
-            and "iterative" on lattices beyond; see ``xgpfill.select_method``.
+            and beyond "iterative" on lattices, elsewhere "vecchia" from 4,000 on; see ``xgpfill.select_method``.
         geometry : {{"auto", "sphere", "cylinder", "plane"}}
             What distance means; the sphere for latitude and longitude.
         valid : DataArray of True and False, 1 and 0, or 1 and NaN; or True, optional

@@ -10,6 +10,7 @@ import xarray as xr
 
 from xgpfill.amplitude import canonical_amplitude, noise_at
 from xgpfill.decoding import sample_array
+from xgpfill.engines.settings import Vecchia
 from xgpfill.options import progress_bar
 from xgpfill.prediction import answered, read_target
 from xgpfill.targets import tile_of_targets
@@ -39,8 +40,8 @@ def sample(model: FittedModel, n: int, seed: int, *, target: Any, include_noise:
     """See :meth:`FittedModel.sample`."""
     if target is not None:
         return _at_targets(model, target, n, seed, include_noise=include_noise)
-    if model.lattice.days is not None:
-        return _at_observations(model, n, seed, include_noise=include_noise)
+    if model.lattice.days is not None or isinstance(model.settings, Vecchia):
+        return _at_cells(model, n, seed, include_noise=include_noise)
     return _on_grid(model, n, seed, include_noise=include_noise, show=show)
 
 
@@ -53,8 +54,8 @@ def _at_targets(model: FittedModel, target: Any, n: int, seed: int, *, include_n
     return out.assign_coords(sample=("sample", np.arange(n), {"long_name": "number of the draw"}))
 
 
-def _at_observations(model: FittedModel, n: int, seed: int, *, include_noise: bool) -> xr.DataArray:
-    """Draws where the observations are, which have times of their own."""
+def _at_cells(model: FittedModel, n: int, seed: int, *, include_noise: bool) -> xr.DataArray:
+    """Draws on all cells of the data from their joint law: where these have their own times, or by neighbours."""
     solver = model._solver(None, None)
     points = solver.points(everything(solver))
     cells = np.zeros((len(points), 3), dtype=np.intp)

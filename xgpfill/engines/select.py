@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xgpfill.engines.settings import Exact, Iterative, Settings, Variational
+from xgpfill.engines.settings import Exact, Iterative, Settings, Variational, Vecchia
 from xgpfill.grid.lattice import MAX_DENSE_SITES, MAX_TIMES, is_regular
 from xgpfill.grid.meridians import find_meridians
+from xgpfill.kernels.formula import has_formula
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.spec import Brownian, has_type
 
@@ -65,7 +66,9 @@ def select_settings(num_observations: int, lattice: Lattice | None = None, prior
     if num_observations <= SOME_OBSERVATIONS:
         return Choice(Exact(), f"{many} on no regular lattice; dense up to {SOME_OBSERVATIONS}, exact")
     why = f"{many}, more than the {SOME_OBSERVATIONS} of a dense factor, on no regular lattice"
-    return Choice(Variational(), why)
+    if prior is None or has_formula(prior):
+        return Choice(Vecchia(), f"{why}; each value from its neighbours, in linear memory")
+    return Choice(Variational(), f"{why}, with a kernel that neighbours cannot be told by")
 
 
 def suits_iteration(lattice: Lattice, prior: Prior | None = None) -> bool:
@@ -123,6 +126,10 @@ def build_engine(settings: Settings) -> Engine:
         from xgpfill.engines.iterative import IterativeEngine
 
         return IterativeEngine(settings)
+    if isinstance(settings, Vecchia):
+        from xgpfill.engines.vecchia import VecchiaEngine
+
+        return VecchiaEngine(settings)
     from xgpfill.engines.variational import VariationalEngine
 
     return VariationalEngine(settings)

@@ -39,6 +39,8 @@ SHIFTS_TRIED = 6
 HIDDEN_PLACES = 0.2
 """Share of the places whose observations are hidden together."""
 ENOUGH_PLACES = 10
+NUM_DISCS = 8
+"""Parts of a region that are hidden together where observations are points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +108,10 @@ def _read(lattice: Lattice, window: Window, rng: np.random.Generator) -> Pool:
     ever: Mask = np.any(seen, axis=0)
     never = ~ever[y, x]
     transient = [_shifted(gap, (step, points.site_index), rng) for _ in range(ROUNDS)] if not never.all() else []
+    if not gap.any() and lattice.space.size == len(
+        points
+    ):  # points, of which nobody knows where they will be asked for
+        transient = [_discs(points, rng) for _ in range(ROUNDS)]
     lasting = [_places(points.site_index, rng) for _ in range(ROUNDS)] if never.any() else []
     times = lattice.time[window[0]]
     gaps = Points.of_cells(times, points.sites, t, y * shape[2] + x, None, None if days is None else days.ravel())
@@ -135,6 +141,18 @@ def _shifted(gap: Mask, cells: tuple[IntArray, IntArray], rng: np.random.Generat
         found = moved if moved.sum() > found.sum() else found
         if found.mean() >= 0.5 * gap.mean():
             break
+    return found
+
+
+def _discs(points: Points, rng: np.random.Generator) -> Mask:
+    """Which observations lie in some discs around random ones, as gaps that nobody marked; none where these are few."""
+    from scipy.spatial import KDTree
+
+    found: Mask = np.zeros(len(points), dtype=bool)
+    size = int(HIDDEN_PLACES * len(points) / NUM_DISCS)
+    if size:
+        centres = points.space[rng.choice(len(points), NUM_DISCS)]
+        found[KDTree(points.space).query(centres, k=size)[1].ravel()] = True
     return found
 
 
