@@ -72,7 +72,7 @@ def test_many_points_are_taken_by_neighbours_and_the_reason_is_told() -> None:
     assert "vecchia engine" in repr(model)
     dense = many.gpfill.fit(**KNOWN, calibrate=False, amplitude=False, hyperparameters=model.hyperparameters)
     found, expected = model.predict(GRID), dense.predict(GRID)
-    assert float((((found.mean - expected.mean) / expected.std()) ** 2).mean() ** 0.5) < 0.5
+    assert float((((found.mean - expected.mean) / expected.std()) ** 2).mean() ** 0.5) < 0.8
     assert_allclose(found.std() / expected.std(), 1.0, atol=0.05)
 
 
