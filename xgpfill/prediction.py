@@ -22,6 +22,7 @@ from xgpfill.grid.metric import POLE
 from xgpfill.grid.names import LAT_NAMES, LON_NAMES, TIME_NAMES, role_of_name
 from xgpfill.grid.places import still
 from xgpfill.grid.points import Points
+from xgpfill.nearness import Nearness
 from xgpfill.options import show_progress
 from xgpfill.results import Context, Reconstruction
 from xgpfill.targets import TargetAverager, tile_of_targets
@@ -309,6 +310,7 @@ def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance:
     nothing = xr.full_like(mean, np.nan) if not model.lattice.is_lazy else mean * np.nan
     known: dict[str, Any] = {"positions": positions_of(mean), "intervals": model.fields_of_intervals}
     known["averager"] = TargetAverager(model, mean, where.dims, where.points, where.cells, exists, kind, added)
+    known["nearness"] = Nearness(model, where.points, where.dims, where.shape)
     return Reconstruction(mean, variance, Context(nothing, noise, kind, sources=model.sources, **known))
 
 
