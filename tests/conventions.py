@@ -134,7 +134,7 @@ def as_ease_grid(da: xr.DataArray) -> xr.DataArray:
 
 
 def as_track(da: xr.DataArray) -> xr.DataArray:
-    return da.stack(obs=CUBE, create_index=False).rename(time="time")
+    return da.stack(obs=CUBE, create_index=False)
 
 
 def as_profile(da: xr.DataArray) -> xr.DataArray:
@@ -182,6 +182,7 @@ FILLED: dict[str, tuple[Callable[[], xr.DataArray], Make]] = {
     "rotated pole": (plain, as_rotated_pole),
     "GeoTIFF": (plain, as_geotiff),
     "stations": (plain, as_stations),
+    "trajectory": (plain, as_track),
     "noleap": (plain, with_calendar("noleap")),
     "360_day": (plain, with_calendar("360_day")),
     "packed integers": (plain, packed),
@@ -197,12 +198,6 @@ FILLED: dict[str, tuple[Callable[[], xr.DataArray], Make]] = {
 
 REFUSED: dict[str, tuple[Callable[[], xr.DataArray], Make, str]] = {
     "WRF": (plain, as_wrf, "da.swap_dims({'Time': 'XTIME'})"),
-    "trajectory": (
-        plain,
-        as_track,
-        "da.assign_coords(time=da['time'].dt.floor('D'), lat=da['lat'].round(), lon=da['lon'].round())"
-        ".groupby(['time', 'lat', 'lon']).mean()",
-    ),
     "positions as x": (
         in_depth,
         lambda da: da.rename(x="obs").assign_coords(x=("obs", da.x.values, da.x.attrs)).drop_vars("obs"),

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import xgpfill
-from xgpfill import prediction
+from xgpfill import sampling
 from xgpfill.datasets import synthetic_sst
 from xgpfill.errors import DataError, NoiseError, XgpfillWarning
 from xgpfill.tiling.solve import TileSolver
@@ -105,13 +105,13 @@ def test_a_lazy_sample_draws_frames_once_however_many_chunks_they_are_in(
     ds: xr.Dataset, lazy: FittedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[int] = []
-    true = prediction.prior_fields
+    true = sampling.prior_fields
 
     def counting(draws: Any, n: int, member: int, window: Any) -> Any:
         drawn.append(window[0].size * window[1].size * window[2].size)
         return true(draws, n, member, window)
 
-    monkeypatch.setattr(prediction, "prior_fields", counting)
+    monkeypatch.setattr(sampling, "prior_fields", counting)
     small = lazy.condition(ds.sst.chunk(time=4, lat=3, lon=4))
     with dask.config.set(scheduler="synchronous"):
         found = small.sample(2, seed=3).compute()
@@ -429,7 +429,7 @@ def counted(shape: tuple[int, int, int], chunks: tuple[int, int, int]) -> tuple[
 
 def test_fitting_reads_only_the_chunks_its_blocks_and_windows_touch(eager: FittedModel, monkeypatch) -> None:
     monkeypatch.setattr("xgpfill.learning.samples.SMALL", 0)
-    data, reads = counted((600, 60, 60), (10, 20, 20))
+    data, reads = counted((1200, 60, 60), (10, 20, 20))
     with dask.config.set(scheduler="synchronous"):
         model = data.gpfill.fit(method="exact", valid=True, hyperparameters=eager.hyperparameters)
     assert 0 < len(reads) < 0.5 * data.data.npartitions

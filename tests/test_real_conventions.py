@@ -56,7 +56,7 @@ def test_a_convention_is_filled_as_on_plain_axes(name: str) -> None:
     found = model.reconstruct().mean
     assert found.dims == own.dims
     assert set(found.coords) == set(own.coords)
-    assert len(model.layout.roles.space) == (1 if own.ndim < 3 else 2) and model.layout.roles.time is not None
+    assert len(model.layout.roles.space) == (1 if own.ndim < 3 else 2) and model.layout.roles.clock is not None
     rmse, best = (gap_rmse(f, make(truth), own) for f in (found, make(expected)))
     assert best < 0.6
     assert rmse == pytest.approx(best, rel=0.05)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from xgpfill.engines.settings import Exact as Exact
     from xgpfill.engines.settings import Iterative as Iterative
     from xgpfill.engines.settings import Variational as Variational
+    from xgpfill.engines.settings import Vecchia as Vecchia
     from xgpfill.kernels.outside import FromFunction as FromFunction
     from xgpfill.kernels.outside import FromGPyTorch as FromGPyTorch
     from xgpfill.kernels.spec import RBF as RBF
@@ -51,6 +52,7 @@ _HOMES = {
     "Exact": "engines.settings",
     "Iterative": "engines.settings",
     "Variational": "engines.settings",
+    "Vecchia": "engines.settings",
     "load": "loading",
     "FromFunction": "kernels.outside",
     "FromGPyTorch": "kernels.outside",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xgpfill.variables import FittedDataset
 
     Dims = Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None
+    Coords = Iterable[Hashable] | Hashable | None
     KernelLike = Kernel | Callable[..., Any] | str | None
     Sizes = str | Mapping[str, int]
 
@@ -31,6 +32,10 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
             Dimensions to fit, e.g. ``("time", "lat", "lon")``; inferred when left out. A mapping says which is which:
             ``{{"time": "t", "y": "j", "x": "i"}}``. Other dimensions are independent fields that share the
             hyperparameters, each with a mean and a standard deviation of its own.
+        coords : names, optional
+            Of observations scattered along one dimension, the coordinates that say where and when each was made, e.g.
+            ``dims=("obs",), coords=("time", "lat", "lon")``, or ``("x",)``. In any order; repeated ones are repeated
+            measurements. Those of tracks and stations are recognised without.
         time_kernel, space_kernel : str, Kernel or None
             "matern12", "matern32", "matern52", "rbf", "rational_quadratic", "periodic", "spectral", "brownian" (time),
             "constant", or an object such as ``xgpfill.Matern(1.5, lengthscale=30.0)``; they compose with ``+`` and
@@ -52,9 +57,9 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
         noise : float or DataArray, optional
             A short name for either: ``noise=0.3`` is ``noise_variance=0.3`` (data units²), while a DataArray is read as
             ``noise_std`` (data units). Where it may have been meant otherwise, a warning says how it was read.
-        method : {{"auto", "exact", "iterative", "variational"}} or settings
+        method : {{"auto", "exact", "iterative", "variational", "vecchia"}} or settings
             The engine, e.g. ``xgpfill.Iterative(num_samples=32)``. "auto" takes "exact" for up to 1,000 observations
-            and "iterative" on lattices beyond; see ``xgpfill.select_method``.
+            and beyond "iterative" on lattices, elsewhere "vecchia" from 4,000 on; see ``xgpfill.select_method``.
         geometry : {{"auto", "sphere", "cylinder", "plane"}}
             What distance means; the sphere for latitude and longitude.
         valid : DataArray of True and False, 1 and 0, or 1 and NaN; or True, optional
@@ -178,9 +183,18 @@ class _Accessor:
         last = self._last("predict(target)")
         return last.predict(target, include_noise=include_noise, covariance=covariance, valid=valid)
 
-    def sample(self, n: int = 1, *, seed: int = 0, include_noise: bool = False, progress: bool | None = None) -> Any:
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        target: Any = None,
+        seed: int = 0,
+        include_noise: bool = False,
+        progress: bool | None = None,
+    ) -> Any:
         """Sample from the last model fitted through this object; see :meth:`FittedModel.sample`."""
-        return self._last("sample(n)").sample(n, seed=seed, include_noise=include_noise, progress=progress)
+        last = self._last("sample(n)")
+        return last.sample(n, target=target, seed=seed, include_noise=include_noise, progress=progress)
 
     def aggregate(self, weights: xr.DataArray, *, include_noise: bool = False, normalize: bool = True) -> Any:
         """Average with the last model fitted through this object; see :meth:`FittedModel.aggregate`."""
@@ -214,6 +228,7 @@ class DataArrayAccessor(_Accessor):
         self,
         *,
         dims: Dims = None,
+        coords: Coords = None,
         time_kernel: KernelLike = "matern32",
         space_kernel: KernelLike = "matern32",
         combine: str | None = None,
@@ -240,10 +255,11 @@ class DataArrayAccessor(_Accessor):
         from xgpfill.fitting import fit  # torch loads here, once
 
         self._model = fit(
-            self._data, dims=dims, time_kernel=time_kernel, space_kernel=space_kernel, combine=combine, scales=scales,
-            noise=noise, noise_std=noise_std, noise_variance=noise_variance, noise_fixed=noise_fixed, method=method,
-            geometry=geometry, valid=valid, hyperparameters=hyperparameters, tile=tile, halo=halo, check=check,
-            amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype, seed=seed, progress=progress,
+            self._data, dims=dims, coords=coords, time_kernel=time_kernel, space_kernel=space_kernel, combine=combine,
+            scales=scales, noise=noise, noise_std=noise_std, noise_variance=noise_variance, noise_fixed=noise_fixed,
+            method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters, tile=tile, halo=halo,
+            check=check, amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype, seed=seed,
+            progress=progress,
         )  # fmt: skip
         return self._model  # type: ignore[no-any-return]
 
@@ -296,6 +312,7 @@ class DatasetAccessor(_Accessor):
         *,
         variable: Hashable | list[Hashable] | tuple[Hashable, ...] | None = None,
         dims: Dims = None,
+        coords: Coords = None,
         time_kernel: KernelLike = "matern32",
         space_kernel: KernelLike = "matern32",
         combine: str | None = None,
@@ -322,11 +339,11 @@ class DatasetAccessor(_Accessor):
         from xgpfill.dataset import fit_dataset  # torch loads here, once
 
         self._model = fit_dataset(
-            self._data, variable, dims=dims, time_kernel=time_kernel, space_kernel=space_kernel, combine=combine,
-            scales=scales, noise=noise, noise_std=noise_std, noise_variance=noise_variance, noise_fixed=noise_fixed,
-            method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters, tile=tile, halo=halo,
-            check=check, amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype, seed=seed,
-            progress=progress,
+            self._data, variable, dims=dims, coords=coords, time_kernel=time_kernel, space_kernel=space_kernel,
+            combine=combine, scales=scales, noise=noise, noise_std=noise_std, noise_variance=noise_variance,
+            noise_fixed=noise_fixed, method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters,
+            tile=tile, halo=halo, check=check, amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype,
+            seed=seed, progress=progress,
         )  # fmt: skip
         return self._model  # type: ignore[no-any-return]
 

@@ -208,9 +208,10 @@ def _at_labels(valid: xr.DataArray, da: xr.DataArray) -> xr.DataArray | None:
 
 def _require_learned_axes(model: FittedModel, lattice: Lattice) -> None:
     """Refuse several times where learning saw one: nothing is known of how they go together."""
+    roles = model.layout.roles
     for name, seen, found in (
-        (f"step of {model.layout.roles.time!r}", model.learned_shape[0], lattice.time.size),
-        ("place", model.learned_shape[1], lattice.space.size),
+        (f"step of {roles.clock!r}", model.learned_shape[0], lattice.moments.size),
+        ("place", model.learned_shape[1], lattice.num_places),
     ):
         if seen == 1 < found:
             raise AlignmentError(

@@ -18,7 +18,7 @@ from xgpfill.errors import DataError, NoiseError, shown, warn
 from xgpfill.fields import with_fields_of
 from xgpfill.files import sources_of
 from xgpfill.grid.companions import as_mask, in_memory_as, note_noise, read_noise, require_inside, within_valid
-from xgpfill.grid.encode import Dims, encode
+from xgpfill.grid.encode import Coords, Dims, encode
 from xgpfill.grid.fills import check_fills, check_range, declared_range
 from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels.check import check_outside
@@ -52,6 +52,7 @@ def fit(
     da: xr.DataArray,
     *,
     dims: Dims = None,
+    coords: Coords = None,
     time_kernel: KernelLike = "matern32",
     space_kernel: KernelLike = "matern32",
     combine: str | None = None,
@@ -97,7 +98,8 @@ def fit(
         )
     if check == "full" and da.chunks is not None:
         _scan(da)
-    lattice, layout = encode(da, dims=dims, geometry=geometry, directional=directional, valid=valid, errors=errors)
+    how: dict[str, Any] = {"geometry": geometry, "directional": directional, "valid": valid, "errors": errors}
+    lattice, layout = encode(da, dims=dims, coords=coords, **how)
     if dims is None and (said := layout.fields_in_words()):
         warn(said)
     whole, lattice = lattice, within_valid(lattice)
@@ -122,13 +124,13 @@ def fit(
     count = round(share * float(np.prod(lattice.shape)))
     prior = build_prior(
         time_kernel, space_kernel, combine=combine, scales=scales,
-        num_times=lattice.time.size, num_sites=lattice.space.size, geometry=lattice.space.geometry,
+        num_times=lattice.moments.size, num_sites=lattice.num_places, geometry=lattice.space.geometry,
     )  # fmt: skip
     choice = Choice(settings, "named by `method=`") if settings else select_settings(count, lattice, prior)
     if isinstance(choice.settings, Exact) and options["tile"] == "auto" and hyperparameters is None:
         require_affordable(choice.settings, count)
     check_outside(prior, lattice, options["seed"])
-    prior = resolve_brownian(prior, lattice.time.min() - lattice.time_step, lattice.time_extent + lattice.time_step)
+    prior = resolve_brownian(prior, lattice.moments.min() - lattice.time_step, lattice.time_extent + lattice.time_step)
     prior = _with_noise(prior, noise, noise_fixed, scaling)
     bound = choice.settings if isinstance(choice.settings, Variational) and choice.settings.train == "elbo" else None
     rules = Rules(bound, errors is not None, auto, amplitude, calibrate, options["seed"], options["device"])
@@ -153,7 +155,7 @@ def fit(
     return FittedModel(
         prior=prior, scaling=scaling, settings=choice.settings, lattice=lattice, layout=layout, options=options,
         record=record, share=share, valid=valid, errors=errors, opened=opened, intervals=intervals,
-        learned_shape=(lattice.time.size, lattice.space.size),
+        learned_shape=(lattice.moments.size, lattice.num_places),
         typical_error=None if errors is None else float(np.sqrt(np.median(np.concatenate([b.noise for b in blocks])))),
         screening=distances_where_large(lattice, own, choice.settings, options["seed"]),
     )  # fmt: skip

@@ -14,7 +14,7 @@ from xgpfill.grid.scaling import Amplitude
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.prior import AXES
 from xgpfill.kernels.spec import AXIS_FREQUENCY, AXIS_UNIT, Constant, Independent, Kernel, Matern
-from xgpfill.words import squared
+from xgpfill.words import squared, with_units
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
@@ -32,9 +32,18 @@ def standardised(prior: Prior, reference: float, *, has_errors: bool) -> Prior:
     return prior if has_errors else replace(prior, noise=max(float(prior.noise), SMALLEST_NOISE))
 
 
+def jitter(prior: Prior, reference: float, units: str) -> str:
+    """What to say where noise was given as nothing and yet is not; empty where it is what was said."""
+    least = SMALLEST_NOISE * reference**2
+    if not prior.fixed_noise or prior.noise is None or float(prior.noise) > least * (1 + 1e-9):
+        return ""
+    size = with_units(f"{least**0.5:.3g}", units)
+    return f"noise raised to a standard deviation of {size} (a jitter), for the sake of rounding"
+
+
 def to_dataset(
     prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool, amplitude: Amplitude | None = None,
-    fields: xr.DataArray | None = None,
+    fields: xr.DataArray | None = None, comment: str = "",
 ) -> xr.Dataset:  # fmt: skip
     """Every hyperparameter by term, in data units², days and km.
 
@@ -74,6 +83,8 @@ def to_dataset(
         "units": "1" if noise_is_scale else squared(units),
         "long_name": "factor on the squared standard errors" if noise_is_scale else "noise variance",
     }
+    if comment:
+        ds["noise"].attrs["comment"] = comment
     if fields is not None:
         ds["field_amplitude"] = fields.assign_attrs(units="1")
     return ds if amplitude is None else ds.assign(_of_amplitude(amplitude, lattice.space.unit))

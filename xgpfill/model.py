@@ -114,8 +114,15 @@ class FittedModel:
         """All hyperparameters in physical units; ``fit(hyperparameters=...)`` takes them back."""
         return tables.to_dataset(
             self.prior, self.lattice, units_of(self.layout.template), noise_is_scale=self.errors is not None,
-            amplitude=self.scaling.amplitude, fields=relative_scales(self.scaling, self.layout),
+            amplitude=self.scaling.amplitude, fields=relative_scales(self.scaling, self.layout), comment=self._jitter,
         )  # fmt: skip
+
+    @property
+    def _jitter(self) -> str:
+        """What to say where noise was given as nothing and yet is not."""
+        if self.errors is not None:
+            return ""
+        return tables.jitter(self.prior, self.scaling.reference, units_of(self.layout.template))
 
     @property
     def summary(self) -> ModelSummary:
@@ -509,14 +516,24 @@ class FittedModel:
 
     @interruptible
     def sample(
-        self, n: int = 1, *, seed: int = 0, include_noise: bool = False, progress: bool | None = None
+        self,
+        n: int = 1,
+        *,
+        target: Any = None,
+        seed: int = 0,
+        include_noise: bool = False,
+        progress: bool | None = None,
     ) -> xr.DataArray:
         """Coherent draws of the field given the data, by Matheron's rule (Wilson et al. 2021, eq. 9).
+
+        At a `target`, and where observations are scattered, they are draws from the joint law of the points.
 
         Parameters
         ----------
         n : int
             Number of draws.
+        target : Dataset, DataArray, or mapping of coordinate names to values, optional
+            Other places and times, as :meth:`predict` takes them; by default the cells of the data.
         seed : int
             Same seed, same draws, whatever the tiles.
         include_noise : bool
@@ -527,7 +544,7 @@ class FittedModel:
         DataArray (sample, ...)
             Data units; lazy when the data are lazy.
         """
-        from xgpfill.prediction import sample
+        from xgpfill.sampling import sample
 
         self._require_data()
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
@@ -538,7 +555,8 @@ class FittedModel:
                 "`da.rename(sample='member')`."
             )
         noisy = checked_flag(include_noise, "include_noise")
-        return sample(self, int(n), checked_seed(seed), include_noise=noisy, show=show_progress(progress))
+        how: dict[str, Any] = {"target": target, "include_noise": noisy, "show": show_progress(progress)}
+        return sample(self, int(n), checked_seed(seed), **how)
 
     def save(self, path: str | Path, *, data: bool = True, mode: str = "w-") -> None:
         """Write the model to ``.nc`` or ``.zarr``; read it with :func:`xgpfill.load`. See :func:`xgpfill.io.save`."""

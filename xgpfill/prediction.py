@@ -1,9 +1,8 @@
-"""The posterior elsewhere (other times, places, points), and coherent samples on the grid."""
+"""The posterior elsewhere: other times, places, points."""
 
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xgpfill.amplitude import canonical_amplitude, noise_at
+from xgpfill.amplitude import noise_at
 from xgpfill.conventions import mapping_names, origin, placing, settled
-from xgpfill.decoding import dtype_of, mean_attrs, positions_of, sample_array, suffixed, variance_attrs
+from xgpfill.decoding import dtype_of, mean_attrs, positions_of, suffixed, variance_attrs
+from xgpfill.engines.settings import MAX_JOINT_TARGETS
 from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooManyPointsError, listed, shown
 from xgpfill.grid.companions import as_mask
 from xgpfill.grid.dates import typed_dates
@@ -22,30 +22,21 @@ from xgpfill.grid.metric import POLE
 from xgpfill.grid.names import LAT_NAMES, LON_NAMES, TIME_NAMES, role_of_name
 from xgpfill.grid.places import still
 from xgpfill.grid.points import Points
-from xgpfill.options import progress_bar, show_progress
+from xgpfill.nearness import Nearness
+from xgpfill.options import show_progress
 from xgpfill.results import Context, Reconstruction
-from xgpfill.targets import MAX_JOINT_TARGETS, TargetAverager, tile_of_targets
+from xgpfill.targets import TargetAverager, tile_of_targets
 from xgpfill.tiling.assemble import (
     blended_points,
-    everything,
-    in_chunks,
-    lazy_member,
     lazy_points,
     node_of,
-    over_members,
-    run_member,
     seen_by_tiles,
-    tile_means,
 )
 
 if TYPE_CHECKING:
     from xgpfill.grid.encode import Layout
-    from xgpfill.grid.lattice import FloatArray, Window
-    from xgpfill.linalg.draws import PriorDraws
+    from xgpfill.grid.lattice import FloatArray
     from xgpfill.model import FittedModel
-
-FRESH = 2**20
-"""Offset of the streams of noise that are added to samples, not taken from the data."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +73,7 @@ def read_target(model: FittedModel, target: Any) -> Target:
     """
     layout = model.layout
     roles = layout.roles
-    given = {
-        name: _coordinate(target, name, layout)
-        for name in (roles.time, roles.y or roles.y_dim, roles.x or roles.x_dim)
-        if name is not None
-    }
+    given = {name: _coordinate(target, name, layout) for name in roles.coordinates.values()}
     _require_known(target, given, layout)
     if not any(c is not None for c in given.values()):
         raise AlignmentError(
@@ -95,7 +82,7 @@ def read_target(model: FittedModel, target: Any) -> Target:
         )
     own = {name: c if c is not None else _own_coordinate(layout, name) for name, c in given.items()}
     _check_space_pair(given, own, roles)
-    for name in own.keys() - {roles.time}:
+    for name in own.keys() - {roles.clock}:
         require_numeric(own[name].values, name)
     arrays = _broadcast(own)
     by_name = dict(zip(own, arrays, strict=True))
@@ -132,7 +119,7 @@ def _coordinate(target: Any, name: Hashable, layout: Layout) -> xr.DataArray | N
         raise AlignmentError(
             f"Target coordinate {name!r} is {shown(value)}; expected numbers or dates, e.g. `[40.5, 41.0]`."
         ) from None
-    if name == layout.roles.time:
+    if name == layout.roles.clock:
         array = typed_dates(array, _own_coordinate(layout, name))
     dims = () if array.ndim == 0 else (name,)
     if array.ndim > 1:
@@ -147,9 +134,9 @@ def _coordinate(target: Any, name: Hashable, layout: Layout) -> xr.DataArray | N
 def _require_known(target: Any, given: dict[Hashable, Any], layout: Layout) -> None:
     """Refuse a coordinate by another name than that of the data, and one that was not fitted: they would be ignored."""
     roles = layout.roles
-    names = {"time": roles.time, "y": roles.y or roles.y_dim, "x": roles.x or roles.x_dim}
+    names = roles.coordinates
     if isinstance(target, (xr.Dataset, xr.DataArray)):  # with whatever else there is beside the coordinates
-        lacking = {role for role, name in names.items() if name is not None and given[name] is None}
+        lacking = {role for role, name in names.items() if given[name] is None}
         foreign = (name for name in target.coords if name not in layout.template.dims)
         others = [name for name in foreign if _meant(name, names, SAME_WORD) in lacking]
     else:
@@ -191,7 +178,7 @@ def _meant(name: Hashable, names: dict[str, Any], cutoff: float) -> str | None:
 
 def _with_dates(coordinate: xr.DataArray, layout: Layout) -> xr.DataArray:
     """A coordinate with dates where it is text, or has text beside it: along a track all share one index."""
-    time = layout.roles.time
+    time = layout.roles.clock
     if time is None:
         return coordinate
     axis = _own_coordinate(layout, time)
@@ -234,8 +221,13 @@ def _own_coordinate(layout: Layout, name: Hashable) -> xr.DataArray:
 
 
 def _check_space_pair(given: Any, own: Any, roles: Any) -> None:
-    """Latitude without longitude is meaningless when they share dimensions."""
-    y, x = roles.y or roles.y_dim, roles.x or roles.x_dim
+    """Latitude without longitude is meaningless when they share dimensions; on a track so is either without time."""
+    if roles.scattered and (missing := [name for name, c in given.items() if c is None and own[name].ndim]):
+        raise AlignmentError(
+            f"The target lacks the coordinate {missing[0]!r}; the observations have coordinates each of their own, so "
+            f"that all are needed: give {listed(given)}."
+        )
+    y, x = roles.coordinates.get("y"), roles.coordinates.get("x")
     if y is None or x is None or (given[y] is None) == (given[x] is None):
         return
     missing = y if given[y] is None else x
@@ -252,15 +244,15 @@ def _embedded(
     if not size:
         return np.zeros(0), np.zeros((0, layout.metric.embed(np.zeros(1), np.zeros(1)).shape[-1]))
     days = np.zeros(size)
-    if roles.time is not None:
+    if roles.clock is not None:
         assert layout.clock is not None
-        units = str(own[roles.time].attrs.get("units", layout.template[roles.time].attrs.get("units", "")))
-        values = by_name[roles.time].values.ravel()
+        units = str(own[roles.clock].attrs.get("units", layout.template[roles.clock].attrs.get("units", "")))
+        values = by_name[roles.clock].values.ravel()
         if values.dtype.kind in "iuf":
-            require_numeric(values, roles.time)
+            require_numeric(values, roles.clock)
         days = layout.clock.days(values, units)
     flat = []
-    for name in (roles.y or roles.y_dim, roles.x or roles.x_dim):
+    for name in (roles.coordinates.get("y"), roles.coordinates.get("x")):
         if name is None:
             flat.append(np.zeros(size))
             continue
@@ -286,6 +278,8 @@ def _nearest_cells(model: FittedModel, days: FloatArray, places: FloatArray) -> 
     from scipy.spatial import KDTree
 
     space = model.lattice.space
+    if model.lattice.days is not None:  # one tile, which is not blended
+        return np.zeros((days.size, 3), dtype=np.intp)
     flat = space.coordinates.reshape(space.size, -1)
     y, x = np.unravel_index(KDTree(flat).query(places)[1], space.shape)
     t = KDTree(model.lattice.time[:, None]).query(days[:, None])[1]
@@ -304,10 +298,10 @@ def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance:
             )
         return _joint(model, where, include_noise=include_noise)
     field, added = _moments_at(model, where), noise_at(model, where.points)
-    mean = _answer(model, where, field[0])
+    mean = answered(model, where, field[0])
     kind, scale = "observed" if include_noise else "latent", model.scaling.reference
-    variance = _answer(model, where, field[1] ** 2 + (added if include_noise else 0.0), scale)
-    noise = _answer(model, where, added, scale).drop_attrs().reset_coords(drop=True) if np.ndim(added) else added
+    variance = answered(model, where, field[1] ** 2 + (added if include_noise else 0.0), scale)
+    noise = answered(model, where, added, scale).drop_attrs().reset_coords(drop=True) if np.ndim(added) else added
     variance.name = suffixed(mean.name, "variance")
     variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field"))
     variance.encoding = dict(mean.encoding)
@@ -316,6 +310,7 @@ def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance:
     nothing = xr.full_like(mean, np.nan) if not model.lattice.is_lazy else mean * np.nan
     known: dict[str, Any] = {"positions": positions_of(mean), "intervals": model.fields_of_intervals}
     known["averager"] = TargetAverager(model, mean, where.dims, where.points, where.cells, exists, kind, added)
+    known["nearness"] = Nearness(model, where.points, where.dims, where.shape)
     return Reconstruction(mean, variance, Context(nothing, noise, kind, sources=model.sources, **known))
 
 
@@ -385,7 +380,8 @@ def over_points(model: FittedModel, each: Any) -> Any:
     return stacked.reshape(2, *model.lattice.extra_shape, stacked.shape[-1])
 
 
-def _answer(model: FittedModel, where: Target, data: Any, scale: float | None = None) -> xr.DataArray:
+def answered(model: FittedModel, where: Target, data: Any, scale: float | None = None) -> xr.DataArray:
+    """Answers (extra..., n) at targets, with their coordinates and the attributes of the data."""
     template, extra = model.layout.template, model.layout.roles.extra
     shaped = data.reshape((*model.lattice.extra_shape, *where.shape))
     coords = {d: template.coords[d] for d in extra if d in template.coords}
@@ -423,77 +419,10 @@ def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[x
     amplitude = solver.amplitude(where.points)
     unit = np.broadcast_to(solver.scaling.scale * amplitude, n)
     matrix = posterior.covariance(where.points) * (unit[:, None] * unit)
-    mean = _answer(model, where, solver.scaling.physical(posterior.moments(where.points).mean, amplitude))
+    mean = answered(model, where, solver.scaling.physical(posterior.moments(where.points).mean, amplitude))
     if include_noise:
         matrix[np.diag_indices(n)] += noise_at(model, where.points)
     joint = xr.DataArray(matrix, dims=("target", "target_other"), name=suffixed(mean.name, "covariance"))
     joint.attrs = variance_attrs(mean.attrs, "observed" if include_noise else "latent", str(mean.name or "field"))
     joint.attrs["long_name"] = joint.attrs["long_name"].replace("variance", "covariance")
     return mean, joint
-
-
-# Samples
-
-
-def sample(model: FittedModel, n: int, seed: int, *, include_noise: bool, show: bool) -> xr.DataArray:
-    """See :meth:`FittedModel.sample`."""
-    from xgpfill.linalg.draws import PriorDraws, noise_share
-
-    solver = model._solver(None, None)
-    noise_level = float(solver.prior.noise or 1.0)
-    draws = PriorDraws(solver.frame, solver.prior, seed, noise_share(solver.prior, noise_level))
-    lattice = model.lattice
-    amplitude = canonical_amplitude(model) * model.scaling.reference
-    noise = model._noise_variance()
-    noise_sd = math.sqrt(noise) if isinstance(noise, float) else np.sqrt(model.layout.canonical(noise))
-
-    def one(member: tuple[int, ...], number: int) -> Any:
-        errors, own, scale = model._member_errors(member), solver.of_field(number), amplitude[member]
-        sd = noise_sd if isinstance(noise_sd, float) else noise_sd[member]
-        values = lattice.values[member]
-        if lattice.is_lazy:
-            return _lazy_sample(own, draws, values, errors, sd, scale, (n, number, include_noise))
-        prior = prior_fields(draws, n, number, everything(solver)) * scale
-        noisy = noise_fields(draws, n, number, everything(solver)) * sd
-        found = run_member(own, values - prior - noisy, errors, work=tile_means, step=step) + prior
-        if not include_noise:
-            return found
-        return found + noise_fields(draws, n, number + FRESH, everything(solver)) * sd
-
-    total = len(solver.plan) * max(1, int(np.prod(lattice.extra_shape)))
-    show = show and not lattice.is_lazy
-    with progress_bar("Sampling", show and total > 1, total=total) as step, solver.watched(show):
-        data = over_members(lattice, one)
-    out = sample_array(model.layout, data)
-    return model.within_valid(out)
-
-
-def prior_fields(draws: PriorDraws, n: int, member: int, window: Window) -> FloatArray:
-    """`n` draws of the prior field, (n, time, y, x), standardised."""
-    return np.stack(list(draws.fields(range(n), member, window)))
-
-
-def noise_fields(draws: PriorDraws, n: int, member: int, window: Window) -> FloatArray:
-    """`n` draws of unit noise, (n, time, y, x)."""
-    return np.stack([draws.noise(i, member, window) for i in range(n)])
-
-
-def _lazy_sample(
-    solver: Any, draws: PriorDraws, values: Any, errors: Any, sd: Any, scale: FloatArray, how: tuple[int, int, bool]
-) -> Any:
-    """The same on lazy data: draws are made chunk by chunk from the seed."""
-    import dask
-
-    n, member, include_noise = how
-    node, source = node_of(solver), dask.delayed(draws, traverse=False)
-
-    def field(make: Any, number: int) -> Any:
-        frames = (values.chunks[0], *((size,) for size in values.shape[1:]))  # a draw is one of whole frames
-        return in_chunks(frames, n, lambda window: dask.delayed(make)(source, n, number, window)).rechunk(
-            ((n,), *values.chunks)
-        )
-
-    prior = field(prior_fields, member) * scale
-    residual = values - prior - field(noise_fields, member) * sd
-    found = lazy_member(node, solver, residual, errors, work=tile_means, leading=n) + prior
-    return found + field(noise_fields, member + FRESH) * sd if include_noise else found

@@ -15,6 +15,7 @@ from xgpfill.decoding import decode, positions_of
 from xgpfill.engines.memory import settings_of_all, tile_limit
 from xgpfill.engines.settings import Variational
 from xgpfill.hyperparameters import standardised
+from xgpfill.nearness import Nearness
 from xgpfill.options import progress_bar
 from xgpfill.results import Context, Reconstruction
 from xgpfill.tiling.assemble import (
@@ -61,7 +62,7 @@ def reconstruct(
             spread.attrs["comment"] = "noise: where no standard error is known, that of the nearest known cell"
     template = model.layout.template
     known = {"averager": Averager(model, include_noise), "positions": positions_of(template)}
-    known["intervals"] = model.fields_of_intervals
+    known |= {"intervals": model.fields_of_intervals, "nearness": Nearness(model)}
     context = Context(without_bounds(template), noise, kind, model.summary, model.sources, **known)
     return Reconstruction(mean, spread, context)
 

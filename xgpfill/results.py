@@ -13,9 +13,10 @@ from xgpfill.checks import checked_flag, checked_level
 from xgpfill.conventions import global_attrs, on_scale, placing, settled, with_bounds
 from xgpfill.datasetlike import DatasetLike
 from xgpfill.decoding import bound_attrs, flags, standard_deviation, suffixed
-from xgpfill.errors import VariableError, XgpfillError, XgpfillWarning, shown
+from xgpfill.errors import DataError, VariableError, XgpfillError, XgpfillWarning, shown
 from xgpfill.files import write_netcdf, write_zarr
 from xgpfill.grouping import Grouped, Groups
+from xgpfill.nearness import as_days, as_length
 from xgpfill.options import interruptible
 from xgpfill.scoring import check_variables, score_gaussian
 
@@ -52,6 +53,8 @@ class Context:
         Which cells of the field are left.
     intervals : Intervals, mapping of name to these, or None
         How wide intervals are; None: as the normal law says.
+    nearness : callable, mapping of name to these, or None
+        Tells which cells are near data, where these are known.
     """
 
     observed: Field
@@ -62,6 +65,7 @@ class Context:
     averager: Any = None
     positions: Any = None
     intervals: Any = None
+    nearness: Any = None
 
 
 class Reconstruction(DatasetLike):
@@ -188,6 +192,72 @@ class Reconstruction(DatasetLike):
         with xr.set_options(keep_attrs=False):
             return self._variance_of(name, "observed") ** 0.5
 
+    @interruptible
+    def near_data(
+        self, *, where_sd_below: float | None = None, max_gap: Any = None, max_distance: float | None = None
+    ) -> Self:
+        """The same with cells that are far from all data left empty: NaN in the mean, the variance, and what follows.
+
+        What was observed stays. All conditions that are given must hold.
+
+        Parameters
+        ----------
+        where_sd_below : float, optional
+            The largest standard deviation, data units, of the kind that the variance is.
+        max_gap : float (days), text or timedelta, optional
+            How far in time an observation of the same place may be, e.g. ``"10D"``; with `max_distance` one of a place
+            within that: (time / max_gap)² + (distance / max_distance)² ≤ 1.
+        max_distance : float, optional
+            How far the place of an observation may be, in km (or the unit of a plane), at any time without `max_gap`.
+
+        Raises
+        ------
+        DataError
+            When nothing is given, or it is no positive number.
+
+        Examples
+        --------
+        >>> import xgpfill
+        >>> ds = xgpfill.datasets.synthetic_sst(days=8, nlat=8, nlon=8)
+        >>> found = ds.sst.gpfill.fit(valid=ds.valid, method="exact").reconstruct()
+        >>> kept = found.near_data(max_gap="2D", max_distance=100.0).mean.notnull()
+        >>> bool(kept.where(ds.sst.notnull(), True).all())
+        True
+        """
+        sd = as_length(where_sd_below, "where_sd_below", "0.5")
+        days, distance = as_days(max_gap), as_length(max_distance, "max_distance", "200.0")
+        if sd is None and days is None and distance is None:
+            raise DataError(
+                "near_data() was given no limit. Type one, e.g. `r.near_data(max_distance=200.0)` (km), "
+                "`max_gap='10D'` or `where_sd_below=0.5` (data units)."
+            )
+
+        kept = self._each(lambda name: self._kept(name, sd, days, distance))
+        mean, variance, noise, observed, positions = self._parts_known()
+        mean, variance = (None if field is None else _only(field, kept, mean) for field in (mean, variance))
+        context = replace(self._context, averager=None)
+        return type(self)(mean, variance, context)._with_parts((mean, variance, noise, observed, positions))
+
+    def _kept(
+        self, name: Hashable | None, sd: float | None, days: float | None, distance: float | None
+    ) -> xr.DataArray:
+        """Which cells of one variable are near data, or observed."""
+        mean, observed = self._seen(name)
+        near = xr.ones_like(mean, dtype=bool)
+        if sd is not None:
+            near = near & (self._parts(name)[1] <= sd**2)
+        if days is not None or distance is not None:
+            nearness, positions = self._context.nearness, self._context.positions
+            if nearness is None:
+                raise XgpfillError(
+                    "Where the data of these cells are is not known here: they are averages already. Leave cells empty "
+                    "before: `model.reconstruct().near_data(...)`."
+                )
+            if name is not None:
+                nearness, positions = nearness[name], positions[name]
+            near = near & nearness(positions, days, distance).drop_vars(list(near.coords), errors="ignore")
+        return (near | observed.notnull()).transpose(*mean.dims).drop_attrs()
+
     @property
     def filled(self) -> Field:
         """The observed value where there is one, the mean in the gaps; a coordinate as ``sst_flag`` says which.
@@ -291,8 +361,9 @@ class Reconstruction(DatasetLike):
         known = self._context
         if known.averager is None:
             raise XgpfillError(
-                "How the errors of these cells go together is not known here: they are averages already. Average the "
-                "reconstruction, over all dimensions at once: `model.reconstruct().average(dims)`."
+                "How the errors of these cells go together is not known here: they are averages already, or some were "
+                "left empty. Average the reconstruction, over all dimensions at once: "
+                "`model.reconstruct().average(dims)`."
             )
 
         def one(field: xr.DataArray, averager: Any, positions: Any) -> Reconstruction:
@@ -488,6 +559,20 @@ class Reconstruction(DatasetLike):
         write_zarr(self.to_dataset(), path, kwargs, self._context.sources)
 
 
+def _only(field: Field, kept: Any, mean: Field) -> Field:
+    """A field, or a Dataset of them in the order of those of `mean`, with NaN elsewhere."""
+
+    def one(da: xr.DataArray, mask: xr.DataArray) -> xr.DataArray:
+        found = da.where(mask).assign_attrs(da.attrs)
+        found.encoding = dict(da.encoding)
+        return found
+
+    if isinstance(field, xr.Dataset):
+        pairs = zip(field.data_vars, mean.data_vars, strict=True)
+        return xr.Dataset({own: one(field[own], kept[name]) for own, name in pairs})
+    return one(field, kept)
+
+
 def _require_free_names(names: Iterable[Hashable], field: xr.DataArray) -> None:
     """Refuse a coordinate of the data that is called as what goes with the field."""
     taken = next((name for name in names if name in field.coords), None)
@@ -508,7 +593,7 @@ def paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:
     observed = xr.Dataset({n: r._context.observed for n, r in parts.items()})
     each: dict[str, Any] = {
         what: {n: getattr(r._context, what) for n, r in parts.items()}
-        for what in ("noise", "model", "averager", "positions", "intervals")
+        for what in ("noise", "model", "averager", "positions", "intervals", "nearness")
     }
     if first._context.averager is None:
         each["averager"] = None

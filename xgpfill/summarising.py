@@ -55,6 +55,8 @@ def _notes(model: FittedModel) -> list[str]:
     loose = tables.unidentified(model.prior, model.lattice)
     notes = [] if model.has_data else ["Loaded without data: `condition` it on observations first."]
     notes += [*_amplitude(model), *_intervals(model)]
+    if model._jitter:
+        notes.append(f"{model._jitter.capitalize()}.")
     if loose:
         notes.append(
             f"Lengthscale beyond half the extent: variance and lengthscale not separately identified "

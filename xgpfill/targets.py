@@ -11,6 +11,7 @@ import numpy as np
 from xgpfill.aggregating import averaged, summed
 from xgpfill.calibration import position_name
 from xgpfill.cells import Cells, averaged_dims, weights_of
+from xgpfill.engines.settings import MAX_JOINT_TARGETS
 from xgpfill.errors import MethodError, TooManyPointsError
 from xgpfill.options import show_progress
 from xgpfill.tiling.assemble import node_of, seen_by_tiles
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from xgpfill.results import Reconstruction
     from xgpfill.tiling.solve import TileSolver
     from xgpfill.tiling.tiles import Tile, TilePlan
-
-MAX_JOINT_TARGETS = 5000
 
 
 @dataclass(frozen=True, eq=False)

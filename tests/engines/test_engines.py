@@ -25,13 +25,15 @@ from xgpfill.engines.memory import (
     tile_limit,
 )
 from xgpfill.engines.select import build_engine, select_settings
-from xgpfill.engines.settings import Exact, Iterative, Variational, as_settings
+from xgpfill.engines.settings import Exact, Iterative, Variational, Vecchia, as_settings
 from xgpfill.engines.variational import VariationalEngine
+from xgpfill.engines.vecchia import VecchiaEngine
 from xgpfill.errors import MethodError, TooManyPointsError, XgpfillWarning
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.points import Observations
 from xgpfill.kernels import spec
 from xgpfill.kernels.covariance import Covariance
+from xgpfill.kernels.outside import FromFunction
 
 from tests.problems import (
     SPACE_KERNELS,
@@ -51,6 +53,7 @@ ENGINES = {
     "iterative, all points neighbours": IterativeEngine(
         Iterative(tolerance=1e-10, num_samples=2, num_neighbours=10_000)
     ),
+    "vecchia, all points neighbours": VecchiaEngine(Vecchia(num_neighbours=10_000)),
 }
 TIGHT, SMOOTH = 1e-6, 1e-4
 PRIORS = {
@@ -272,7 +275,7 @@ def test_the_exact_engine_refuses_too_many_points_with_their_memory_and_three_wa
     with pytest.raises(
         TooManyPointsError,
         match=rf"factor a {n} × {n} matrix: 0\.0 GiB.*max_observations={n - 1}\. "
-        rf"Type `method='variational'`, smaller tiles.*xgpfill\.Exact\(max_observations={n}\)",
+        rf"Type `method='vecchia'`, `method='variational'`, smaller tiles.*xgpfill\.Exact\(max_observations={n}\)",
     ):
         few.condition(Covariance(prior), observations)
     ExactEngine(Exact(max_observations=n)).condition(Covariance(prior), observations)
@@ -326,7 +329,8 @@ def test_a_class_of_settings_is_to_be_made():
 @pytest.mark.parametrize("method", ["kriging", None, 3])
 def test_an_unknown_method_lists_those_there_are(method):
     with pytest.raises(
-        MethodError, match=r"Unknown method.*'auto', 'exact', 'iterative', 'variational', or settings such as"
+        MethodError,
+        match=r"Unknown method.*'auto', 'exact', 'iterative', 'variational', 'vecchia', or settings such as",
     ):
         as_settings(method)
 
@@ -351,6 +355,7 @@ def test_an_unknown_method_lists_those_there_are(method):
         (lambda: Iterative(tolerance=1.0), r"Iterative\(tolerance=1\.0\): expected a number between 0 and 1"),
         (lambda: Iterative(tolerance="tight"), r"Iterative\(tolerance='tight'\): expected a number between 0 and 1"),
         (lambda: Iterative(tolerance=float("nan")), r"Iterative\(tolerance=nan\): expected a number between 0 and 1"),
+        (lambda: Vecchia(num_neighbours=0), r"Vecchia\(num_neighbours=0\): expected a positive integer"),
         (lambda: Variational(train="adam"), r"Variational\(train='adam'\): choose 'composite' or 'elbo'"),
     ],
 )
@@ -359,9 +364,12 @@ def test_settings_out_of_range_say_what_was_expected(make, message):
         make()
 
 
-def test_auto_is_exact_for_few_observations_and_variational_for_many_and_says_why():
+def test_auto_is_exact_for_few_observations_and_takes_neighbours_for_many_and_says_why():
     few, many = select_settings(4000), select_settings(4001)
-    assert (few.settings, many.settings) == (Exact(), Variational())
+    assert (few.settings, many.settings) == (Exact(), Vecchia())
+    assert "in linear memory" in many.reason
+    brought = product(FromFunction(lambda a, b: np.exp(-abs(a - b.T))), SPACE_KERNELS["matern12"])
+    assert select_settings(4001, None, brought).settings == Variational()
     assert "4000 observations" in str(few) and "4001 observations" in str(many)
 
 
@@ -421,6 +429,6 @@ def test_long_axes_of_time_are_iterated_where_they_are_regular_and_nothing_wande
     uneven = Lattice(None, np.sort(np.random.default_rng(0).uniform(0, 3e4, 30_000)), sites)
     assert isinstance(select_settings(90_000, regular).settings, Iterative)
     assert isinstance(select_settings(90_000, regular, anova()).settings, Iterative)
-    assert isinstance(select_settings(90_000, uneven).settings, Variational)
+    assert isinstance(select_settings(90_000, uneven).settings, Vecchia)
     wandering = product(TIME_KERNELS["brownian"], SPACE_KERNELS["matern12"], "plane")
-    assert isinstance(select_settings(90_000, regular, wandering).settings, Variational)
+    assert isinstance(select_settings(90_000, regular, wandering).settings, Vecchia)

@@ -22,7 +22,7 @@ from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.linalg import conjugate_gradients, lattice, local, space, tables
+from xgpfill.linalg import conjugate_gradients, lattice, local, neighbours, space, tables
 from xgpfill.linalg.draws import PriorDraws
 from xgpfill.linalg.lattice import LatticeOperator
 from xgpfill.linalg.local import Patches
@@ -205,7 +205,7 @@ def neighbours_at_random(patch):
             sizes[k] = min(near.shape[1], prefixes[0])
             near[k, : sizes[k]] = rng.choice(prefixes[0], sizes[k], replace=False)
 
-    patch.setattr(local, "search", any_of_them)
+    patch.setattr(neighbours, "search", any_of_them)
 
 
 def local_data_in_another_order(patch):

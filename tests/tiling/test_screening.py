@@ -22,7 +22,7 @@ PRIOR = replace(product(spec.Matern(1.5, 2.0), spec.Matern(1.5, 300.0), "sphere"
 
 @pytest.fixture(autouse=True)
 def few_windows(monkeypatch):
-    monkeypatch.setattr(screening, "WINDOWS", 6)
+    monkeypatch.setattr(screening, "WINDOWS", 3)
 
 
 def gappy(share, shape=(9, 20, 24)):
@@ -90,7 +90,8 @@ def test_windows_without_observations_are_passed_over():
 def test_what_reaches_beyond_the_windows_is_not_known(monkeypatch):
     monkeypatch.setattr(screening, "ACROSS", 3)
     monkeypatch.setattr(screening, "DEEP", 2)
-    assert screening_distances(gappy(0.02, (20, 30, 30)), PRIOR, 0) == (None, None)
+    far = replace(product(spec.Matern(1.5, 20.0), spec.Matern(1.5, 3000.0), "sphere"), noise=0.5)
+    assert screening_distances(gappy(0.05, (20, 30, 30)), far, 0) == (None, None)
 
 
 def test_what_never_varies_does_not_lengthen_times():

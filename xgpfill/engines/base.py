@@ -18,6 +18,9 @@ import numpy as np
 import torch
 
 from xgpfill.engines.averages import averaged_prior
+from xgpfill.engines.settings import MAX_JOINT_TARGETS
+from xgpfill.errors import TooManyPointsError
+from xgpfill.linalg.dense import cholesky
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,6 +52,9 @@ class Posterior(Protocol):
 
     def averages(self, targets: Points, weights: FloatArray) -> Moments:
         """Mean (of the first draw of the data) and latent variance of wᵀf for every column of weights (m, k)."""
+
+    def sample(self, targets: Points, n: int, rng: np.random.Generator) -> FloatArray:
+        """Coherent draws of the field at targets (given the first draw of the data), (n, m)."""
 
     @property
     def trend(self) -> tuple[float, float] | None:
@@ -157,6 +163,10 @@ class WhitenedPosterior:
             mean, variance = mean + self._beta[0, 0] * w.sum(0), variance + r.square() / self._precision[0, 0]
         return Moments(*(np.asarray(x.double().cpu().numpy()) for x in (mean, _floored(variance, prior))))
 
+    def sample(self, targets: Points, n: int, rng: np.random.Generator) -> FloatArray:
+        """Coherent draws of the field at targets (given the first draw of the data), (n, m)."""
+        return drawn_jointly(self, targets, n, rng)
+
     @property
     def trend(self) -> tuple[float, float] | None:
         """Estimate and standard error of the constant mean (standardised), or None."""
@@ -164,6 +174,26 @@ class WhitenedPosterior:
             return None
         assert self._beta is not None
         return float(self._beta[0, 0]), float(self._precision[0, 0]) ** -0.5
+
+
+def drawn_jointly(posterior: Posterior, targets: Points, n: int, rng: np.random.Generator) -> FloatArray:
+    """Draws (n, m) by a factor of the joint covariance of the targets, f = μ + Lz (Rasmussen & Williams 2006, A.2).
+
+    Raises
+    ------
+    TooManyPointsError
+        When the covariance would be too large.
+    """
+    m = len(targets)
+    if m > MAX_JOINT_TARGETS:
+        raise TooManyPointsError(
+            f"Draws at {m} points would need the joint covariance of all, {m * m * 8 / 2**30:.1f} GiB; at most "
+            f"{MAX_JOINT_TARGETS} go together. Fit with `method='vecchia'`, which needs no such matrix, or draw at "
+            f"fewer points."
+        )
+    L = cholesky(torch.as_tensor(posterior.covariance(targets)), what="posterior covariance").numpy()
+    mean = posterior.means(targets)[:, 0]
+    return np.asarray(mean + rng.standard_normal((n, m)) @ L.T)
 
 
 def _floored(variance: Tensor, prior: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from scipy.spatial import KDTree
 
 from xgpfill.engines.averages import averaged_on, averaged_prior, solve_closely
-from xgpfill.engines.base import Moments
+from xgpfill.engines.base import Moments, drawn_jointly
 from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.marginals import Asked, Marginals, places_on
 from xgpfill.engines.settings import Exact, Iterative
@@ -145,6 +145,10 @@ class IterativePosterior:
     def averages(self, targets: Points, weights: FloatArray) -> Moments:
         """Mean (of the first draw of the data) and latent variance of wᵀf for every column of weights, a solve each."""
         return self._either(lambda: self._averages(targets, weights), lambda other: other.averages(targets, weights))
+
+    def sample(self, targets: Points, n: int, rng: np.random.Generator) -> FloatArray:
+        """Coherent draws of the field at targets (given the first draw of the data), (n, m)."""
+        return drawn_jointly(self, targets, n, rng)
 
     @property
     def trend(self) -> tuple[float, float] | None:

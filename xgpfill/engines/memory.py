@@ -23,8 +23,9 @@ PER_EVALUATED = 100
 """Bytes of each cell whose variance is asked for."""
 PER_LAG = 100
 """Bytes of each pair of rows and lag in longitude, for all terms: tables, blocks in two precisions, those of draws."""
-MEMORY_SHARE, LIBRARIES, LEAST_SHARE = 0.65, 4e8, 0.1
-"""Of what there is that a tile is planned for: this share of what libraries leave, and at least so much of all."""
+MEMORY_SHARE, LAZY_SHARE, LIBRARIES, LEAST_SHARE = 0.65, 0.55, 4e8, 0.1
+"""Of what there is that a tile is planned for: this share of what libraries leave, less where a worker holds chunks of
+lazy data beside it; and at least so much of all."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ def settings_of_all(
 
 def _iterative_limit(lattice: Lattice, columns: int, device: str) -> Limit:
     there = available_memory(device, lazy=lattice.is_lazy)
-    memory = max(MEMORY_SHARE * (there - LIBRARIES), LEAST_SHARE * there)
+    share = LAZY_SHARE if lattice.is_lazy else MEMORY_SHARE
+    memory = max(share * (there - LIBRARIES), LEAST_SHARE * there)
     return Limit(memory=memory, columns=columns, is_regular=lattice.space.meridians is not None)
 
 

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xgpfill.engines.settings import Exact, Iterative, Settings, Variational
+from xgpfill.engines.settings import Exact, Iterative, Settings, Variational, Vecchia
 from xgpfill.grid.lattice import MAX_DENSE_SITES, MAX_TIMES, is_regular
 from xgpfill.grid.meridians import find_meridians
+from xgpfill.kernels.formula import has_formula
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.spec import Brownian, has_type
 
@@ -65,14 +66,19 @@ def select_settings(num_observations: int, lattice: Lattice | None = None, prior
     if num_observations <= SOME_OBSERVATIONS:
         return Choice(Exact(), f"{many} on no regular lattice; dense up to {SOME_OBSERVATIONS}, exact")
     why = f"{many}, more than the {SOME_OBSERVATIONS} of a dense factor, on no regular lattice"
-    return Choice(Variational(), why)
+    if prior is None or has_formula(prior):
+        return Choice(Vecchia(), f"{why}; each value from its neighbours, in linear memory")
+    return Choice(Variational(), f"{why}, with a kernel that neighbours cannot be told by")
 
 
 def suits_iteration(lattice: Lattice, prior: Prior | None = None) -> bool:
     """Whether the iterative engine takes it: regular meridians or few places, and not too many times.
 
-    More than `MAX_TIMES` must be regular, and every kernel of time a function of the lag.
+    More times than `MAX_TIMES` must be regular, and every kernel of time a function of the lag. Cells that have times
+    of their own are no lattice.
     """
+    if lattice.days is not None:
+        return False
     uneven = prior is not None and any(has_type(term.time, Brownian, Outside) for term in prior.terms)
     if lattice.time.size > MAX_TIMES and (uneven or not is_regular(lattice.time)):
         return False
@@ -81,13 +87,13 @@ def suits_iteration(lattice: Lattice, prior: Prior | None = None) -> bool:
     return find_meridians(lattice.space.coordinates, lattice.space.geometry) is not None
 
 
-def select_method(da: xr.DataArray, *, dims: Any = None) -> Choice:
+def select_method(da: xr.DataArray, *, dims: Any = None, coords: Any = None) -> Choice:
     """What ``method="auto"`` would choose for these data, and why.
 
     Parameters
     ----------
     da : DataArray
-    dims : names, optional
+    dims, coords : names, optional
         As in ``fit``.
 
     Returns
@@ -105,7 +111,7 @@ def select_method(da: xr.DataArray, *, dims: Any = None) -> Choice:
     from xgpfill.grid.encode import encode
     from xgpfill.learning.blocks import observed_share
 
-    lattice, _ = encode(da, dims=dims, valid=True)
+    lattice, _ = encode(da, dims=dims, coords=coords, valid=True)
     cells = lattice.shape[0] * lattice.shape[1] * lattice.shape[2]
     return select_settings(round(observed_share(lattice, 0) * cells), lattice)
 
@@ -120,6 +126,10 @@ def build_engine(settings: Settings) -> Engine:
         from xgpfill.engines.iterative import IterativeEngine
 
         return IterativeEngine(settings)
+    if isinstance(settings, Vecchia):
+        from xgpfill.engines.vecchia import VecchiaEngine
+
+        return VecchiaEngine(settings)
     from xgpfill.engines.variational import VariationalEngine
 
     return VariationalEngine(settings)

@@ -59,6 +59,9 @@ class Variational:
             raise MethodError(f"Variational(train={self.train!r}): choose 'composite' or 'elbo'.")
 
 
+NEIGHBOURS_OF_TARGETS, NEIGHBOURS_OF_OBSERVATIONS = 60, 30
+MAX_JOINT_TARGETS = 5000
+"""Targets whose joint covariance is made."""
 FEW_OBSERVATIONS = 50_000
 NEIGHBOURS_OF_FEW, NEIGHBOURS_OF_MANY = 64, 36
 
@@ -99,6 +102,34 @@ class Iterative:
         return self.num_neighbours or (NEIGHBOURS_OF_FEW if count <= FEW_OBSERVATIONS else NEIGHBOURS_OF_MANY)
 
 
+@dataclass(frozen=True)
+class Vecchia:
+    """Every value given its most correlated neighbours: for points anywhere, and any number of them.
+
+    Parameters
+    ----------
+    num_neighbours : int, optional
+        Observations that each target, and each observation in the likelihood of the trend, is conditioned on. By
+        default 60 and 30. With as many as there are observations the answer is exact.
+    """
+
+    num_neighbours: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_neighbours is not None:
+            _require_positive_integer("Vecchia", "num_neighbours", self.num_neighbours)
+
+    @property
+    def neighbours_of_targets(self) -> int:
+        """How many observations a target is conditioned on."""
+        return self.num_neighbours or NEIGHBOURS_OF_TARGETS
+
+    @property
+    def neighbours_of_observations(self) -> int:
+        """How many predecessors an observation is conditioned on."""
+        return self.num_neighbours or NEIGHBOURS_OF_OBSERVATIONS
+
+
 def require_affordable(settings: Exact, count: int) -> None:
     """Refuse more observations in one tile than the exact engine is allowed.
 
@@ -109,13 +140,15 @@ def require_affordable(settings: Exact, count: int) -> None:
     if count > settings.max_observations:
         raise TooManyPointsError(
             f"The exact engine would factor a {count} × {count} matrix: {3 * count * count * 8 / 2**30:.1f} GiB, and "
-            f"more than max_observations={settings.max_observations}. Type `method='variational'`, smaller tiles "
-            f"(`tile=`), or `method=xgpfill.Exact(max_observations={count})`."
+            f"more than max_observations={settings.max_observations}. Type `method='vecchia'`, "
+            f"`method='variational'`, smaller tiles (`tile=`), or `method=xgpfill.Exact(max_observations={count})`."
         )
 
 
-Settings = Exact | Variational | Iterative
-METHODS: dict[str, type[Settings]] = {"exact": Exact, "iterative": Iterative, "variational": Variational}
+Settings = Exact | Variational | Iterative | Vecchia
+METHODS: dict[str, type[Settings]] = {
+    "exact": Exact, "iterative": Iterative, "variational": Variational, "vecchia": Vecchia,
+}  # fmt: skip
 
 
 def as_settings(method: str | Settings) -> Settings | None:

@@ -35,16 +35,16 @@ def check_axes(da: xr.DataArray, roles: Roles, *, told: bool = False) -> None:
     ------
     CoordinateError
     """
-    for name in dict.fromkeys((roles.time, roles.y, roles.x)):
+    for name in dict.fromkeys((roles.time, roles.track, roles.y, roles.x)):
         if name is None or name not in da.coords:
             continue
         coordinate = da.coords[name]
         units = str(coordinate.attrs.get("units", ""))
-        if name == roles.time:
-            _check_times(coordinate.values, name, units)
+        if name in (roles.time, roles.track):
+            _check_times(coordinate, name, units)
         else:
             require_numeric(coordinate.values, name, coordinate.dims)
-        if name in roles.fitted:
+        if name in roles.fitted and not (roles.scattered and name in roles.space):
             turn = 360.0 / degrees_per(units) if roles.degrees and name == roles.x_dim else None
             _check_order(coordinate.values, name, turn)
     if roles.degrees and roles.y in da.coords and roles.x in da.coords:
@@ -87,13 +87,15 @@ EARLIEST, LATEST = 1500, 2300
 """Years that data are of."""
 
 
-def _check_times(values: np.ndarray[Any, Any], name: Hashable, units: str) -> None:
+def _check_times(coordinate: xr.DataArray, name: Hashable, units: str) -> None:
+    values = coordinate.values
     if values.dtype.kind in "mM" and np.isnat(values).any():
         raise CoordinateError(
-            f"Coordinate {name!r} holds NaT. Drop these steps, e.g. `da.isel({name}=da[{name!r}].notnull())`."
+            f"Coordinate {name!r} holds NaT. Drop these steps, e.g. `da.isel({coordinate.dims[0]}="
+            f"da[{name!r}].notnull())`."
         )
     if clock_of(values, units).kind == "number":
-        require_numeric(values, name)
+        require_numeric(values, name, coordinate.dims)
         _require_elapsed(values, name, units)
         if not units and str(name).lower() not in STEP_UNITS:
             _note_years(values, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from xgpfill.errors import CoordinateError, DimensionError, listed, shown
 from xgpfill.grid.metric import is_angle, kilometres_per
 from xgpfill.grid.names import KEYS, LAT_NAMES, LON_NAMES, cf_names, role_of
-from xgpfill.grid.places import crs_units, located, places, projected_sites, track_of
+from xgpfill.grid.places import crs_units, located, places, projected_sites
+from xgpfill.grid.scattered import dimension_of, named_coordinates, time_along, track_along_time
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,6 +36,10 @@ class Roles:
         Whether these are latitude and longitude.
     y_dim, x_dim : name or None
         Dimensions in the direction of y and of x; a list of sites lies along one of them.
+    track : name or None
+        The coordinate of time along the places, as on a track; `time` is then None.
+    scattered : bool
+        Whether cells are observations along one dimension, with coordinates each of their own, in any order.
     """
 
     time: Hashable | None
@@ -45,6 +50,8 @@ class Roles:
     degrees: bool = False
     y_dim: Hashable | None = None
     x_dim: Hashable | None = None
+    track: Hashable | None = None
+    scattered: bool = False
 
     @property
     def fitted(self) -> tuple[Hashable, ...]:
@@ -57,8 +64,24 @@ class Roles:
         named = {"time": self.time, "y": self.y_dim, "x": self.x_dim}
         return {role: name for role, name in named.items() if name is not None}
 
+    @property
+    def clock(self) -> Hashable | None:
+        """The coordinate that tells the time of a cell: that of the dimension, or along a track."""
+        return self.time if self.track is None else self.track
 
-def find_roles(da: xr.DataArray, dims: Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None) -> Roles:
+    @property
+    def coordinates(self) -> dict[str, Hashable]:
+        """What places a cell in time and space, by role: coordinates, or dimensions that have none."""
+        y, x = (None, None) if self.scattered else (self.y_dim, self.x_dim)
+        named = {"time": self.clock, "y": self.y if self.y is not None else y, "x": self.x if self.x is not None else x}
+        return {role: name for role, name in named.items() if name is not None}
+
+
+def find_roles(
+    da: xr.DataArray,
+    dims: Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None,
+    coords: Iterable[Hashable] | Hashable | None = None,
+) -> Roles:
     """Give every dimension of `da` a role, from CF attributes, then coordinate types, then names.
 
     Parameters
@@ -66,6 +89,8 @@ def find_roles(da: xr.DataArray, dims: Iterable[Hashable] | Mapping[str, Hashabl
     da : DataArray
     dims : names in any order, or mapping of role to name, or None
         None infers them from all dimensions.
+    coords : names, optional
+        Coordinates of observations along one dimension; inferred where they are those of a track.
 
     Raises
     ------
@@ -83,30 +108,54 @@ def find_roles(da: xr.DataArray, dims: Iterable[Hashable] | Mapping[str, Hashabl
             f"The data have a dimension twice: {da.dims!r}. Name each apart, e.g. "
             f"`xr.DataArray(da.values, dims={tuple(f'{d}{i}' for i, d in enumerate(da.dims))!r})`."
         )
+    if coords is not None:
+        names = tuple(dims.values()) if isinstance(dims, Mapping) else dims
+        return _scattered(da, _names(da, names), named_coordinates(da, coords))
     by_role = _from_mapping(da, dims) if isinstance(dims, Mapping) else _inferred(da, _names(da, dims))
+    along_time = track_along_time(da, by_role.get("time")) if len(by_role) == 1 else {}
+    if along_time:
+        return _scattered(da, (by_role["time"],), along_time)
     chosen = set(by_role.values())
     extra = tuple(d for d in da.dims if d not in chosen)
     roles = _with_coordinates(da, by_role, extra)
+    track = time_along(da, roles.space) if roles.time is None else None
+    if track is not None:
+        return replace(roles, track=track, scattered=True)
     _require_used(da, roles)
     return roles
 
 
-def _require_used(da: xr.DataArray, roles: Roles) -> None:
-    """Refuse data of which a coordinate would be dropped: time along a track, labels that are no index.
+def _scattered(da: xr.DataArray, names: tuple[Hashable, ...] | None, coords: dict[str, Hashable]) -> Roles:
+    """Observations with these coordinates by role, along one dimension and perhaps at each of several times.
 
     Raises
     ------
     DimensionError
     """
-    track = track_of(da, roles.space) if roles.time is None else None
-    if track is not None:
-        y, x = str(roles.y or "lat"), str(roles.x or "lon")
-        day = f"da[{track!r}].dt.floor('D')" if da.coords[track].dtype.kind == "M" else f"da[{track!r}].round()"
+    dim = dimension_of(da, names, coords)
+    others = [name for name in names or () if name != dim]
+    if len(others) > 1 or any(role_of(da, name) != "time" or "time" in coords for name in others):
         raise DimensionError(
-            f"Time ({track!r}) lies along {roles.space[0]!r} as the places do: a track, while `fit` takes places × "
-            f"times. Bring it onto a grid, here of one degree and day: `da.assign_coords({track}={day}, "
-            f"{y}=da[{y!r}].round(), {x}=da[{x!r}].round()).groupby([{track!r}, {y!r}, {x!r}]).mean()`."
+            f"dims={names!r} go beyond {dim!r}, along which coords={tuple(coords.values())!r} lie. Expected that "
+            f"dimension alone, or with one of time; leave the others out, they are independent fields."
         )
+    y, x = (coords.get(role) for role in ("y", "x"))
+    fitted = {dim, *others}
+    return Roles(
+        time=others[0] if others else None, space=(dim,), extra=tuple(d for d in da.dims if d not in fitted),
+        y=y, x=x, degrees=any(_in_degrees(da, c, known) for c, known in ((y, LAT_NAMES), (x, LON_NAMES))),
+        y_dim=dim if y is not None or x is None else None, x_dim=dim if y is None and x is not None else None,
+        track=coords.get("time"), scattered=True,
+    )  # fmt: skip
+
+
+def _require_used(da: xr.DataArray, roles: Roles) -> None:
+    """Refuse data of which a coordinate would be dropped: labels that are no index.
+
+    Raises
+    ------
+    DimensionError
+    """
     own = (("time", roles.time, None), ("y", roles.y_dim, roles.y), ("x", roles.x_dim, roles.x))
     for role, dim, coordinate in own:
         if dim is None or dim in da.coords or coordinate is not None:
@@ -202,9 +251,11 @@ def _ambiguous(da: xr.DataArray, unknown: list[Hashable]) -> DimensionError:
     free = [role for role in ("x", "y", "time") if role not in told]
     told |= dict(zip(free, reversed([str(name) for name in unknown]), strict=False))
     said = {role: told[role] for role in ("time", "y", "x") if role in told}
+    along = [str(c) for c in da.coords if len(unknown) == 1 and c not in da.dims and da.coords[c].dims == (unknown[0],)]
+    points = f"; if these are observations scattered along it, `dims={(str(unknown[0]),)!r}, coords={tuple(along)!r}`"
     return DimensionError(
         f"Cannot tell the role of dimension(s) {listed(unknown)} of {tuple(da.dims)!r} from attributes, coordinates or "
-        f"names. Say it, e.g. `dims={said!r}`."
+        f"names. Say it, e.g. `dims={said!r}`{points if along else ''}."
     )
 
 

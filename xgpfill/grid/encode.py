@@ -22,6 +22,7 @@ from xgpfill.grid.places import crs_units, fields_in_words, still
 from xgpfill.grid.scaling import LARGEST, SMALLEST
 
 Dims = Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None
+Coords = Iterable[Hashable] | Hashable | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +92,7 @@ def encode(
     da: xr.DataArray,
     *,
     dims: Dims = None,
+    coords: Coords = None,
     geometry: str = "auto",
     directional: bool = False,
     valid: xr.DataArray | bool | None = None,
@@ -106,6 +108,8 @@ def encode(
         Gappy field; NaN marks the gaps. Never changed.
     dims : names, or mapping of role to name, or None
         The dimensions to fit; the others are independent fields.
+    coords : names, optional
+        Coordinates of observations along one dimension, where they are not told by themselves.
     geometry : {"auto", "sphere", "cylinder", "plane"}
     directional : bool
         Whether a kernel needs the two directions of space apart.
@@ -125,7 +129,7 @@ def encode(
     """
     require_array(da, "fit")
     _require_real(da)
-    roles = find_roles(da, dims) if like is None else _same_roles(da, like)
+    roles = find_roles(da, dims, coords) if like is None else _same_roles(da, like)
     check_axes(da, roles, told=like is not None and like.metric.degrees and like.metric.factor != 1.0)
     y, x = _space_values(da, roles)
     if like is None:
@@ -137,10 +141,12 @@ def encode(
         if metric.degrees:
             check_latitudes(metric.factor * y)
     layout = Layout(da, roles, metric, clock)
+    space = _space(layout, y, x)
     lattice = Lattice(
         values=layout.canonical(da),
-        time=np.zeros(1) if clock is None else clock.days(*_time_values(da, roles.time)),
-        space=_space(layout, y, x),
+        time=np.zeros(1) if clock is None or roles.time is None else clock.days(*_time_values(da, roles.time)),
+        space=space,
+        days=None if clock is None or roles.track is None else _days(da, roles.track, clock).reshape(space.shape),
         valid=None if valid is None or _is_true(valid) else _aligned(valid, layout, "valid"),
         errors=None if errors is None else _aligned(errors, layout, _argument(errors)),
         extra_shape=tuple(da.sizes[d] for d in roles.extra),
@@ -186,14 +192,14 @@ def _same_roles(da: xr.DataArray, like: Layout) -> Roles:
             f"The data lack dimension(s) {listed(missing)} that the model was fitted on; their dimensions are "
             f"{listed(da.dims)}. {_cure_of_missing(da, roles, missing[0])}."
         )
-    for name in (roles.y, roles.x):
+    for name in (roles.y, roles.x, roles.track):
         if name is not None and not (name in da.coords and set(still(da, name).dims) <= set(roles.space)):
             raise AlignmentError(
                 f"The data lack the coordinate {name!r} along {listed(roles.space)} that the model was fitted on; "
                 f"their coordinates are {listed(da.coords)}. Add it, e.g. `da.assign_coords({name}=...)`."
             )
     for name, dim in ((roles.y, roles.y_dim), (roles.x, roles.x_dim)):
-        if name is None and dim in da.coords:
+        if name is None and dim in da.coords and not roles.scattered:
             raise AlignmentError(
                 f"The data have a coordinate along {dim!r}, but the model was fitted on cells without one. Drop it, "
                 f"e.g. `da.drop_vars({dim!r})`, or fit again."
@@ -224,6 +230,8 @@ def _space_values(da: xr.DataArray, roles: Roles) -> tuple[FloatArray, FloatArra
         values = np.asarray(coordinate.transpose(*(d for d in slots if d in coordinate.dims)).values, float)
         return values[tuple(slice(None) if d in coordinate.dims else np.newaxis for d in slots)]
 
+    if roles.scattered and roles.y is None and roles.x is None:  # times of one place
+        return np.zeros((da.sizes[roles.space[0]], 1)), np.zeros((1, 1))
     y, x = np.broadcast_arrays(oriented(roles.y, roles.y_dim), oriented(roles.x, roles.x_dim))
     return y, x
 
@@ -261,7 +269,11 @@ def _common_unit(coordinates: list[xr.DataArray]) -> str:
 
 
 def _clock(da: xr.DataArray, roles: Roles) -> Clock | None:
-    return None if roles.time is None else clock_of(*_time_values(da, roles.time))
+    return None if roles.clock is None else clock_of(*_time_values(da, roles.clock))
+
+
+def _days(da: xr.DataArray, track: Hashable, clock: Clock) -> FloatArray:
+    return clock.days(*_time_values(da, track))
 
 
 def _time_values(da: xr.DataArray, name: Hashable) -> tuple[np.ndarray[Any, Any], str]:
@@ -274,8 +286,9 @@ def _time_values(da: xr.DataArray, name: Hashable) -> tuple[np.ndarray[Any, Any]
 
 def _space(layout: Layout, y: FloatArray, x: FloatArray) -> Space:
     da, roles, metric = layout.template, layout.roles, layout.metric
-    is_list = len(roles.space) == 1 and all(
-        name is not None and still(da, name).dims == roles.space for name in (roles.y, roles.x)
+    is_list = roles.scattered or (
+        len(roles.space) == 1
+        and all(name is not None and still(da, name).dims == roles.space for name in (roles.y, roles.x))
     )
     wraps = False
     if metric.degrees and metric.geometry != "plane" and not is_list and roles.x is not None and roles.x == roles.x_dim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ MAX_DENSE_SITES = 10_000
 """Places on no regular meridians between which a matrix is made."""
 MAX_TIMES = 20_000
 """Times between which a matrix is made."""
+MOST_STEPS = 10_000
+"""Places of a list whose nearest others are looked for, to say how far apart places are."""
 REGULAR_TIME = 1e-3
 """Times may lie this share of a step off a regular axis; they are then taken for regular."""
 
@@ -88,6 +91,10 @@ class Space:
     @cached_property
     def steps(self) -> tuple[float, float]:
         """Typical distance between neighbours along y and along x (0 for an axis of one cell)."""
+        if not self.is_grid:
+            y, x = self.shape
+            apart = distance_between(self.coordinates.reshape(self.size, -1))
+            return (apart, 0.0) if y >= x else (0.0, apart)
         steps = []
         for axis in (0, 1):
             differences = np.linalg.norm(np.diff(self.coordinates, axis=axis), axis=-1)
@@ -118,6 +125,8 @@ class Lattice:
         Standard error of each observation, in data units.
     fills : tuple of float
         Numbers that the attributes of the data declare to be no value.
+    days : array (y, x), optional
+        Days of each cell where every one has its own, as on a track; `time` is then one step that says nothing.
     """
 
     values: Any
@@ -127,6 +136,7 @@ class Lattice:
     errors: Any = None
     fills: tuple[float, ...] = ()
     extra_shape: tuple[int, ...] = field(default=())
+    days: FloatArray | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -139,14 +149,34 @@ class Lattice:
         return hasattr(self.values, "dask")
 
     @cached_property
+    def moments(self) -> FloatArray:
+        """The times that cells have, each once where cells have their own (days)."""
+        return self.time if self.days is None else np.unique(self.days)
+
+    @cached_property
+    def num_places(self) -> int:
+        """Number of places, of cells that have their own time each once."""
+        if self.days is None:
+            return self.space.size
+        return len(np.unique(self.space.coordinates.reshape(self.space.size, -1), axis=0))
+
+    @cached_property
     def time_step(self) -> float:
-        """Median length of a time step (days)."""
-        return float(np.median(np.abs(np.diff(self.time)))) if self.time.size > 1 else 1.0
+        """Median length of a time step (days); of n scattered times a share of 1/√n of all."""
+        if self.moments.size < 2:
+            return 1.0
+        if self.days is not None:
+            return self.time_extent / math.sqrt(self.days.size)
+        return float(np.median(np.abs(np.diff(self.time))))
 
     @property
     def time_extent(self) -> float:
         """Days from the first to the last time."""
-        return float(np.ptp(self.time)) if self.time.size > 1 else 0.0
+        return float(np.ptp(self.moments)) if self.moments.size > 1 else 0.0
+
+    def days_of(self, y: NDArray[np.intp], x: NDArray[np.intp]) -> FloatArray | None:
+        """Days of the cells of some rows and columns that have their own."""
+        return None if self.days is None else self.days[np.ix_(y, x)]
 
     def members(self) -> Iterator[tuple[int, ...]]:
         """Indices of the independent fields."""
@@ -160,6 +190,17 @@ class Lattice:
             if part.shape[axis] != 1 or self.shape[axis] == 1:
                 part = take(part, indices, axis)
         return part
+
+
+def distance_between(places: FloatArray) -> float:
+    """Median distance of places (n, d) in any order to the nearest other one; zero where there is one place."""
+    from scipy.spatial import KDTree
+
+    distinct = np.unique(places, axis=0)
+    if len(distinct) < 2:
+        return 0.0
+    some = distinct[:: max(1, len(distinct) // MOST_STEPS)]
+    return float(np.median(KDTree(distinct).query(some, k=2)[0][:, 1]))
 
 
 def is_regular(times: FloatArray) -> bool:

@@ -62,6 +62,22 @@ class Points:
         return cls(times, sites, t.ravel(), s.ravel(), is_grid=True, frame=frame, exists=exists)
 
     @classmethod
+    def of_cells(
+        cls,
+        times: FloatArray,
+        sites: FloatArray,
+        time_index: IntArray,
+        site_index: IntArray,
+        frame: tuple[int, int] | None = None,
+        days: FloatArray | None = None,
+    ) -> Points:
+        """Cells of a lattice by number; where `days` (b,) says so, each site has a time of its own."""
+        if days is not None:
+            times, own = np.unique(days, return_inverse=True)
+            time_index = own.ravel()[site_index]
+        return cls(times, sites, time_index, site_index, frame=frame)
+
+    @classmethod
     def scattered(cls, time: FloatArray, space: FloatArray) -> Points:
         """Points given one by one: `time` (n,) in days and `space` (n, d) in km; repeated axis values are shared."""
         times, time_index = np.unique(time, return_inverse=True)

@@ -35,7 +35,7 @@ def check_outside(prior: Prior, lattice: Lattice, seed: int) -> None:
     """
     outside_kernels(prior)  # names are told apart
     rng = np.random.default_rng(seed)
-    places = {"time": lattice.time[:, None], "space": lattice.space.coordinates.reshape(lattice.space.size, -1)}
+    places = {"time": lattice.moments[:, None], "space": lattice.space.coordinates.reshape(lattice.space.size, -1)}
     for term in prior.terms:
         for axis in AXES:
             for _, kernel in walk(getattr(term, axis)):

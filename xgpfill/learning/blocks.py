@@ -58,7 +58,10 @@ def read_window(lattice: Lattice, member: tuple[int, ...], window: Window) -> Ob
         noise = np.broadcast_to(errors, values.shape)[observed] ** 2
     _, ny, nx = values.shape
     sites = lattice.space.coordinates[np.ix_(window[1], window[2])].reshape(ny * nx, -1)
-    points = Points(lattice.time[window[0]], sites, t, y * nx + x, frame=(ny, nx))
+    days = lattice.days_of(window[1], window[2])
+    points = Points.of_cells(
+        lattice.time[window[0]], sites, t, y * nx + x, (ny, nx), None if days is None else days.ravel()
+    )
     return Observations(points, values[observed], noise, field_number(lattice, member))
 
 
@@ -143,11 +146,25 @@ def window_around(lattice: Lattice, centre: tuple[int, ...], cells: float, aspec
     spans = _fitted((aspect * width, width, width), (nt, ny, nx), cells)
     t, y, x = (_range(c, s, n) for c, s, n in zip(centre, spans, (nt, ny, nx), strict=True))
     if not lattice.space.is_grid:
-        flat = lattice.space.coordinates.reshape(lattice.space.size, -1)
-        near = np.argsort(np.linalg.norm(flat - flat[centre[1] * nx + centre[2]], axis=1), kind="stable")
+        flat, own = lattice.space.coordinates.reshape(lattice.space.size, -1), centre[1] * nx + centre[2]
+        apart = np.linalg.norm(flat - flat[own], axis=1)
+        if lattice.days is not None:
+            apart = _apart_in_both(lattice, apart, own, aspect)
+        near = np.argsort(apart, kind="stable")
         chosen = np.sort(near[: max(1, y.size * x.size)])
         y, x = (chosen, np.zeros(1, np.intp)) if nx == 1 else (np.zeros(1, np.intp), chosen)
     return t, y, x
+
+
+def _apart_in_both(lattice: Lattice, apart: FloatArray, own: int, aspect: float) -> FloatArray:
+    """Distances (n,) in space and time from one of the cells that have their own time.
+
+    Each axis counts in its extent: a window that grows reaches the ends of both at once, for an `aspect` of one.
+    """
+    assert lattice.days is not None
+    days, extent = lattice.days.ravel(), max(lattice.space.extent, 1e-9)
+    lag = np.abs(days - days[own]) / max(lattice.time_extent, 1e-9)
+    return np.asarray(np.hypot(apart / extent, lag / aspect))
 
 
 def _fitted(spans: tuple[float, ...], sizes: tuple[int, ...], cells: float) -> list[int]:

@@ -39,6 +39,8 @@ SHIFTS_TRIED = 6
 HIDDEN_PLACES = 0.2
 """Share of the places whose observations are hidden together."""
 ENOUGH_PLACES = 10
+NUM_DISCS = 8
+"""Parts of a region that are hidden together where observations are points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +96,10 @@ def _windows(lattice: Lattice, rng: np.random.Generator) -> list[Window]:
 def _read(lattice: Lattice, window: Window, rng: np.random.Generator) -> Pool:
     """All observations of a window, some of its gaps, and what is hidden together."""
     observations, shape = read_window(lattice, (), window), tuple(w.size for w in window)
-    points = observations.points
+    points, days = observations.points, lattice.days_of(window[1], window[2])
+    step = points.time_index if days is None else np.zeros(len(points), np.intp)
     seen = np.zeros(shape, dtype=bool)
-    seen.reshape(shape[0], -1)[points.time_index, points.site_index] = True
+    seen.reshape(shape[0], -1)[step, points.site_index] = True
     gap: Mask = ~seen
     if lattice.valid is not None:
         gap = gap & np.asarray(lattice.window(lattice.valid, (), window), dtype=bool)
@@ -104,9 +107,14 @@ def _read(lattice: Lattice, window: Window, rng: np.random.Generator) -> Pool:
     t, y, x = np.unravel_index(cells[gap.ravel()[cells]][:NUM_GAPS], shape)
     ever: Mask = np.any(seen, axis=0)
     never = ~ever[y, x]
-    transient = [_shifted(gap, points, rng) for _ in range(ROUNDS)] if not never.all() else []
+    transient = [_shifted(gap, (step, points.site_index), rng) for _ in range(ROUNDS)] if not never.all() else []
+    if not gap.any() and lattice.space.size == len(
+        points
+    ):  # points, of which nobody knows where they will be asked for
+        transient = [_discs(points, rng) for _ in range(ROUNDS)]
     lasting = [_places(points.site_index, rng) for _ in range(ROUNDS)] if never.any() else []
-    gaps = Points(points.times, points.sites, t, y * shape[2] + x)
+    times = lattice.time[window[0]]
+    gaps = Points.of_cells(times, points.sites, t, y * shape[2] + x, None, None if days is None else days.ravel())
     share = float(never.mean()) if never.size else 0.0
     return Pool(observations, gaps, _masks(transient, len(points)), _masks(lasting, len(points)), share)
 
@@ -115,8 +123,8 @@ def _masks(rounds: list[Mask], size: int) -> Mask:
     return np.array(rounds, dtype=bool).reshape(len(rounds), size)
 
 
-def _shifted(gap: Mask, points: Points, rng: np.random.Generator) -> Mask:
-    """Which observations would be gaps with the gaps of another time, or of an image shifted.
+def _shifted(gap: Mask, cells: tuple[IntArray, IntArray], rng: np.random.Generator) -> Mask:
+    """Which observations, on `cells` (time, site), would be gaps with those of another time, or of a shifted image.
 
     Gaps may recur, so that those of another time hide nothing: the first of some shifts is taken that hides half as
     many as gaps without any relation would.
@@ -127,12 +135,24 @@ def _shifted(gap: Mask, points: Points, rng: np.random.Generator) -> Mask:
     else:
         parts = [rng.integers(n // 8, n - n // 8, SHIFTS_TRIED) if n > 1 else [0] * SHIFTS_TRIED for n in (ny, nx)]
         shifts = [(0, int(y), int(x)) for y, x in zip(*parts, strict=True)]
-    found: Mask = np.zeros(len(points), dtype=bool)
+    found: Mask = np.zeros(cells[0].size, dtype=bool)
     for shift in shifts:
-        moved = np.roll(gap, shift, axis=(0, 1, 2)).reshape(nt, -1)[points.time_index, points.site_index]
+        moved = np.roll(gap, shift, axis=(0, 1, 2)).reshape(nt, -1)[cells]
         found = moved if moved.sum() > found.sum() else found
         if found.mean() >= 0.5 * gap.mean():
             break
+    return found
+
+
+def _discs(points: Points, rng: np.random.Generator) -> Mask:
+    """Which observations lie in some discs around random ones, as gaps that nobody marked; none where these are few."""
+    from scipy.spatial import KDTree
+
+    found: Mask = np.zeros(len(points), dtype=bool)
+    size = int(HIDDEN_PLACES * len(points) / NUM_DISCS)
+    if size:
+        centres = points.space[rng.choice(len(points), NUM_DISCS)]
+        found[KDTree(points.space).query(centres, k=size)[1].ravel()] = True
     return found
 
 

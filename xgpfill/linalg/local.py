@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from xgpfill.linalg.loops import crossed, factor_each, gathered, refuse_nan, search
+from xgpfill.linalg.loops import crossed, factor_each, gathered, refuse_nan
 from xgpfill.linalg.threads import in_parts, own_threads
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.points import Int32Array, IntArray
     from xgpfill.linalg.loops import Noisy
     from xgpfill.linalg.neighbours import Neighbours
+    from xgpfill.linalg.scattered import ScatteredNeighbours
 
 PATCH = 16
 """Cells whose middle one has its own neighbours, at most."""
@@ -111,13 +112,17 @@ class LocalBlock:
 
 
 def local_conditionals(
-    neighbours: Neighbours, values: FloatArray, goals: Goals, patches: Patches, num_neighbours: int
+    neighbours: Neighbours | ScatteredNeighbours,
+    values: FloatArray,
+    goals: Goals,
+    patches: Patches,
+    num_neighbours: int,
 ) -> Iterator[LocalBlock]:
     """Conditionals of all targets, some patches at a time.
 
     Parameters
     ----------
-    neighbours : Neighbours
+    neighbours : Neighbours or ScatteredNeighbours
         The observations.
     values : array (n, R)
         Draws of the data there, zero-mean.
@@ -170,14 +175,17 @@ class _Problems:
         return torch.as_tensor(K), torch.where(there, torch.as_tensor(self.cross[a:b]).mT, 0.0), finite
 
 
-def _problems(neighbours: Neighbours, goals: Goals, patches: Patches, some: slice, count: int) -> _Problems:
+def _problems(
+    neighbours: Neighbours | ScatteredNeighbours, goals: Goals, patches: Patches, some: slice, count: int
+) -> _Problems:
     """Search the neighbours of some patches."""
-    noisy, members = neighbours.noisy, patches.members[some]
+    members = patches.members[some]
     k, width = members.shape
     near, sizes = np.zeros((k, count), np.int32), np.empty(k, np.int32)
     cells, middle = (np.ascontiguousarray(goals.cells[index]) for index in (members.ravel(), patches.middle[some]))
-    prefixes, counts = _sets(len(neighbours.order), count)
-    in_parts(lambda a, b: search(noisy, middle, cells, prefixes, counts, a, b, near, sizes), k, 64)
+    n = len(neighbours.order)
+    prefixes, counts = _sets(n, count) if neighbours.looks_around else (np.array([n]), np.array([count]))
+    neighbours.search(cells, middle, prefixes, counts, near, sizes)
     cross = np.empty((k, width, count))
     if goals.cross is not None:
         cross[:] = goals.cross(members.ravel(), neighbours.order[near.repeat(width, axis=0)]).reshape(cross.shape)
@@ -186,7 +194,12 @@ def _problems(neighbours: Neighbours, goals: Goals, patches: Patches, some: slic
 
 @own_threads()
 def _conditioned(
-    neighbours: Neighbours, ordered: torch.Tensor, goals: Goals, patches: Patches, some: slice, count: int
+    neighbours: Neighbours | ScatteredNeighbours,
+    ordered: torch.Tensor,
+    goals: Goals,
+    patches: Patches,
+    some: slice,
+    count: int,
 ) -> LocalBlock:
     """Conditionals of some patches: L⁻¹ of covariances with targets and of values gives both moments."""
     found = _problems(neighbours, goals, patches, some, count)

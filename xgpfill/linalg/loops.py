@@ -12,13 +12,26 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xgpfill.errors import NumericalError
+from xgpfill.kernels.formula import (
+    DISTANCE,
+    FIRST_DIRECTION,
+    GAUSSIAN,
+    MATERN12,
+    MATERN32,
+    MATERN52,
+    RATIONAL,
+    SINE,
+    TIME,
+    WALK,
+    WAVE,
+)
 from xgpfill.linalg.compiled import compiled
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import Int32Array, IntArray
     from xgpfill.linalg.neighbours import Map
-    from xgpfill.linalg.tables import Arrays
+    from xgpfill.linalg.tables import Arrays, Scattered
 
 TRIED = 2048
 """Observations that are tried one by one when both walks end early."""
@@ -61,11 +74,66 @@ class Noisy(NamedTuple):
 
 
 @compiled
+def by_formula(
+    scattered: Scattered,
+    cells: Int32Array,
+    own: int,
+    others: Int32Array,
+    near: Int32Array,
+    size: int,
+    found: FloatArray,
+) -> None:
+    """The same as :func:`covariances` where places are no lattice: cells are numbers of a time and of a site."""
+    times, sites, (weights, starts, kinds, numbers) = scattered
+    when, where = times[cells[own, 0]], cells[own, 1]
+    for k in range(size):
+        who = near[k]
+        then, other = times[others[who, 0]], others[who, 1]
+        square = 0.0
+        for c in range(sites.shape[1]):
+            square += (sites[where, c] - sites[other, c]) ** 2
+        distance, total = math.sqrt(square), 0.0
+        for part in range(weights.size):
+            value, power = weights[part], 0.0
+            for j in range(starts[part], starts[part + 1]):
+                kind, axis, a, b = kinds[j, 0], kinds[j, 1], numbers[j, 0], numbers[j, 1]
+                if axis == DISTANCE:
+                    x = distance
+                elif axis == TIME:
+                    x = abs(when - then)
+                else:
+                    x = abs(sites[where, axis - FIRST_DIRECTION] - sites[other, axis - FIRST_DIRECTION])
+                if kind == MATERN32:
+                    value, power = value * (1.0 + x * a), power + x * a
+                elif kind == MATERN12:
+                    power += x * a
+                elif kind == MATERN52:
+                    value, power = value * (1.0 + x * a + (x * a) ** 2 / 3.0), power + x * a
+                elif kind == GAUSSIAN:
+                    power += x * x * a
+                elif kind == RATIONAL:
+                    power += b * math.log1p(x * x * a)
+                elif kind == SINE:
+                    power += 2.0 * (math.sin(math.pi * x * a) * b) ** 2
+                elif kind == WAVE:
+                    value, power = value * math.cos(x * b), power + x * x * a
+                elif kind == WALK:
+                    value *= (numbers[j, 2] + max(min(when, then) - a, 0.0)) * b
+                elif x != 0.0:  # SAME
+                    value = 0.0
+            total += value * math.exp(-power)
+        found[k] = total
+
+
+@compiled
 def covariances(
     arrays: Arrays, cells: Int32Array, own: int, others: Int32Array, near: Int32Array, size: int, found: FloatArray
 ) -> None:
     """Of cell `own` of (n, 3) with those of `others` that the first `size` of `near` number, into `found`."""
-    time, space, static, common, alone, turn, table = arrays  # as locals: to read them from the tuple takes longer
+    time, space, static, common, alone, turn, table, scattered = arrays  # as locals: to read them there takes longer
+    if scattered[1].size:
+        by_formula(scattered, cells, own, others, near, size, found)
+        return
     by_lag, nt, apart = time.shape[1] == 1, time.shape[2], table.shape[1] // 2
     when, row, column = cells[own, 0], cells[own, 1], cells[own, 2]
     for k in range(size):
@@ -113,7 +181,7 @@ def nearest(
     Up to `more` where they are met without looking in wide gaps. No more than `few` are tried one by one. `found` and
     `strength` are longer than that: what does not fit by rank is left over behind it.
     """
-    time, _, _, _, _, turn, _ = arrays
+    time, _, _, _, _, turn, _, _ = arrays
     block = coarse[3]
     exact = time.shape[1] == 1  # times by lag: a walk by cells is in the right order
     most = found.size - SPARE
@@ -309,6 +377,8 @@ def _place_problem(
 def regressions(
     noisy: Noisy,
     numbers: Int32Array,
+    lines: Int32Array,
+    known: tuple[Int32Array, Int32Array],
     sequence: Int32Array,
     start: int,
     stop: int,
@@ -317,8 +387,9 @@ def regressions(
 ) -> int:
     """Rows of a Vecchia factor, those of `sequence[start:stop]`: each observation on its most correlated predecessors.
 
-    `numbers` says which observation each place of the order holds. Rows that have fewer predecessors than places keep
-    weights of zero. Returns how many conditional variances were floored, or -1 where one is NaN.
+    `numbers` says which observation each place of the order holds, `lines` which row it is. The neighbours of each row
+    may be `known`, with how many they are; they are searched where there are none. Rows that have fewer predecessors
+    than places keep weights of zero. Returns how many conditional variances were floored, or -1 where one is NaN.
     """
     arrays, fine, coarse, observed, noise = noisy
     count = columns.shape[1] - 1
@@ -329,9 +400,13 @@ def regressions(
         lanes = min(LANES, stop - begin)
         for b in range(lanes):
             own = sequence[begin + b]
-            sizes[b] = nearest(
-                arrays, fine, coarse, observed, observed, own, own, count, count, AT_ONCE, found[b], strength
-            )
+            if known[1].size:
+                sizes[b] = known[1][lines[own]]
+                found[b, : sizes[b]] = known[0][lines[own], : sizes[b]]
+            else:
+                sizes[b] = nearest(
+                    arrays, fine, coarse, observed, observed, own, own, count, count, AT_ONCE, found[b], strength
+                )
             prior[b] = _place_problem(noisy, own, found[b], sizes[b], row, K[:, :, b], z[:, b])
         factor_lanes(K)
         solve_lanes(K, z, explained)
@@ -343,11 +418,88 @@ def regressions(
             if variance < least:
                 variance = least
                 floored += 1
-            scale, line = 1.0 / math.sqrt(variance), numbers[own]
+            scale, line = 1.0 / math.sqrt(variance), lines[own]
             for k in range(sizes[b]):
                 columns[line, k], weights[line, k] = numbers[found[b, k]], -scale * z[k, b]
-            columns[line, sizes[b]], weights[line, sizes[b]] = line, scale
+            columns[line, sizes[b]], weights[line, sizes[b]] = numbers[own], scale
     return floored
+
+
+@compiled
+def ranked(
+    noisy: Noisy,
+    cells: Int32Array,
+    candidates: Int32Array,
+    before: IntArray,
+    every: int,
+    start: int,
+    stop: int,
+    near: Int32Array,
+    sizes: Int32Array,
+) -> None:
+    """Of sorted candidates (n, k) the most correlated with each cell, into `near`; how many there are into `sizes`.
+
+    Those that are there twice count once, those that are not `before` a number do not count. Cells before which are no
+    more than `every` try all of these.
+    """
+    arrays, _, _, observed, _ = noisy
+    count = near.shape[1]
+    room = max(candidates.shape[1], every)
+    found, strength = np.empty(room, np.int32), np.empty(room)
+    for own in range(start, stop):
+        met, last = 0, -1
+        if before[own] <= every:
+            for who in range(before[own]):
+                found[who] = who
+            met = before[own]
+        else:
+            for k in range(candidates.shape[1]):
+                who = candidates[own, k]
+                if last < who < before[own]:
+                    found[met] = last = who
+                    met += 1
+        covariances(arrays, cells, own, observed, found, met, strength)
+        met = _strongest(found, strength, met, count)
+        near[own, :met] = found[:met]
+        sizes[own] = met
+
+
+@compiled
+def forward(columns: Int32Array, weights: FloatArray, first: int, values: FloatArray) -> None:
+    """Solve rows of a factor, those of `first` on in the order, for the last values (n, R); what they hold is white.
+
+    Row by row Σ_k u_k f_k = ε: the one place that is the row's own follows from its predecessors.
+    """
+    for line in range(len(columns)):
+        own, scale = first + line, 1.0
+        for k in range(columns.shape[1]):
+            weight, column = weights[line, k], columns[line, k]
+            if weight == 0.0:  # a place without a neighbour
+                continue
+            if column == own:
+                scale = weight
+            else:
+                for r in range(values.shape[1]):
+                    values[own, r] -= weight * values[column, r]
+        for r in range(values.shape[1]):
+            values[own, r] /= scale
+
+
+@compiled
+def backward(columns: Int32Array, weights: FloatArray, first: int, values: FloatArray) -> None:
+    """Solve the transpose of the same rows, without the columns before `first`, for values (rows, R) in place."""
+    for line in range(len(columns) - 1, -1, -1):
+        own, scale = first + line, 1.0
+        for k in range(columns.shape[1]):
+            if columns[line, k] == own and weights[line, k] != 0.0:
+                scale = weights[line, k]
+        for r in range(values.shape[1]):
+            values[line, r] /= scale
+        for k in range(columns.shape[1]):
+            weight, column = weights[line, k], columns[line, k]
+            if weight != 0.0 and first <= column < own:
+                for r in range(values.shape[1]):
+                    values[column - first, r] -= weight * values[line, r]
 
 
 @compiled

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xgpfill.linalg.compiled import plain
-from xgpfill.linalg.loops import Noisy
-from xgpfill.linalg.threads import on_threads
+from xgpfill.linalg.loops import Noisy, search
+from xgpfill.linalg.threads import in_parts, on_threads
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray
@@ -85,6 +85,9 @@ class Neighbours:
         The observations in that order.
     """
 
+    looks_around = True
+    """Whether cells are conditioned on some observations far away on all sides, beside the nearest ones."""
+
     def __init__(self, tables: Tables, cells: Int32Array, noise: FloatArray, *, seed: int = 0) -> None:
         self.tables = tables
         self.order: IntArray = np.random.default_rng(seed).permutation(len(cells))
@@ -93,13 +96,29 @@ class Neighbours:
         noisy = Noisy(tables.arrays, *maps, ordered, np.ascontiguousarray(noise[self.order]))
         self.noisy: Noisy = plain(noisy)
 
-    def by_place(self) -> Int32Array:
-        """Places of the order, those of one row of the lattice together, then those of one column.
+    def by_place(self, first: int = 0) -> Int32Array:
+        """Places of the order from `first` on, those of one row of the lattice together, then those of one column.
 
         Neighbours in this sequence read the same parts of the tables.
         """
-        time, row, column = self.noisy[3].T
-        return np.lexsort((time, column, row)).astype(np.int32)
+        time, row, column = self.noisy[3][first:].T
+        return (first + np.lexsort((time, column, row))).astype(np.int32)
+
+    def predecessors(self, lines: Int32Array, count: int, first: int = 0) -> tuple[Int32Array, Int32Array]:  # noqa: ARG002
+        """Nothing: those of a lattice are searched where they are used."""
+        return np.zeros((0, 0), np.int32), np.zeros(0, np.int32)
+
+    def search(
+        self,
+        cells: Int32Array,
+        middle: Int32Array,
+        prefixes: IntArray,
+        counts: IntArray,
+        near: Int32Array,
+        sizes: Int32Array,
+    ) -> None:
+        """The observations most correlated with groups of cells; see :func:`xgpfill.linalg.loops.search`."""
+        in_parts(lambda a, b: search(self.noisy, middle, cells, prefixes, counts, a, b, near, sizes), len(middle), 64)
 
 
 def fine_map(tables: Tables, cells: Int32Array) -> Map:

@@ -162,7 +162,7 @@ def dense_space(kernel: Kernel, coordinates: FloatArray, geometry: str) -> Tenso
     if n > MAX_DENSE_SITES:
         raise MethodError(
             f"The iterative engine takes lattices with regular longitudes (or x), or up to {MAX_DENSE_SITES} other "
-            f"places; these {n} lie on no regular meridians. Type `method='variational'`, or smaller tiles, e.g. "
+            f"places; these {n} lie on no regular meridians. Type `method='vecchia'`, or smaller tiles, e.g. "
             f"`tile={{'y': 100, 'x': 100}}`."
         )
     K = torch.empty(n, n, dtype=torch.float64)

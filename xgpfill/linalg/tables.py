@@ -14,6 +14,7 @@ import numpy as np
 from xgpfill.grid.lattice import is_regular
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.kernels.averaged import Averaged
+from xgpfill.kernels.formula import Formula
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, has_type
 from xgpfill.linalg.space import by_row, dense_space, is_even
@@ -28,6 +29,29 @@ if TYPE_CHECKING:
 
 SLAB = 2**13
 """Elements, at most, of the table of short lags for each row."""
+
+
+class Scattered(NamedTuple):
+    """What compiled loops evaluate where places are no lattice; empty where they are.
+
+    Attributes
+    ----------
+    times : array (a,)
+    sites : array (b, d)
+        Axes that the first two numbers of a cell are of.
+    formula : Formula
+    """
+
+    times: FloatArray
+    sites: FloatArray
+    formula: Formula
+
+
+TABULATED = Scattered(
+    np.zeros(0),
+    np.zeros((0, 0)),
+    Formula(np.zeros(0), np.zeros(0, np.intp), np.zeros((0, 2), np.intp), np.zeros((0, 3))),
+)
 
 
 class Arrays(NamedTuple):
@@ -48,6 +72,8 @@ class Arrays(NamedTuple):
         The sum of all terms for rows up to D apart, short lags in longitude and in time (all pairs of times where they
         are looked up by pair): most look-ups of neighbours are there, and a part of it stays in the caches. May be
         empty.
+    scattered : Scattered
+        Instead of tables, where places are no lattice.
     """
 
     time: FloatArray
@@ -57,6 +83,7 @@ class Arrays(NamedTuple):
     alone: FloatArray
     turn: int
     near: FloatArray
+    scattered: Scattered = TABULATED
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import Int32Array, IntArray
     from xgpfill.linalg.neighbours import Neighbours
+    from xgpfill.linalg.scattered import ScatteredNeighbours
 
 
 class VecchiaFactor:
@@ -32,7 +33,7 @@ class VecchiaFactor:
 
     Parameters
     ----------
-    neighbours : Neighbours
+    neighbours : Neighbours or ScatteredNeighbours
     num_neighbours : int
         Predecessors that each is conditioned on.
     device : str
@@ -49,7 +50,7 @@ class VecchiaFactor:
 
     def __init__(
         self,
-        neighbours: Neighbours,
+        neighbours: Neighbours | ScatteredNeighbours,
         num_neighbours: int,
         *,
         device: str = "cpu",
@@ -57,16 +58,8 @@ class VecchiaFactor:
     ) -> None:
         n = len(neighbours.order)
         width = max(1, min(num_neighbours, n - 1)) + 1
-        columns, weights = np.zeros((n, width), np.int32), np.zeros((n, width))
-        numbers, sequence = neighbours.order.astype(np.int32), neighbours.by_place()
-        floored = []
-
-        def work(start: int, stop: int) -> None:
-            floored.append(regressions(neighbours.noisy, numbers, sequence, start, stop, columns, weights))
-
-        on_threads(work, n)
-        refuse_nan(finite=min(floored, default=0) >= 0)
-        self.floored = sum(floored)
+        numbers = neighbours.order.astype(np.int32)
+        columns, weights, self.floored = regressed(neighbours, numbers, numbers, width)
         squares = np.square(weights).ravel()
         self.precision: FloatArray = np.asarray(np.bincount(columns.ravel(), squares, minlength=n), dtype=float)
         weights = weights.astype(np.float32 if dtype == torch.float32 else np.float64, copy=False)
@@ -80,10 +73,47 @@ class VecchiaFactor:
         found._upper, found._lower = self._upper.to(dtype), self._lower.to(dtype)
         return found
 
+    def whitened(self, values: Tensor) -> Tensor:
+        """U times (n, R)."""
+        found: Tensor = self._upper @ values
+        return found
+
     def __call__(self, residual: Tensor) -> Tensor:
         """UᵀU times (n, R)."""
         found: Tensor = self._lower @ (self._upper @ residual)
         return found
+
+
+def regressed(
+    neighbours: Neighbours | ScatteredNeighbours, numbers: Int32Array, lines: Int32Array, width: int, first: int = 0
+) -> tuple[Int32Array, FloatArray, int]:
+    """Rows of a factor: columns and weights (rows, width), and how many conditional variances were raised.
+
+    Parameters
+    ----------
+    neighbours : Neighbours or ScatteredNeighbours
+    numbers, lines : int32 array (n,)
+        What each place of the order is called in columns, and which row is its own.
+    width : int
+        Predecessors of each, and itself.
+    first : int
+        The first place of the order that has a row.
+
+    Raises
+    ------
+    NumericalError
+        When a covariance is NaN.
+    """
+    n = len(numbers) - first
+    columns, weights = np.zeros((n, width), np.int32), np.zeros((n, width))
+    known, sequence, floored = neighbours.predecessors(lines, width - 1, first), neighbours.by_place(first), []
+
+    def work(start: int, stop: int) -> None:
+        floored.append(regressions(neighbours.noisy, numbers, lines, known, sequence, start, stop, columns, weights))
+
+    on_threads(work, n)
+    refuse_nan(finite=min(floored, default=0) >= 0)
+    return columns, weights, sum(floored)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 MOST_BEYOND = 1.5
 """What a tile takes over what memory holds, by estimate, beyond which it is refused."""
 WORTH = 0.9
-"""Tiles see what is near alone where those that see all columns do not fit, or this share of their work is enough."""
+"""Tiles see what is near alone where those that see all columns do not fit, or, where it is known how far observations
+matter, this share of their work is enough."""
 SPLITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512, 1024)
 CAPS, GROWTH = (2, 4, 8, 16, 32), 1.5
 """Rows of a tile around a pole that are tried; how many times as many each next one has, up to those of others."""
@@ -73,7 +74,8 @@ def _best(sight: Sight, limit: Limit, share: float) -> _Option:
         searches.append(_Search(sight, limit, share, splits[2], near=True))
     found = [min(search.options(splits[0], splits[1]), key=lambda option: option.cost) for search in searches]
     far, near = found[0], found[-1]
-    return near if near.beyond < far.beyond or near.work < WORTH * far.work else far
+    saves = sight.screening[1] is not None and near.work < WORTH * far.work
+    return near if near.beyond < far.beyond or saves else far
 
 
 def _too_large(best: _Option, lattice: Lattice) -> str:

@@ -9,7 +9,6 @@ beyond any distance (Stein 2002, doi:10.1214/aos/1015362194, on screening in kri
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,9 +32,11 @@ if TYPE_CHECKING:
 
 LARGE = 10**6
 """Cells of one field from which on it may have to be cut in columns."""
-WINDOWS, TRIED, CELLS_OF_EACH = 16, 48, 2
-"""Windows with gaps that are read, of at most so many, and gaps in the middle of each that are looked at."""
-ACROSS, DEEP = 48, 28
+WINDOWS, TRIED = 6, 18
+"""Windows with observations that are read, of at most so many."""
+MIDDLE, CELLS_OF_EACH = 400, 5
+"""Gaps in the middle of a window, of which so many are looked at."""
+ACROSS, DEEP = 48, 14
 """Rows and columns, and times, of a window on each side of its centre."""
 NEAR, FAR = 1000, 500
 """Observations of a window that are taken: the most correlated with a cell, and of all others at random."""
@@ -50,7 +51,8 @@ Distances = tuple[float | None, float | None]
 def distances_where_large(lattice: Lattice, prior: Prior, settings: Settings, seed: int) -> Distances:
     """Those of a field that may have to be cut in columns by an engine that does not average them; else unknown."""
     grow = isinstance(settings, Variational)
-    if grow or np.prod(lattice.shape) < LARGE or not drops_columns(lattice.space, grow=grow):
+    is_large = lattice.space.is_grid and np.prod(lattice.shape) >= LARGE
+    if grow or not is_large or not drops_columns(lattice.space, grow=grow):
         return None, None
     return screening_distances(lattice, prior, seed)
 
@@ -79,7 +81,7 @@ def screening_distances(lattice: Lattice, prior: Prior, seed: int) -> Distances:
     km = np.linspace(0.0, ACROSS, 2 * ACROSS + 1)[1:] * np.float64(max(lattice.space.steps))
     varying = replace(prior, terms=tuple(t for t in prior.terms if not isinstance(t.time, Constant)))
     in_time, in_space = [], []
-    for seen, cell in islice(_probes(field, prior, rng), CELLS_OF_EACH * WINDOWS):
+    for seen, cell in _probes(field, prior, rng):
         in_space.append(_lost(seen, cell, prior, rng, km, _in_space))
         if varying.terms:
             in_time.append(_lost(seen, cell, varying, rng, days, _in_time))
@@ -101,27 +103,35 @@ def _in_time(points: Points, cell: Points) -> FloatArray:
 
 
 def _probes(lattice: Lattice, prior: Prior, rng: np.random.Generator) -> Iterator[tuple[Observations, Points]]:
-    """Observations around random cells, and the gaps nearest to these; some windows hold none."""
+    """Observations around random cells, and some of the gaps nearest to these."""
+    read = 0
     for _ in range(TRIED):
-        yield from _probes_around(lattice, prior, tuple(int(rng.integers(n)) for n in lattice.shape))
+        centre = tuple(int(rng.integers(n)) for n in lattice.shape)
+        window = _around(lattice, centre)
+        found = read_window(lattice, (), window)
+        if len(found):
+            read += 1
+            noise = found.noise * float(prior.noise or 0.0)
+            seen = Observations(found.points, found.values, noise)
+            yield from ((seen, cell) for cell in _gaps(lattice, found.points, window, centre, rng))
+        if read == WINDOWS:
+            return
 
 
-def _probes_around(lattice: Lattice, prior: Prior, centre: tuple[int, ...]) -> Iterator[tuple[Observations, Points]]:
-    window = _around(lattice, centre)
+def _gaps(
+    lattice: Lattice, seen: Points, window: Window, centre: tuple[int, ...], rng: np.random.Generator
+) -> Iterator[Points]:
+    """Some of the gaps of a window that are nearest to its centre."""
     shape = tuple(w.size for w in window)
-    found = read_window(lattice, (), window)
-    if not len(found):
-        return
     gap = np.ones(shape, dtype=bool)
     if lattice.valid is not None:
         gap &= np.asarray(lattice.window(lattice.valid, (), window), dtype=bool)
-    gap.reshape(shape[0], -1)[found.points.time_index, found.points.site_index] = False
+    gap.reshape(shape[0], -1)[seen.time_index, seen.site_index] = False
     cells = np.argwhere(gap)
     away = np.abs(cells - [int(np.argmin(np.abs(w - c))) for w, c in zip(window, centre, strict=True)]).sum(1)
-    noise = found.noise * float(prior.noise or 0.0)
-    for t, y, x in cells[np.argsort(away, kind="stable")[:CELLS_OF_EACH]]:
-        target = Points(found.points.times, found.points.sites, np.array([t]), np.array([y * shape[2] + x]))
-        yield Observations(found.points, found.values, noise), target
+    middle = cells[np.argsort(away, kind="stable")[:MIDDLE]]
+    for t, y, x in rng.permutation(middle)[:CELLS_OF_EACH]:
+        yield Points(seen.times, seen.sites, np.array([t]), np.array([y * shape[2] + x]))
 
 
 def _around(lattice: Lattice, centre: tuple[int, ...]) -> Window:

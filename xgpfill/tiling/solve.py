@@ -113,6 +113,11 @@ class TileSolver:
         t, y, x = window
         sites = self.frame.space.coordinates[np.ix_(y, x)]
         exists = None if self.exists is None else self.exists[np.ix_(y, x)].ravel()
+        if (days := self.frame.days_of(y, x)) is not None:
+            flat = sites.reshape(-1, sites.shape[-1])
+            every = np.arange(len(flat))
+            found = Points.of_cells(self.frame.time, flat, np.zeros_like(every), every, days=days.ravel())
+            return replace(found, exists=exists)
         return Points.grid(self.frame.time[t], sites.reshape(-1, sites.shape[-1]), (y.size, x.size), exists)
 
     def observations(self, window: Window, values: Any, errors: Any) -> Observations:
@@ -122,7 +127,8 @@ class TileSolver:
         local: Window = tuple(np.arange(n) for n in first.shape)  # type: ignore[assignment]
         t, y, x = window
         space = replace(self.frame.space, coordinates=self.frame.space.coordinates[np.ix_(y, x)])
-        small = Lattice(values=first, time=self.frame.time[t], space=space, errors=errors)
+        days = self.frame.days_of(y, x)
+        small = Lattice(values=first, time=self.frame.time[t], space=space, errors=errors, days=days)
         found = read_window(small, (), local)
         amplitude = self.amplitude(found.points)
         noise = found.noise * float(self.prior.noise) if self.prior.noise is not None else found.noise

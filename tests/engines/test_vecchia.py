@@ -1,0 +1,126 @@
+"""The Vecchia engine with few neighbours: near the oracle, coherent, and the same whatever the order or the threads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from xgpfill.engines.settings import Vecchia
+from xgpfill.engines.vecchia import VecchiaEngine
+from xgpfill.errors import MethodError, TooManyPointsError
+from xgpfill.grid.points import Observations
+from xgpfill.kernels.covariance import Covariance
+from xgpfill.kernels.outside import FromFunction
+
+from tests.problems import TIME_KERNELS, anova, observed, oracle_posterior, product, scattered
+
+PRIOR = anova("matern32", noise=0.05)
+FEW = Vecchia(num_neighbours=60)
+
+
+@pytest.fixture(scope="module")
+def observations():
+    rng = np.random.default_rng(0)
+    found = observed(rng, PRIOR, scattered(rng, 700, "sphere"), unequal=True)
+    return found.with_values(found.values + 0.4)
+
+
+@pytest.fixture(scope="module")
+def targets():
+    return scattered(np.random.default_rng(5), 120, "sphere")
+
+
+@pytest.fixture(scope="module")
+def expected(observations, targets):
+    return oracle_posterior(PRIOR, observations, targets, trend=True, full=True)
+
+
+@pytest.fixture(scope="module")
+def posterior(observations):
+    return VecchiaEngine(FEW).condition(Covariance(PRIOR), observations)
+
+
+def test_few_neighbours_come_near_the_oracle(posterior, targets, expected):
+    found = posterior.moments(targets)
+    sd = np.sqrt(expected.variance)
+    assert np.sqrt(np.mean(((found.mean - expected.mean) / sd) ** 2)) < 0.3
+    assert_allclose(np.sqrt(found.variance) / sd, 1.0, atol=0.15)
+    assert np.median(np.sqrt(found.variance) / sd) < 1.03
+    estimate, error = posterior.trend
+    assert abs(estimate - expected.beta[0]) < 0.3 * error
+    assert error == pytest.approx(expected.beta_covariance[0, 0] ** 0.5, rel=0.1)
+
+
+def test_a_shuffle_of_the_observations_moves_hardly_anything(observations, posterior, targets):
+    order = np.random.default_rng(9).permutation(len(observations))
+    points = observations.points.take_in_order(order)
+    other = Observations(points, observations.values[order], observations.noise[order])
+    shuffled = VecchiaEngine(FEW).condition(Covariance(PRIOR), other).moments(targets)
+    found = posterior.moments(targets)
+    assert_allclose(np.sqrt(shuffled.variance), np.sqrt(found.variance), rtol=0.02)
+    assert_allclose(shuffled.mean, found.mean, atol=0.02)
+
+
+def test_a_target_does_not_depend_on_the_others(posterior, targets, monkeypatch):
+    found = posterior.moments(targets)
+    some = posterior.moments(targets.take(np.arange(40, 50)))
+    assert_allclose(some.mean, found.mean[40:50], rtol=1e-9)
+    monkeypatch.setattr("xgpfill.engines.vecchia.TARGETS_AT_ONCE", 17)
+    assert_allclose(posterior.moments(targets).variance, found.variance, rtol=1e-9)
+
+
+def test_draws_of_the_data_have_means_of_their_own(observations, posterior, targets):
+    columns = np.column_stack([observations.values, 2.0 * observations.values])
+    both = VecchiaEngine(FEW).condition(Covariance(PRIOR), observations.with_values(columns)).means(targets)
+    assert_allclose(both[:, 0], posterior.moments(targets).mean, rtol=1e-9, atol=1e-12)
+    assert_allclose(both[:, 1], 2.0 * both[:, 0], rtol=1e-6, atol=1e-9)
+
+
+def test_joint_laws_agree_with_each_other_and_come_near_the_oracle(posterior, targets, expected):
+    joint, weights = posterior.covariance(targets), np.full((len(targets), 1), 1.0 / len(targets))
+    sd = np.sqrt(np.diag(expected.covariance))
+    assert np.abs((joint - expected.covariance) / np.outer(sd, sd)).max() < 0.3
+    average = posterior.averages(targets, weights)
+    assert_allclose(average.variance, weights.T @ joint @ weights[:, 0], rtol=1e-9)
+    assert average.variance[0] == pytest.approx(float(weights[:, 0] @ expected.covariance @ weights[:, 0]), rel=0.2)
+    drawn = posterior.sample(targets, 3000, np.random.default_rng(1))
+    assert_allclose(drawn.std(0) / np.sqrt(np.diag(joint)), 1.0, atol=0.08)
+    assert drawn.mean(1).std() == pytest.approx(average.variance[0] ** 0.5, rel=0.08)
+    assert np.sqrt(np.mean(((drawn.mean(0) - expected.mean) / sd) ** 2)) < 0.3
+
+
+def test_the_number_of_threads_changes_nothing(observations, targets):
+    threads, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            posterior = VecchiaEngine(FEW).condition(Covariance(PRIOR), observations)
+            found.append((posterior.moments(targets).mean, posterior.sample(targets, 2, np.random.default_rng(0))))
+    finally:
+        torch.set_num_threads(threads)
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_observations_without_noise_are_interpolated(observations):
+    exact = replace(observations, noise=np.full(len(observations), 1e-8))
+    own = exact.points.take(np.arange(350, 700))  # each once
+    once = Observations(own, observations.values[350:], exact.noise[350:])
+    found = VecchiaEngine(FEW).condition(Covariance(PRIOR), once).moments(own)
+    assert_allclose(found.mean, once.values, atol=1e-4)
+    assert (found.variance > 0).all() and (found.variance < 1e-6).all()
+
+
+def test_too_many_joint_targets_are_refused_with_what_takes_them(posterior):
+    many = scattered(np.random.default_rng(0), 5001, "sphere")
+    with pytest.raises(TooManyPointsError, match=r"joint covariance of 5001 targets .*`model.sample\(n, target=...\)`"):
+        posterior.covariance(many)
+
+
+def test_a_kernel_that_is_brought_is_refused(observations):
+    brought = product(TIME_KERNELS["matern32"], FromFunction(lambda a, b: np.exp(-abs(a - b.T))))
+    with pytest.raises(MethodError, match="method='vecchia' evaluates kernels pair by pair"):
+        VecchiaEngine(FEW).condition(Covariance(brought), observations)

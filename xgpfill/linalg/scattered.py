@@ -1,0 +1,220 @@
+"""The observations most correlated with points anywhere: candidates by KD-trees, ranked by prior covariance.
+
+"Most correlated" is under the full sum of terms: there is a tree for each ratio of lengthscales that a term has, and of
+the candidates of all the ones with the largest prior covariance are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from xgpfill.grid.points import Points
+from xgpfill.kernels.formula import formula
+from xgpfill.linalg.compiled import plain
+from xgpfill.linalg.loops import Noisy, ranked
+from xgpfill.linalg.neighbourhoods import LEAF, metric_scales
+from xgpfill.linalg.neighbours import Map, Walks
+from xgpfill.linalg.tables import Arrays, Scattered
+from xgpfill.linalg.threads import on_threads
+
+if TYPE_CHECKING:
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.points import Int32Array, IntArray
+    from xgpfill.kernels.formula import Formula
+    from xgpfill.kernels.prior import Prior
+
+LEAST_TRIED = 512
+"""The first observations of the order are tried one by one."""
+LEAST_CANDIDATES = 8
+"""Of each tree."""
+TIES = 1e3
+"""Extents that stand for an infinite lengthscale, so that what is nearer there comes first of what is as near."""
+AT_ONCE = 2**17
+"""Points whose candidates are held at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScatteredNeighbours:
+    """Observations anywhere in an order, and how their neighbours are found.
+
+    Attributes
+    ----------
+    prior : Prior
+    points : Points
+        In the order.
+    noise : array (n,)
+        Of each, in the order.
+    order : int array (n,)
+        Which observation each place of the order holds.
+    scales : tuple of (float, float)
+        Lengthscales (days, km) of the metrics that candidates are nearest in.
+    """
+
+    prior: Prior
+    points: Points
+    noise: FloatArray
+    order: IntArray
+    scales: tuple[tuple[float, float], ...]
+    looks_around: ClassVar[bool] = False
+
+    @classmethod
+    def of(cls, prior: Prior, points: Points, noise: FloatArray, order: IntArray) -> ScatteredNeighbours:
+        """Observations at points, taken in an order.
+
+        Raises
+        ------
+        MethodError
+            When a kernel is none that compiled loops know.
+        """
+        formula(prior)
+        scales = finite_scales(prior, points) if len(points) else ()
+        return cls(prior, points.take_in_order(order), noise[order], order, scales)
+
+    @cached_property
+    def noisy(self) -> Noisy:
+        """The observations in the order, as loops read them."""
+        found: Noisy = plain(self._noisy_beside(self.points.times, self.points.sites))
+        return found
+
+    def _noisy_beside(self, times: FloatArray, sites: FloatArray) -> Noisy:
+        """The same on axes that may go on beyond those of the observations."""
+        none = Map(Walks(np.zeros((1, 0, 3), np.int32), np.zeros(1, np.int32)), *_NOWHERE, 0)
+        arrays = _scattered_arrays(times, sites, formula(self.prior))
+        return Noisy(arrays, none, none, cells_of(self.points), np.ascontiguousarray(self.noise, dtype=float))
+
+    def facing(self, targets: Points) -> tuple[ScatteredNeighbours, Int32Array]:
+        """The same with axes that hold targets as well, and the cells (m, 3) of these."""
+        times = np.concatenate([self.points.times, targets.times])
+        sites = np.concatenate([self.points.sites, targets.sites])
+        found = replace(self)
+        found.__dict__.update(noisy=plain(self._noisy_beside(times, sites)), _trees=self._trees)
+        return found, cells_of(targets) + np.array([len(self.points.times), len(self.points.sites), 0], np.int32)
+
+    def by_place(self, first: int = 0) -> Int32Array:
+        """Places of the order from `first` on, near ones together: they read the same parts of the memory."""
+        coordinates = self._scaled(self.points, self.scales[0])[first:]
+        indices = cKDTree(coordinates, leafsize=LEAF, balanced_tree=False).indices
+        return np.asarray(first + indices, dtype=np.int32)
+
+    def predecessors(self, lines: Int32Array, count: int, first: int = 0) -> tuple[Int32Array, Int32Array]:
+        """The most correlated predecessors of each place from `first` on, (rows, count), and how many they are.
+
+        Rows are those that `lines` says. Nearest ones are looked for among all as far as the next power of two, of
+        which half or more are predecessors, and among those before the last one.
+        """
+        n, every = len(self.order), max(LEAST_TRIED, 4 * count)
+        near, sizes = np.zeros((n - first, max(1, count)), np.int32), np.zeros(n - first, np.int32)
+        rows = self.noisy[3]
+        start = first
+        while start < n:
+            low = every * 2 ** max(0, int(np.floor(np.log2(max(start, 1) / every))))
+            low = low if start >= every else 0
+            stop = min(n, 2 * low if low else every, start + AT_ONCE)
+            own = np.arange(start, stop)
+            wanted = [(min(n, 2 * low), 2 * count), (low, count)] if low else []
+            found = self._candidates(self.points.take_in_order(own), wanted)
+            best, met = self._ranked(rows[start:stop], found, own, every, near.shape[1])
+            near[lines[own]], sizes[lines[own]] = best, met
+            start = stop
+        return near, sizes
+
+    def search(
+        self,
+        cells: Int32Array,  # noqa: ARG002 (points are no groups)
+        middle: Int32Array,
+        prefixes: IntArray,
+        counts: IntArray,
+        near: Int32Array,
+        sizes: Int32Array,
+    ) -> None:
+        """The observations most correlated with each of `middle`; see :func:`xgpfill.linalg.loops.search`."""
+        arrays = self.noisy[0]
+        times, sites = arrays[-1][0], arrays[-1][1]
+        points = Points(times, sites, *middle[:, :2].T.astype(np.intp))
+        parts = []
+        for before, count in zip(prefixes.tolist(), counts.tolist(), strict=True):
+            every, limit = max(LEAST_TRIED, 4 * count), np.full(len(middle), before)
+            found = self._candidates(points, [(before, count)] if before > every else [])
+            parts.append(self._ranked(middle, found, limit, every, count))
+        _joined(parts, near, sizes)
+
+    def _candidates(self, points: Points, wanted: list[tuple[int, int]]) -> Int32Array:
+        """Observations near points in any metric, sorted by number (n, k): of the first ones so many each."""
+        found = [np.zeros((len(points), 0), np.intp)]
+        for number, scales in enumerate(self.scales):
+            scaled = self._scaled(points, scales)
+            for before, count in wanted:
+                share = count if len(self.scales) == 1 else max(LEAST_CANDIDATES, 2 * count // len(self.scales))
+                k = min(share, before)
+                nearest = self._tree(number, before).query(scaled, k=k, workers=-1)[1]
+                found.append(nearest.reshape(len(points), k))
+        return np.sort(np.concatenate(found, axis=1), axis=1).astype(np.int32)
+
+    def _ranked(
+        self, cells: Int32Array, candidates: Int32Array, before: IntArray, every: int, count: int
+    ) -> tuple[Int32Array, Int32Array]:
+        """The most correlated of candidates (n, count), and how many."""
+        near, sizes = np.zeros((len(cells), count), np.int32), np.zeros(len(cells), np.int32)
+        cells = np.ascontiguousarray(cells)
+        on_threads(lambda a, b: ranked(self.noisy, cells, candidates, before, every, a, b, near, sizes), len(cells))
+        return near, sizes
+
+    @cached_property
+    def _trees(self) -> dict[tuple[int, int], cKDTree]:
+        return {}
+
+    def _tree(self, number: int, before: int) -> cKDTree:
+        """The first observations of the order in one metric."""
+        if (number, before) not in self._trees:
+            scaled = self._scaled(self.points.take_in_order(np.arange(before)), self.scales[number])
+            self._trees[number, before] = cKDTree(scaled, leafsize=LEAF, balanced_tree=False, compact_nodes=False)
+        return self._trees[number, before]
+
+    def _scaled(self, points: Points, scales: tuple[float, float]) -> FloatArray:
+        """Coordinates (n, 1 + d) over the lengthscales."""
+        return np.concatenate([points.time[:, None] / scales[0], points.space / scales[1]], axis=1)
+
+
+_NOWHERE = np.zeros((0, 0, 0), np.int32), np.zeros(0, np.int32)
+
+
+def cells_of(points: Points) -> Int32Array:
+    """Numbers of the time and of the site of each, (n, 3); the last is nothing."""
+    none = np.zeros(len(points), np.intp)
+    return np.stack([points.time_index, points.site_index, none], axis=1).astype(np.int32)
+
+
+def _scattered_arrays(times: FloatArray, sites: FloatArray, rule: Formula) -> Arrays:
+    """Covariances by formula, without tables."""
+    nothing = np.zeros((0, 0)), np.zeros((0, 0, 0))
+    times, sites = (np.ascontiguousarray(x, dtype=float) for x in (times, sites))
+    return Arrays(
+        time=np.zeros((0, 1, 0)), space=np.zeros((0, 0, 0, 0)), static=nothing[1], common=nothing[0], alone=nothing[0],
+        turn=0, near=np.zeros((0, 0, 0, 0)), scattered=Scattered(times, sites, rule),
+    )  # fmt: skip
+
+
+def finite_scales(prior: Prior, points: Points) -> tuple[tuple[float, float], ...]:
+    """Those of the terms; an axis along which one does not decay still orders what is as near in the other."""
+    extents = max(float(np.ptp(points.times)), 1e-9), max(float(np.ptp(points.sites, axis=0).max()), 1e-9)
+    pairs = metric_scales(prior, points)
+    finite = [tuple(TIES * e if np.isinf(s) else s for s, e in zip(pair, extents, strict=True)) for pair in pairs]
+    return tuple((a, b) for a, b in finite)
+
+
+def _joined(parts: list[tuple[Int32Array, Int32Array]], near: Int32Array, sizes: Int32Array) -> None:
+    """Several lists of neighbours as one, each of them once."""
+    known = np.concatenate([np.where(np.arange(n.shape[1]) < s[:, None], n, -1) for n, s in parts], axis=1)
+    order = np.argsort(known, axis=1, kind="stable")
+    sorted_ = np.take_along_axis(known, order, axis=1)
+    twice = np.zeros(known.shape, dtype=bool)
+    np.put_along_axis(twice, order[:, 1:], sorted_[:, 1:] == sorted_[:, :-1], axis=1)
+    kept = (known >= 0) & ~twice
+    first = np.argsort(~kept, axis=1, kind="stable")[:, : near.shape[1]]
+    near[:] = np.maximum(np.take_along_axis(known, first, axis=1), 0)
+    sizes[:] = kept.sum(1)
