@@ -135,22 +135,22 @@ def test_lazy_tracks_stay_lazy(da: xr.DataArray, model: FittedModel, request: py
 @pytest.mark.parametrize("noisy", [False, True])
 def test_draws_have_the_posterior_mean_and_covariance(model: FittedModel, noisy: bool) -> None:
     target = {"time": "2020-01-05", "lat": 41.5, "lon": [1.0, 1.5, 5.0]}
-    drawn = model.sample(4000, target=target, include_noise=noisy)
+    drawn = model.sample(1500, target=target, include_noise=noisy)
     mean, covariance = model.predict(target, covariance=True, include_noise=noisy)
     assert drawn.dims == ("sample", "lon")
     size = np.sqrt(np.diag(covariance))
-    assert_allclose(drawn.mean("sample"), mean, atol=4 * size.max() / np.sqrt(4000))
-    assert_allclose(np.cov(drawn.values.T) / np.outer(size, size), covariance / np.outer(size, size), atol=0.1)
+    assert_allclose(drawn.mean("sample"), mean, atol=4 * size.max() / np.sqrt(1500))
+    assert_allclose(np.cov(drawn.values.T) / np.outer(size, size), covariance / np.outer(size, size), atol=0.15)
     xr.testing.assert_identical(
         drawn[:2], model.sample(2, target=target, include_noise=noisy).assign_attrs(drawn.attrs)
     )
 
 
 def test_draws_at_the_observations_have_their_variance(model: FittedModel) -> None:
-    drawn, found = model.sample(2000, seed=3), model.reconstruct()
+    drawn, found = model.sample(800, seed=3), model.reconstruct()
     assert drawn.dims == ("sample", "obs")
-    assert_allclose(drawn.std("sample") / found.std(), 1.0, atol=0.12)
-    assert float(abs((drawn.mean("sample") - found.mean) / found.std()).max()) < 0.12
+    assert_allclose(drawn.std("sample") / found.std(), 1.0, atol=0.16)
+    assert float(abs((drawn.mean("sample") - found.mean) / found.std()).max()) < 0.18
 
 
 def test_draws_at_too_many_points_name_what_takes_them(model: FittedModel) -> None:

@@ -364,7 +364,7 @@ def test_rows_and_columns_beyond_those_that_matter_are_not_seen_and_hardly_misse
 
 def test_times_beyond_those_that_matter_are_averaged_in_epochs_that_grow():
     prior = replace(SCALES, terms=SCALES.terms[1:])
-    tiled, single, values = solvers((6, 1, 1), 4, prior=prior, shape=(120, 5, 6))
+    tiled, single, values = solvers((6, 1, 1), 4, prior=prior, shape=(120, 3, 4))
     distances = screening_distances(replace(single.frame, values=values), prior, 0)
     found = {}
     for screening in ((None, None), distances):
