@@ -50,11 +50,10 @@ Distances = tuple[float | None, float | None]
 
 def distances_where_large(lattice: Lattice, prior: Prior, settings: Settings, seed: int) -> Distances:
     """Those of a field that may have to be cut in columns by an engine that does not average them; else unknown."""
-    grow = isinstance(settings, Variational)
     is_large = lattice.space.is_grid and np.prod(lattice.shape) >= LARGE
-    if grow or not is_large or not drops_columns(lattice.space, grow=grow):
-        return None, None
-    return screening_distances(lattice, prior, seed)
+    if is_large and drops_columns(lattice.space, grow=isinstance(settings, Variational)):
+        return screening_distances(lattice, prior, seed)
+    return None, None
 
 
 def screening_distances(lattice: Lattice, prior: Prior, seed: int) -> Distances:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from xgpfill.tiling.groups import Groups
     from xgpfill.tiling.screening import Distances
 
-STAYS = {"covariance", "engine", "together", "_of_fields", "_groups", "_views"}
+STAYS = {"covariance", "engine", "together", "sight", "_of_fields", "_groups", "_views"}
 """What a solver makes for itself in each process."""
 _log = logging.getLogger(__name__)
 
@@ -148,8 +148,7 @@ class TileSolver:
         """What a tile sees; the last is kept, since averages and their covariances are both made from it."""
         view = self._views.get(tile)
         if view is None:
-            grow = isinstance(self.settings, Variational)
-            view = View.of(self.frame, self.prior, self.groups(tile), grow=grow)
+            view = View.of(self.frame, self.prior, self.groups(tile), grow=self.sight.grow)
             self._views.clear()
             self._views[tile] = view
         return view
@@ -161,10 +160,14 @@ class TileSolver:
 
     def _groups_along(self, tile: Tile, mark: tuple[int, ...]) -> Groups:
         if mark not in self._groups:
-            grow = isinstance(self.settings, Variational)
-            sight = Sight(self.frame, self.prior, screening=self.screening, grow=grow)
-            self._groups[mark] = groups_along(sight, self.plan, tile, mark[0])
+            self._groups[mark] = groups_along(self.sight, self.plan, tile, mark[0])
         return self._groups[mark]
+
+    @cached_property
+    def sight(self) -> Sight:
+        """How long groups of cells are that its tiles see."""
+        grow = isinstance(self.settings, Variational)
+        return Sight(self.frame, self.prior, screening=self.screening, grow=grow)
 
     @cached_property
     def _groups(self) -> dict[tuple[int, ...], Groups]:
