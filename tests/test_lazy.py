@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -464,12 +463,10 @@ def test_an_infinity_that_fit_did_not_read_raises_when_its_tile_is_computed(spoi
         found.compute()
 
 
-def test_the_error_of_an_infinity_names_the_time_steps_of_the_whole_field(spoilt, eager, monkeypatch) -> None:
+def test_the_error_of_an_infinity_names_its_time_step_of_the_whole_field(spoilt, eager, monkeypatch) -> None:
     monkeypatch.setattr("xgpfill.model.observed_share", lambda *a, **k: 0.3, raising=False)  # so that the tile reads
-    with pytest.raises(DataError, match=r"within time steps (\d+) to (\d+)") as raised:
+    with pytest.raises(DataError, match="infinite value at time step 14"):
         eager.condition(spoilt).reconstruct(tile={"time": 4}, halo=0).compute()
-    first, last = map(int, re.search(r"time steps (\d+) to (\d+)", str(raised.value)).groups())
-    assert 8 <= first <= 14 <= last <= 15
 
 
 def test_a_negative_infinity_raises_in_draws_too(spoilt, eager: FittedModel) -> None:

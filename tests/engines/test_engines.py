@@ -406,6 +406,21 @@ def test_a_tile_takes_more_where_tables_draws_or_observations_are_many(monkeypat
     assert tile_limit(Iterative(), sites).bytes(sites.shape, 0.0, 0.0) > PER_LAG * 400 * 400
 
 
+def test_a_tile_of_lazy_data_holds_the_chunks_that_it_reads():
+    import dask.array as da
+
+    y, x = np.meshgrid(np.arange(40.0), np.arange(60.0), indexing="ij")
+    values = da.zeros((30, 40, 60), chunks=((10, 20), 8, 60), dtype=np.float32)
+    lazy = Lattice(values, np.arange(30.0), Space(np.stack([x, y], -1), "plane"))
+    eager = Lattice(values.compute(), lazy.time, lazy.space)
+    whole, part = (
+        [tile_limit(Iterative(), each).bytes(shape, 0.0, 0.0) for each in (lazy, eager)]
+        for shape in ((30, 40, 60), (5, 10, 60))
+    )
+    assert whole[0] - whole[1] == pytest.approx(4 * 30 * 40 * 60)
+    assert part[0] - part[1] == pytest.approx(4 * (5 + 19) * (10 + 7) * 60)
+
+
 def test_lazy_data_are_planned_for_the_smallest_share_of_a_worker_of_the_cluster(monkeypatch):
     from distributed import Client, LocalCluster
 

@@ -49,7 +49,7 @@ def test_a_declared_fill_value_among_the_data_is_refused(da: xr.DataArray, name:
 def test_a_declared_fill_value_of_lazy_data_is_refused_when_its_tile_is_computed(da: xr.DataArray) -> None:
     model = da.gpfill.fit(**FIXED, valid=True)
     bad = da.where(da.time < da.time[3], -9999.0).assign_attrs(missing_value=-9999.0)
-    with pytest.raises(DataError, match=r"hold 20 time\(s\) within time steps 0 to 3 the number -9999"):
+    with pytest.raises(DataError, match=r"hold 20 time\(s\) at time step 3 the number -9999"):
         model.condition(bad.chunk(time=2)).reconstruct().compute()
     with pytest.raises(DataError, match=r"hold 20 time\(s\) the number -9999"):
         model.condition(bad)

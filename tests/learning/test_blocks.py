@@ -91,9 +91,12 @@ def test_an_infinite_value_is_reported_with_its_time_steps_and_the_cure(bad):
     values = gappy((9, 4, 6))
     values[5, 1, 2] = bad
     of = lattice(values)
-    with pytest.raises(DataError, match=r"infinite value within time steps 4 to 6.*da\.where\(np\.isfinite\(da\)\)"):
+    with pytest.raises(DataError, match=r"infinite value at time step 5.*da\.where\(np\.isfinite\(da\)\)"):
         read_window(of, (), (np.arange(4, 7), np.arange(4), np.arange(6)))
     read_window(of, (), (np.arange(6, 9), np.arange(4), np.arange(6)))
+    values[7:, 0, 0] = bad
+    with pytest.raises(DataError, match=r"infinite value within time steps 5 to 7\. Make"):
+        read_window(lattice(values), (), (np.arange(4, 8), np.arange(4), np.arange(6)))
 
 
 # Blocks

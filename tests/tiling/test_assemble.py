@@ -337,7 +337,7 @@ def test_a_tile_computed_alone_reads_its_own_infinity_and_says_where(values):
     bad = values.copy()
     bad[8, 1, 1] = np.inf
     solver = replace(solver_of((1, 1, 1), 0))
-    with pytest.raises(DataError, match="infinite value within time steps"):
+    with pytest.raises(DataError, match="infinite value at time step 8"):
         run_member(solver, bad, None)
 
 

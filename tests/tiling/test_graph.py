@@ -20,7 +20,7 @@ from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.tiling.assemble import lazy_member, node_of, run_member, tile_moments
-from xgpfill.tiling.graph import Reads, touching
+from xgpfill.tiling.graph import Reads, base_level, chunked_alike, touching
 from xgpfill.tiling.pyramid import Pyramid
 from xgpfill.tiling.solve import TileSolver
 from xgpfill.tiling.tiles import AxisTiles, TilePlan
@@ -64,21 +64,29 @@ def solver_of(shape, plan):
 
 
 @settings(max_examples=30, deadline=None)
-@given(problems())
-def test_a_tile_cuts_from_chunks_what_it_sees_of_the_pyramid(problem):
+@given(problems(), st.booleans(), st.tuples(*(st.booleans(),) * 3))
+def test_a_tile_cuts_from_chunks_what_it_sees_of_the_pyramid(problem, draws, errors):
     shape, plan, chunks = problem
     solver = solver_of(shape, plan)
-    base = np.random.default_rng(0).standard_normal((3, *shape))
-    whole, lazy = Pyramid(base), Pyramid(da.from_array(base, chunks=((3,), *chunks)))
-    reads = Reads(lazy, solver)
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((*((2,) * draws), *shape))
+    data[..., rng.random(shape) < 0.4] = np.nan
+    given_errors = rng.uniform(0.1, 1.0, [n if k else 1 for n, k in zip(shape, errors, strict=True)])
+    given_errors = given_errors if any(errors) else None
+    own = ((data.shape[0],),) if draws else ()
+    values, errors = chunked_alike(da.from_array(data, chunks=(*own, *chunks)), given_errors)
+    reads = Reads(solver, values, errors, Pyramid(base_level(node_of(solver), values, errors)))
+    whole = Pyramid(solver.sums(tuple(np.arange(n) for n in shape), data, given_errors))
     keys = {tile: reads.of(tile) for tile in plan.tiles()}
-    held = {key: part for level in lazy.levels for key, part in chunks_of(level)}
+    held = {key: part for level in reads.sources for key, part in chunks_of(level)}
 
     def found(nested):
+        if nested is None:
+            return None
         return [found(n) for n in nested] if isinstance(nested, list) else held[nested]
 
     for tile, pieces in keys.items():
-        parts = reads.starts.cut(solver.view(tile), [found(piece) for piece in pieces])
+        parts = reads.starts.cut(solver, solver.view(tile), [found(piece) for piece in pieces])
         expected = [whole.part(by, blocks) for by, blocks, _ in solver.view(tile).pieces]
         for part, true in zip(parts, expected, strict=True):
             assert_array_equal(part, true)
@@ -167,8 +175,6 @@ def test_chunks_without_cells_are_empty():
 @pytest.mark.parametrize("draws", [1, 3])
 @pytest.mark.parametrize("with_errors", [False, True])
 def test_sums_of_chunks_are_those_in_memory(draws, with_errors):
-    from xgpfill.tiling.graph import base_level
-
     shape = (6, 5, 8)
     solver = solver_of(shape, TilePlan(*map(AxisTiles, shape)))
     rng = np.random.default_rng(1)
@@ -179,7 +185,7 @@ def test_sums_of_chunks_are_those_in_memory(draws, with_errors):
     chunks = ((2, 4), (5,), (3, 3, 2))
     lazy = da.from_array(values, chunks=((draws,) * (draws > 1), *chunks)[1 - (draws > 1) :])
     for given_errors in (errors, None if errors is None else da.from_array(errors, chunks=(1, 2, 8))):
-        found = base_level(node_of(solver), lazy, given_errors)
+        found = base_level(node_of(solver), *chunked_alike(lazy, given_errors))
         assert found.chunks[1:] == chunks
         whole = tuple(np.arange(n) for n in shape)
         assert_array_equal(found.compute(scheduler="sync"), solver.sums(whole, values, errors))

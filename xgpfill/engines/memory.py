@@ -23,9 +23,32 @@ PER_EVALUATED = 100
 """Bytes of each cell whose variance is asked for."""
 PER_LAG = 100
 """Bytes of each pair of rows and lag in longitude, for all terms: tables, blocks in two precisions, those of draws."""
-MEMORY_SHARE, LAZY_SHARE, LIBRARIES, LEAST_SHARE = 0.65, 0.55, 4e8, 0.1
-"""Of what there is that a tile is planned for: this share of what libraries leave, less where a worker holds chunks of
-lazy data beside it; and at least so much of all."""
+MEMORY_SHARE, LIBRARIES, LEAST_SHARE = 0.65, 4e8, 0.1
+"""Of what there is that a tile is planned for: this share of what libraries leave; and at least so much of all."""
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """The chunks of lazy data, which a tile reads whole.
+
+    Attributes
+    ----------
+    shape : (int, int, int)
+        Times, rows and columns of all data.
+    largest : (int, int, int)
+        Of each axis.
+    itemsize : int
+        Bytes of a cell.
+    """
+
+    shape: tuple[int, int, int]
+    largest: tuple[int, int, int]
+    itemsize: int
+
+    def bytes(self, shape: tuple[int, int, int]) -> float:
+        """What those take, on average, that hold so many times, rows and columns."""
+        own = zip(self.shape, shape, self.largest, strict=True)
+        return self.itemsize * math.prod(min(size, seen + most - 1) for size, seen, most in own)
 
 
 @dataclass(frozen=True)
@@ -42,12 +65,15 @@ class Limit:
         Fields that are held at once.
     is_regular : bool
         Whether columns are alike, so that covariances are known by their lag.
+    chunks : Chunks or None
+        None: the data are in memory.
     """
 
     observations: float = math.inf
     memory: float = math.inf
     columns: int = USUAL_COLUMNS
     is_regular: bool = True
+    chunks: Chunks | None = None
 
     def load(self, shape: tuple[int, int, int], observed: float, evaluated: float = 0.0) -> float:
         """Share of the limit that a tile takes.
@@ -64,11 +90,12 @@ class Limit:
         return max(observed / self.observations, self.bytes(shape, observed, evaluated) / self.memory)
 
     def bytes(self, shape: tuple[int, int, int], observed: float, evaluated: float) -> float:
-        """Of the iterative engine."""
+        """Of the iterative engine, and of the chunks that are held while it works."""
         nt, ny, nx = shape
         fields = (PER_CELL * nt * ny * nx + PER_OBSERVATION * observed) * self.columns / USUAL_COLUMNS
         pairs = ny * ny * nx if self.is_regular else (ny * nx) ** 2
-        return fields + PER_EVALUATED * evaluated + PER_LAG * pairs
+        read = self.chunks.bytes(shape) if self.chunks else 0.0
+        return fields + PER_EVALUATED * evaluated + PER_LAG * pairs + read
 
 
 def tile_limit(settings: Settings, lattice: Lattice, device: str = "cpu") -> Limit | None:
@@ -96,9 +123,12 @@ def settings_of_all(
 
 def _iterative_limit(lattice: Lattice, columns: int, device: str) -> Limit:
     there = available_memory(device, lazy=lattice.is_lazy)
-    share = LAZY_SHARE if lattice.is_lazy else MEMORY_SHARE
-    memory = max(share * (there - LIBRARIES), LEAST_SHARE * there)
-    return Limit(memory=memory, columns=columns, is_regular=lattice.space.meridians is not None)
+    memory = max(MEMORY_SHARE * (there - LIBRARIES), LEAST_SHARE * there)
+    chunks = None
+    if lattice.is_lazy:
+        largest = tuple(map(max, lattice.values.chunks[-3:]))
+        chunks = Chunks(lattice.shape, largest, lattice.values.dtype.itemsize)
+    return Limit(memory=memory, columns=columns, is_regular=lattice.space.meridians is not None, chunks=chunks)
 
 
 def available_memory(device: str = "cpu", *, lazy: bool = False) -> float:

@@ -71,19 +71,27 @@ def field_number(lattice: Lattice, member: tuple[int, ...]) -> int:
 
 
 def require_known(values: Any, window: Window, fills: tuple[float, ...] = ()) -> None:
-    """Refuse infinite values and declared fill values, naming the time steps of the window they were read from.
+    """Refuse infinite values and declared fill values of a window (time, y, x), naming the time steps they are at.
 
     Raises
     ------
     DataError
     """
-    if np.isinf(values).any():
+    infinite = np.isinf(values)
+    if infinite.any():
         raise DataError(
-            f"The data hold an infinite value within time steps {int(window[0].min())} to {int(window[0].max())}. "
-            f"Make them gaps: `da.where(np.isfinite(da))`."
+            f"The data hold an infinite value {_time_steps(infinite, window)}. Make them gaps: "
+            f"`da.where(np.isfinite(da))`."
         )
-    if fills and is_fill(values, fills).any():
-        check_fills(values, fills, f" within time steps {int(window[0].min())} to {int(window[0].max())}")
+    if fills and (declared := is_fill(values, fills)).any():
+        check_fills(values, fills, f" {_time_steps(declared, window)}")
+
+
+def _time_steps(where: Any, window: Window) -> str:
+    """The first and the last of those at which cells of a window are marked."""
+    steps = window[0][where.any((1, 2))]
+    first, last = int(steps.min()), int(steps.max())
+    return f"at time step {first}" if first == last else f"within time steps {first} to {last}"
 
 
 def whole(lattice: Lattice) -> Window:

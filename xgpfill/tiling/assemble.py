@@ -15,7 +15,7 @@ import dask.array as da
 import numpy as np
 
 from xgpfill.grid.lattice import take
-from xgpfill.tiling.graph import Reads, base_level, layer, touching
+from xgpfill.tiling.graph import Reads, base_level, chunked_alike, layer, touching
 from xgpfill.tiling.kept import KEPT, fingerprint
 from xgpfill.tiling.pyramid import Pyramid
 
@@ -76,7 +76,7 @@ def solved_tile(
     """What is asked of a tile of lazy data, kept for whoever asks for the same next."""
     t, y, x = position.tolist()
     tile, work = (t, y, x), question.work
-    parts = starts.cut(solver.view(tile), chunks)
+    parts = starts.cut(solver, solver.view(tile), chunks)
     key = fingerprint(solver.identity, work.__qualname__, tile, *parts)
     return question.answer(key, lambda: work(solver, tile, solver.seen(tile, parts)))
 
@@ -175,12 +175,13 @@ def lazy_tiles(
         task = (solved_whole, question.key, node.key, values.__dask_keys__(), own)
         whole = [question, node, values, *([errors] if hasattr(errors, "dask") else [])]
         return layer("solved-tile", {next(solver.plan.tiles()): task}, *whole)
-    reads = Reads(Pyramid(base_level(node, values, errors)), solver)
+    values, errors = chunked_alike(values, errors)
+    reads = Reads(solver, values, errors, Pyramid(base_level(node, values, errors)))
     chunks = {tile: reads.of(tile) for tile in solver.plan.tiles()}
     starts = dask.delayed(reads.starts, traverse=False)
     needs = (question, node, starts)
     tasks = {tile: (solved_tile, *(n.key for n in needs), np.array(tile), read) for tile, read in chunks.items()}
-    return layer("solved-tile", tasks, *needs, *reads.pyramid.levels)
+    return layer("solved-tile", tasks, *needs, *reads.sources)
 
 
 def lazy_member(
