@@ -134,15 +134,34 @@ def test_without_other_starts_they_would_be(monkeypatch):
     assert float(np.sqrt(model.hyperparameters["noise"])) > 0.4
 
 
-def test_white_noise_is_noise():
-    rng = np.random.default_rng(2)
-    values = xr.DataArray(
-        rng.standard_normal((20, 12, 14)), dims=("time", "y", "x"), coords={"time": np.arange(20.0)}, name="white"
-    )
+def speckled(shape, signal, seed):
+    """White noise of sd one, and waves of sd `signal` that are days and degrees long; 70 % of it seen."""
+    rng = np.random.default_rng(seed)
+    t, y, x = np.meshgrid(*(np.arange(float(n)) for n in shape), indexing="ij")
+    k, m, n, phase = rng.uniform([[0.1], [0.1], [0.1], [0.0]], [[0.5], [0.5], [0.5], [6.3]], (4, 40))[
+        ..., None, None, None
+    ]
+    waves = np.cos(k * t + m * y + n * x + phase).sum(0)
+    values = signal * waves / waves.std() + rng.standard_normal(shape)
+    whole = xr.DataArray(values, dims=("time", "y", "x"), coords={"time": np.arange(float(shape[0]))}, name="speckled")
+    return whole.where(rng.uniform(size=shape) < 0.7)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("shape", [(20, 12, 14), (60, 8, 8)])
+def test_white_noise_is_noise(shape, seed):
+    with pytest.warns(XgpfillWarning, match=r"90% or more of the variance was taken for noise"):
+        model = speckled(shape, 0.0, seed).gpfill.fit(valid=True, progress=False)
+    found = model.hyperparameters
+    assert float(found["noise"]) > 0.9 * float(found["noise"] + found["variance"].sum())
+
+
+def test_a_weak_field_is_not_taken_for_noise():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XgpfillWarning)
-        model = values.where(rng.uniform(size=values.shape) < 0.7).gpfill.fit(valid=True, progress=False)
-    assert float(model.hyperparameters["noise"]) > 0.9
+        found = speckled((20, 12, 14), 0.4, 0).gpfill.fit(valid=True, progress=False).hyperparameters
+    assert float(found["variance"].sum()) == pytest.approx(0.16, rel=0.7)
+    assert float(found["noise"]) == pytest.approx(1.0, rel=0.1)
 
 
 def test_the_most_likely_start_is_followed(monkeypatch):

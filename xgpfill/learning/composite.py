@@ -195,6 +195,16 @@ def without_shorter(prior: Prior, axes: dict[str, AxisSummary], units: FloatArra
     return prior.with_values(values | {"noise": noise}) if values else prior
 
 
+def without_field(prior: Prior) -> Prior:
+    """The prior with next to nothing left of its terms, and what they had in the noise."""
+    variances = {f"{term.name}.variance": float(term.variance or 0.0) for term in prior.terms}
+    noise = float(prior.noise or 0.0) + sum(variances.values())
+    values = {name: min(own, SMALLEST_VARIANCE) for name, own in variances.items()} | {"noise": noise}
+    found = prior.with_values(values)
+    _warn_of_noise(found)
+    return found
+
+
 def _is_white(kernel: Kernel, axis: AxisSummary) -> bool:
     """Whether a kernel that was learned ended as short as it may."""
     length = getattr(kernel, "lengthscale", None)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.learning.amplitude import local_amplitude
-from xgpfill.learning.blocks import draw_samples, merged
+from xgpfill.learning.blocks import distinct, draw_samples, merged
 from xgpfill.learning.calibration import calibrated
-from xgpfill.learning.composite import Learned, learn
+from xgpfill.learning.composite import Learned, learn, without_field
 from xgpfill.learning.gaps import pools
-from xgpfill.learning.heldout import NUM_TO_CHOOSE, Hidden, held_out, settle_noise, settle_smoothness
+from xgpfill.learning.heldout import ENOUGH, NUM_TO_CHOOSE, Hidden, held_out, settle_noise, settle_smoothness
 from xgpfill.learning.starts import anomaly_share, other_starts, starting_values, summarise
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 ELBO_OBSERVATIONS = 100_000
 """The most observations that training by evidence lower bound sees."""
+
+NUMBERS_OF_A_TERM = 3
+"""Its variance and two lengthscales."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Course:
         else:
             learned = relearn(start, rounds=("fine",)) if rules.auto else relearn(start, starts=starts)
         learned = self._local(learned, relearn) if rules.amplitude else learned
-        found = learned.prior
+        found = without_field(learned.prior) if self._is_white(learned) else learned.prior
         if not found.fixed_noise and (hidden := self._hidden(found)) is not None:
             found = settle_noise(found, hidden.some(NUM_TO_CHOOSE))
         intervals = self.intervals(found)
@@ -206,6 +209,22 @@ class Course:
             return again
         self.scaling = plain
         return learned
+
+    def _is_white(self, learned: Learned) -> bool:
+        """Whether observations are hardly likelier as a field than as noise alone, by Akaike's criterion (1974, eq. 8).
+
+        What chance makes alike in a few thousand numbers looks like a weak field, however white they are. The least
+        field there is, one term, has three numbers; blocks that share observations count these once.
+        """
+        if self.rules.has_errors or self.rules.bound is not None or learned.prior.fixed_noise:
+            return False
+        values = merged(self._standard()).values
+        by_field = [[b for b in self.blocks if b.field == own] for own in {b.field for b in self.blocks}]
+        count = sum(len(distinct(blocks)) for blocks in by_field)
+        if count < ENOUGH:
+            return False
+        alone = -0.5 * np.log(2.0 * np.pi * np.e * values.var())
+        return bool((learned.log_likelihood - alone) * count < NUMBERS_OF_A_TERM)
 
     def _mean_log(self, amplitude: Amplitude) -> float:
         """What a likelihood per observation is less in the units of before, log p(y) = log p(y/D) − log D."""
