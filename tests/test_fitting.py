@@ -370,7 +370,12 @@ def rough_in_space() -> xr.DataArray:
         pytest.param(
             {"space_kernel": "auto", "time_kernel": "matern52", "noise": 4e-4}, "5/2", "1/2", marks=pytest.mark.slow
         ),
-        ({"time_kernel": "auto", "method": xgpfill.Variational(20, epochs=1, train="elbo")}, "5/2", "3/2"),
+        pytest.param(
+            {"time_kernel": "auto", "method": xgpfill.Variational(20, epochs=1, train="elbo")},
+            "5/2",
+            "3/2",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["exact", "iterative", "time", "space", "given noise", "elbo"],
 )

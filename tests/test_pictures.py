@@ -327,7 +327,9 @@ def test_a_model_has_the_picture_of_its_local_amplitude(model: FittedModel) -> N
 
 def test_an_amplitude_of_several_fields_or_of_no_place_names_the_call_that_works() -> None:
     rng = np.random.default_rng(0)
-    levels = xr.DataArray(rng.normal(size=(2, 4, 5, 6)), {"level": [500.0, 850.0]}, ("level", "time", "y", "x"))
+    levels = xr.DataArray(
+        rng.normal(size=(2, 4, 5, 6)).cumsum(2), {"level": [500.0, 850.0]}, ("level", "time", "y", "x")
+    )
     both = levels.gpfill.fit(dims=("time", "y", "x"), method="exact", valid=True, progress=False)
     with pytest.raises(DimensionError, match=r"`model\.plot\.amplitude\(sel=\{'level': 500\.0\}\)`"):
         both.plot.amplitude()

@@ -330,8 +330,7 @@ GLOBES = {
 }
 
 
-@pytest.mark.parametrize("unequal", [False, True])
-@pytest.mark.parametrize("name", GLOBES)
+@pytest.mark.parametrize(("name", "unequal"), list(zip(GLOBES, (True, False, True), strict=True)))
 def test_one_place_has_one_answer_and_it_is_the_posterior_given_all_observations_of_it(name, unequal):
     lat, lon = GLOBES[name]
     p = problem(anova("matern32"), lat, lon, np.arange(6.0), unequal=unequal)

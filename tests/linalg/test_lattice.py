@@ -394,7 +394,7 @@ MANY_ROWS = {
 def test_nothing_that_is_multiplied_is_a_denormal_number(family, places, variance):
     coordinates = embedded(places) if places == "curvilinear" else MANY_ROWS[places]
     times = np.arange(40.0)
-    for days, km in ((0.03, 3.0), (0.5, 150.0), (2.0, 600.0)):
+    for days, km in ((0.03, 3.0), (1.0, 300.0)):
         prior = near_only(family, days=days, km=km, variance=variance)
         double, single = (LatticeOperator(prior, times, coordinates, "cpu", d) for d in (torch.float64, torch.float32))
         for operator in (double, single, double.to(torch.float32)):
@@ -412,10 +412,9 @@ def test_there_would_be_denormal_numbers():
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
-@pytest.mark.parametrize("columns", [1, 12])
 @pytest.mark.parametrize("places", MANY_ROWS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_panels_give_the_products_of_whole_blocks(family, places, columns, dtype, tolerance, monkeypatch):
+def test_panels_give_the_products_of_whole_blocks(family, places, dtype, tolerance, monkeypatch):
     prior, times, coordinates = near_only(family), np.arange(4.0), MANY_ROWS[places]
     operator = LatticeOperator(prior, times, coordinates, "cpu", dtype)
     assert [len(term.panels[0]) > 1 for term in operator.terms] == [True, False, True]  # short, long, static
@@ -431,9 +430,10 @@ def test_panels_give_the_products_of_whole_blocks(family, places, columns, dtype
     monkeypatch.setattr(module, "NOTHING", dict.fromkeys(module.NOTHING, 0.0))
     whole = LatticeOperator(prior, times, coordinates, "cpu", dtype)
     whole.terms = [replace(term, panels=()) for term in whole.terms]
-    v = np.random.default_rng(0).standard_normal((operator.num_sites * times.size, columns))
-    expected = product_of(whole, v)
-    assert_allclose(product_of(operator, v), expected, rtol=0, atol=tolerance * np.abs(expected).max())
+    for columns in (1, 12):
+        v = np.random.default_rng(0).standard_normal((operator.num_sites * times.size, columns))
+        expected = product_of(whole, v)
+        assert_allclose(product_of(operator, v), expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
 def test_products_with_panels_are_those_of_the_oracle():

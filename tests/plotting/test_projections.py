@@ -272,8 +272,11 @@ EUROPE = field_on(np.arange(35, 71, 5), np.arange(-10, 41, 5))
 SITES = EUROPE.stack(site=("lat", "lon")).reset_index("site")
 
 
-@pytest.mark.parametrize("style", ["default", "dark_background"])
-@pytest.mark.parametrize("field", [GLOBE, ARCTIC, EUROPE, SITES], ids=["globe", "pole", "conic", "stations"])
+@pytest.mark.parametrize(
+    ("field", "style"),
+    [(GLOBE, "default"), (ARCTIC, "dark_background"), (EUROPE, "default"), (SITES, "dark_background")],
+    ids=["globe", "pole", "conic", "stations"],
+)
 @pytest.mark.parametrize("known", [True, False], ids=["truth", "no truth"])
 def test_no_word_is_cut_at_the_edge_and_the_title_stands_clear(field: xr.DataArray, known: bool, style: str) -> None:
     field = field.assign_attrs(long_name="sea surface temperature")
