@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
     from xgpfill.grid.scaling import Scaling
     from xgpfill.model import FittedModel
-    from xgpfill.tiling.screening import Distances
 
 FAR_OFF, WIDE = 6.0, 10.0
 """How many standard deviations off, and how many times as wide, data are hardly in the units of the model."""
@@ -65,13 +64,12 @@ def conditioned(
     scaling = _scaling(model, layout)
     lattice, seed = _units_looked_at(model, da, lattice), model.options["seed"]
     own = standardised(model.prior, scaling.reference, has_errors=errors is not None)
-    unread: Distances = (None, None)
     return replace(
         model, lattice=lattice, layout=layout, errors=errors, has_data=True, scaling=scaling,
         share=model.share if lattice.is_lazy else observed_share(lattice, 0),
         valid=kept, typical_error=median_error(da, errors, model.typical_error), opened=opened,
         intervals=_intervals(model, scaling, lattice, layout) if fresh else _kept_intervals(model, layout, calibrate),
-        screening=unread if lattice.is_lazy else distances_where_large(lattice, own, model.settings, seed),
+        screening=model.screening if lattice.is_lazy else distances_where_large(lattice, own, model.settings, seed),
     )  # fmt: skip
 
 
