@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-NAMES = ("common", "ours", "peers", "dct", "muygps", "measure", "cases", "tiles", "scale")
+NAMES = ("common", "ours", "peers", "dct", "muygps", "measure", "cases", "tiles", "scale", "same")
 RECORDED = {"method": "pencil", "rmse": 3.25, "mae": 2.0, "crps": None, "cov95": None, "seconds": 86400}
 
 
@@ -36,6 +36,7 @@ class Benchmarks:
     cases: ModuleType
     tiles: ModuleType
     scale: ModuleType
+    same: ModuleType
 
 
 @pytest.fixture(scope="module")
@@ -407,3 +408,22 @@ def test_known_fields_have_the_covariance_that_they_are_said_to(bench) -> None:
     noise = (found[1] - found[0])[np.isfinite(found[1])]
     assert noise.std() == pytest.approx(bench.scale.NOISE, rel=0.1)
     assert np.isfinite(found[1]).mean() == pytest.approx(bench.scale.SEEN, abs=0.05)
+
+
+def test_numbers_of_two_versions_are_compared(bench, tmp_path, capsys):
+    before = {"mean": np.array([1.0, np.nan, -2.0]), "error": np.array("none"), "gone": np.zeros(2)}
+    after = {"mean": np.array([1.0, np.nan, -2.0 + 1e-8]), "error": np.array("some"), "new": np.zeros(2)}
+    assert bench.same.compared(before, before) == []
+    assert bench.same.compared(before, after) == [
+        "gone: only before", "new: only after", "error: none became some", "mean: 5e-09 of the largest",
+    ]  # fmt: skip
+    assert bench.same.compared(before, after | {"mean": np.zeros(2)})[-1].startswith("mean: [ 1. nan -2.] became")
+
+
+def test_the_same_code_finds_the_same_numbers(bench, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bench.same.regimes, "REGIMES", {})
+    path = str(tmp_path / "before.npz")
+    bench.same.main(["--problems", "2", "--save", path])
+    with pytest.raises(SystemExit, match="0"):
+        bench.same.main(["--problems", "2", "--against", path])
+    assert "arrays are the same within 1e-10" in capsys.readouterr().out
