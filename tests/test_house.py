@@ -1,0 +1,142 @@
+"""The plan of the house: how large modules, functions, classes and folders are, and what is private between modules.
+
+What was larger when a rule was made is named with its size, which may fall and not rise.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "xgpfill"
+TREES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+LINES = {name: len((PACKAGE / name).read_text().splitlines()) for name in TREES}
+MODULE, FUNCTION, CLASS, FOLDER, ROOT = 350, 40, 200, 10, 12
+"""Lines of a module, of a function and of a class without their docstrings, modules of a folder and of the root."""
+
+
+def sized(kinds: type | tuple[type, ...]) -> dict[str, int]:
+    """Lines of every function or class, without its signature and docstring."""
+    found: dict[str, int] = {}
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, kinds):
+                body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+                size = node.end_lineno - body[0].lineno + 1 if body else 0
+                found[f"{name}::{node.name}"] = max(size, found.get(f"{name}::{node.name}", 0))
+    return found
+
+
+def folders() -> dict[str, int]:
+    """Modules of every folder."""
+    return Counter(str(Path(name).parent) for name in TREES if not name.endswith("__init__.py"))
+
+
+def private_names() -> dict[str, int]:
+    """How often each module reads a private name of an object that is none of its own."""
+    found: Counter[str] = Counter()
+    for name, tree in TREES.items():
+        own = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and of_self(node)}
+        own |= {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+        own |= {n.target.id for n in ast.walk(tree) if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                found[name] += node.attr not in own
+    return +found
+
+
+def of_self(node: ast.Attribute) -> bool:
+    return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+
+
+KNOWN: dict[str, dict[str, int]] = {
+    "module": {
+        "accessor.py": 385,
+        "engines/iterative.py": 421,
+        "engines/marginals.py": 550,
+        "engines/system.py": 428,
+        "grid/encode.py": 405,
+        "kernels/evaluate.py": 459,
+        "kernels/spec.py": 370,
+        "learning/composite.py": 421,
+        "learning/heldout.py": 483,
+        "linalg/lattice.py": 354,
+        "linalg/loops.py": 693,
+        "model.py": 595,
+        "prediction.py": 428,
+        "results.py": 603,
+    },
+    "function": {
+        "fitting.py::fit": 83,
+        "linalg/tables.py::of": 44,
+    },
+    "class": {
+        "engines/iterative.py::IterativePosterior": 289,
+        "engines/marginals.py::Marginals": 291,
+        "engines/system.py::System": 232,
+        "model.py::FittedModel": 503,
+        "pictures.py::Pictures": 212,
+        "results.py::Reconstruction": 471,
+    },
+    "private": {
+        "aggregating.py": 3,
+        "conditioning.py": 1,
+        "linalg/neighbours.py": 1,
+        "linalg/tables.py": 1,
+        "pictures.py": 1,
+        "plotting/calibration.py": 2,
+        "prediction.py": 5,
+        "reconstruction.py": 3,
+        "report/document.py": 2,
+        "report/experiments.py": 1,
+        "report/single.py": 7,
+        "report/source.py": 3,
+        "sampling.py": 6,
+        "summarising.py": 2,
+        "targets.py": 3,
+    },
+    "folder": {
+        ".": 37,
+        "engines": 12,
+        "grid": 20,
+        "kernels": 11,
+        "linalg": 19,
+        "plotting": 21,
+        "tiling": 14,
+    },
+}
+RULES = {
+    "module": (LINES, MODULE),
+    "function": (sized((ast.FunctionDef, ast.AsyncFunctionDef)), FUNCTION),
+    "class": (sized(ast.ClassDef), CLASS),
+    "private": (private_names(), 0),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_nothing_is_larger_than_the_rule_or_than_it_was(rule: str) -> None:
+    sizes, most = RULES[rule]
+    assert {name: n for name, n in sizes.items() if n > KNOWN[rule].get(name, most)} == {}
+
+
+def test_no_folder_has_more_modules_than_the_rule_or_than_it_had() -> None:
+    most = {".": ROOT}
+    assert {f: n for f, n in folders().items() if n > KNOWN["folder"].get(f, most.get(f, FOLDER))} == {}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_keeps_the_rule_by_now_is_no_longer_named(rule: str) -> None:
+    sizes, most = RULES[rule]
+    assert [name for name in KNOWN[rule] if sizes.get(name, 0) <= most] == []
+
+
+def test_the_page_on_the_house_names_files_that_are_there() -> None:
+    text = (PACKAGE.parent / "ARCHITECTURE.md").read_text()
+    named = set(re.findall(r"`([\w/]+(?:\.py|/))`", text))
+    places = [PACKAGE, PACKAGE.parent, PACKAGE / "learning"]
+    assert len(named) > 60
+    assert [name for name in sorted(named) if not any((place / name).exists() for place in places)] == []
