@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-NAMES = ("common", "ours", "peers", "dct", "muygps", "measure", "cases", "tiles", "scale")
+NAMES = ("common", "ours", "peers", "dct", "muygps", "measure", "cases", "tiles", "scale", "padding")
 RECORDED = {"method": "pencil", "rmse": 3.25, "mae": 2.0, "crps": None, "cov95": None, "seconds": 86400}
 
 
@@ -36,6 +36,7 @@ class Benchmarks:
     cases: ModuleType
     tiles: ModuleType
     scale: ModuleType
+    padding: ModuleType
 
 
 @pytest.fixture(scope="module")
@@ -407,3 +408,24 @@ def test_known_fields_have_the_covariance_that_they_are_said_to(bench) -> None:
     noise = (found[1] - found[0])[np.isfinite(found[1])]
     assert noise.std() == pytest.approx(bench.scale.NOISE, rel=0.1)
     assert np.isfinite(found[1]).mean() == pytest.approx(bench.scale.SEEN, abs=0.05)
+
+
+def test_edges_are_hidden_and_continued_into_by_every_mode(bench, tmp_path: Path, monkeypatch, capsys) -> None:
+    line = xr.DataArray(np.add.outer(np.arange(8.0), 2 * np.arange(9.0))[None], dims=("field", "y", "x"))
+    monkeypatch.setitem(bench.padding.FIELDS, "synthetic", lambda: line)
+    monkeypatch.setattr(bench.padding, "HERE", tmp_path)
+    modes = ["zero", "zero of anomalies", "replicate", "lp2x1 cov_stab"]
+    bench.padding.main(["--field", "synthetic", "--width", "1", "--mode", *modes, "--no-images"])
+    found = {
+        row["mode"]: row["rmse"]["1"]
+        for row in json.loads((tmp_path / "results" / "padding.json").read_text())["edges"]
+    }
+    assert found["replicate"] == pytest.approx(np.sqrt((18 * 1**2 + 16 * 2**2) / 34))
+    assert found["lp2x1 cov_stab"] < 0.5 < found["replicate"] < found["zero of anomalies"] < found["zero"]
+    assert capsys.readouterr().out.count("\n") == 5
+
+
+def test_synthetic_fields_to_pad_are_standardised_and_smooth(bench) -> None:
+    field = bench.padding.synthetic(fields=2, size=16)
+    np.testing.assert_allclose(field.std(("y", "x")), 1.0)
+    assert float((field.diff("x") ** 2).mean()) < 0.2

@@ -134,7 +134,7 @@ def damped(coefficients: FloatArray) -> FloatArray:
     root = np.sqrt(first**2 / 4 + second)
     growth = np.maximum(np.abs(first / 2 + root), np.abs(first / 2 - root)).max(axis=1)
     shrink = np.maximum(growth, 1.0)[:, None] ** -lags
-    return coefficients * shrink[:, None, :, None]
+    return np.asarray(coefficients * shrink[:, None, :, None])
 
 
 def _tapered(fields: FloatArray, *, circular: bool) -> FloatArray:
