@@ -10,6 +10,7 @@ is that of the field itself and, in fairness, of its anomalies from its mean; re
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 import warnings
@@ -116,8 +117,14 @@ def seconds_of_images() -> dict[str, float]:
     return found
 
 
+def recorded(key: str, otherwise: Any) -> Any:
+    """What an earlier run left in the results."""
+    path = HERE / "results" / "padding.json"
+    return json.loads(path.read_text())[key] if path.exists() else otherwise
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the fields asked for, print a line for each mode and save all."""
+    """Measure the fields asked for, print a line for each mode and save all; rows of other modes stay as they are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--field", action="append", choices=list(FIELDS), help="may be repeated")
     parser.add_argument("--width", type=int, nargs="+", default=list(WIDTHS), help="cells of the hidden edge")
@@ -127,8 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.threads, options.seed, options.targets = None, None, None
     about = {name: value for name, value in surroundings(options).items() if "peers" not in name}
-    path, rows = HERE / "results" / "padding.json", []
-    seconds = seconds_of_images() if options.images else {}
+    path = HERE / "results" / "padding.json"
+    rows: list[dict[str, Any]] = recorded("edges", [])
+    seconds = seconds_of_images() if options.images else recorded("seconds_of_images", {})
     for mode, value in seconds.items():
         print(f"{mode:24}{value:10.3f} s for 32 × 3 × 256 × 256")
     for name in options.field or FIELDS:
@@ -138,7 +146,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 errors = [edge_error(field, width, MODES[mode]) for width in options.width]
-            rows.append({"field": name, "mode": mode, "rmse": dict(zip(map(str, options.width), errors, strict=True))})
+            rows = [row for row in rows if (row["field"], row["mode"]) != (name, mode)]
+            errors_by_width = dict(zip(map(str, options.width), errors, strict=True))
+            rows.append({"field": name, "mode": mode, "commit": about["commit"], "rmse": errors_by_width})
             print(f"{mode:24}" + "".join(f"{error:10.4f}" for error in errors), flush=True)
             if options.save:
                 save(path, {**about, "edges": rows, "seconds_of_images": seconds})

@@ -59,12 +59,18 @@ def yule_walker(field: np.ndarray, length: int, width: int) -> np.ndarray:
     matrix = np.array([[R[a - c, b - d] for c, d in places] for a, b in places]) + 1e-7 * R[0, 0] * np.eye(len(places))
     targets = [np.linalg.solve(matrix, [R[0 - c, cell - d] for c, d in places]) for cell in range(width)]
     a = np.array(targets).reshape(width, length, width)
-    return a if width == 1 else a / growth(a) ** np.array([[1], [2]])
+    if width == 1:
+        return a
+    narrow = np.zeros_like(a)
+    for cell in range(width):
+        narrow[cell, :, cell] = yule_walker(field, length, 1)[0, :, 0]
+    mixed = [(1 - s) * a + s * narrow for s in np.arange(9) / 8]
+    return next(one for one in mixed if growth(one) <= 1.0)
 
 
 def growth(a: np.ndarray) -> float:
-    """The largest pole, over waves along a row, of what the middle target is predicted by; one if that is less."""
-    largest = 1.0
+    """The largest pole, over waves along a row, of what the middle target is predicted by."""
+    largest = 0.0
     for omega in np.linspace(0, np.pi, 33):
         wave = np.exp(1j * omega * np.array([-1, 0, 1]))
         largest = max(largest, *np.abs(np.roots([1.0, -(a[1, 0] @ wave), -(a[1, 1] @ wave)])))

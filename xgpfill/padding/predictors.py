@@ -22,6 +22,8 @@ RIDGE = 1e-7
 """Added to the diagonal of normal equations, as a share of the variance."""
 FREQUENCIES = 33
 """Waves along a row whose growth is looked at."""
+SHARES = 8
+"""Steps from wide coefficients to narrow ones."""
 
 
 def by_covariance(fields: FloatArray, length: int, *, symmetric: bool) -> tuple[FloatArray, FloatArray]:
@@ -96,7 +98,7 @@ def by_correlation(fields: FloatArray, length: int, width: int, *, circular: boo
 
     They solve (R + ε R(0) I) a = r, the normal equations of the autocorrelation method, with R the autocorrelation
     between cells of the neighbourhood and r that between them and a target. Rotated by half a turn, the process is the
-    same, so they serve the way back as well. Those of one column are stable by nature; wider ones are damped.
+    same, so they serve the way back as well. Those of one column are stable by nature; wider ones are calmed.
 
     Parameters
     ----------
@@ -118,23 +120,35 @@ def by_correlation(fields: FloatArray, length: int, width: int, *, circular: boo
     ridge = np.where(variance > 0.0, RIDGE * variance, 1.0)
     solved = np.linalg.solve(matrix + ridge[:, None, None] * np.eye(row.size), right)
     found = np.swapaxes(solved, 1, 2).reshape(-1, width, length, width)
-    return damped(found) if width > 1 else found
+    return found if width == 1 else calmed(found, by_correlation(fields, length, 1, circular=circular))
 
 
-def damped(coefficients: FloatArray) -> FloatArray:
-    """Coefficients (field, target, 2, width) that let no wave along the rows grow from row to row.
+def calmed(wide: FloatArray, narrow: FloatArray) -> FloatArray:
+    """As much of wide coefficients (field, target, 2, width) as lets no wave along the rows grow from row to row.
 
     A wave exp(iωj) goes on by z² = A₁(ω) z + A₂(ω), with A_k(ω) the transform of the middle target's weights of lag k.
-    Where the largest |z| over ω is ρ > 1, a_k becomes a_k / ρᵏ, which divides all z by ρ. Two dimensions have no poles
-    to reflect one by one; the paper leaves such fields as they are.
+    Where some |z| exceeds one, the coefficients are (1 − s) wide + s narrow with the least s, in eighths, that leaves
+    none: there are no poles to reflect one by one, and `narrow` (field, 1, 2, 1), each cell from its own column, is
+    stable. The paper leaves such fields as they are; their margins grow without bound.
     """
-    half, lags = coefficients.shape[1] // 2, np.arange(1.0, 3.0)
+    width = wide.shape[1]
+    columns = narrow[:, 0, :, 0][:, None, :, None] * np.eye(width)[:, None, :]
+    found, settled = columns.copy(), np.zeros(len(wide), bool)
+    for share in np.linspace(0.0, 1.0, SHARES + 1):
+        mixed = (1.0 - share) * wide + share * columns
+        now = ~settled & (_growth(mixed[:, width // 2]) <= 1.0)
+        found[now] = mixed[now]
+        settled |= now
+    return found
+
+
+def _growth(middle: FloatArray) -> FloatArray:
+    """The largest |z| over waves, of weights (field, lag, cell) of the middle target."""
+    half = middle.shape[2] // 2
     waves = np.exp(1j * np.pi * np.outer(np.linspace(0.0, 1.0, FREQUENCIES), np.arange(-half, half + 1)))
-    first, second = (np.einsum("fw,nw->fn", coefficients[:, half, lag], waves) for lag in range(2))
+    first, second = (np.einsum("fw,nw->fn", middle[:, lag], waves) for lag in range(2))
     root = np.sqrt(first**2 / 4 + second)
-    growth = np.maximum(np.abs(first / 2 + root), np.abs(first / 2 - root)).max(axis=1)
-    shrink = np.maximum(growth, 1.0)[:, None] ** -lags
-    return np.asarray(coefficients * shrink[:, None, :, None])
+    return np.asarray(np.maximum(np.abs(first / 2 + root), np.abs(first / 2 - root)).max(axis=1))
 
 
 def _tapered(fields: FloatArray, *, circular: bool) -> FloatArray:
