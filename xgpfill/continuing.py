@@ -35,7 +35,8 @@ def pad(
 ) -> xr.DataArray:
     """Continue a field past its edges; see :meth:`xgpfill.accessor.DataArrayAccessor.pad`."""
     if not isinstance(mode, str) or mode not in MODES:
-        own = f" {mode!r} is one of xarray: `da.pad(..., mode={mode!r})`." if shown(mode)[1:-1] in _XARRAY_MODES else ""
+        theirs = isinstance(mode, str) and mode in _XARRAY_MODES
+        own = f" {mode!r} is one of xarray: `da.pad(..., mode={mode!r})`." if theirs else ""
         raise MethodError(f"Unknown mode {shown(mode)} of padding. Choose one of {listed(MODES)}.{own}")
     if mode == "gp" and method is not None:
         raise MethodError(
@@ -52,15 +53,15 @@ def _by_process(margins: Margins, dims: Dims) -> xr.Variable:
     """The field with all margins but those round a circle, which are the gaps of a field that is fitted."""
     from xgpfill.fitting import fit  # torch loads here, once
 
-    widths = {d: width for d, width in margins.open_widths.items() if any(width)}
-    if not widths:
-        return margins.field.variable
     field = xr.apply_ufunc(
         require_whole, margins.field, kwargs={"fills": declared_fills(margins.field)}, dask="parallelized",
         output_dtypes=[margins.field.dtype], keep_attrs=True,
     )  # fmt: skip
+    widths = {d: width for d, width in margins.open_widths.items() if any(width)}
+    if not widths:
+        return field.variable
     gappy = margins.with_gaps(field)
-    told = roles_if_told(gappy, dims)  # type: ignore[arg-type]
+    told = roles_if_told(gappy, dims)
     if told is None or not set(widths) <= set(told.fitted):
         fitted: Any = dict(zip(("y", "x"), margins.plane, strict=False))
     else:
