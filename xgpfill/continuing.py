@@ -53,7 +53,7 @@ def _by_process(margins: Margins, dims: Dims) -> xr.Variable:
     """The field with all margins but those round a circle, which are the gaps of a field that is fitted."""
     from xgpfill.fitting import fit  # torch loads here, once
 
-    field = xr.apply_ufunc(
+    field: xr.DataArray = xr.apply_ufunc(
         require_whole, margins.field, kwargs={"fills": declared_fills(margins.field)}, dask="parallelized",
         output_dtypes=[margins.field.dtype], keep_attrs=True,
     )  # fmt: skip
