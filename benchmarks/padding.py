@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 DATA = HERE.parent.parent / "shared" / "data"
-WIDTHS = (1, 2, 4)
+WIDTHS = (1, 2, 4, 8)
 LINEAR = (
     ("lp1x1", "cov_stab"), ("lp1x1", "cov_sym_stab"), ("lp1x1", "correlation"), ("lp2x1", "cov_stab"),
     ("lp2x1", "cov_sym_stab"), ("lp2x1", "correlation"), ("lp2x3", "correlation"),
