@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-NAMES = ("common", "ours", "peers", "dct", "muygps", "measure", "cases", "tiles", "scale", "same")
+NAMES = ("common", "ours", "peers", "dct", "muygps", "measure", "cases", "tiles", "scale", "same", "padding")
 RECORDED = {"method": "pencil", "rmse": 3.25, "mae": 2.0, "crps": None, "cov95": None, "seconds": 86400}
 
 
@@ -37,6 +37,7 @@ class Benchmarks:
     tiles: ModuleType
     scale: ModuleType
     same: ModuleType
+    padding: ModuleType
 
 
 @pytest.fixture(scope="module")
@@ -427,3 +428,24 @@ def test_the_same_code_finds_the_same_numbers(bench, tmp_path, capsys, monkeypat
     with pytest.raises(SystemExit, match="0"):
         bench.same.main(["--problems", "2", "--against", path])
     assert "arrays are the same within 1e-10" in capsys.readouterr().out
+
+
+def test_edges_are_hidden_and_continued_into_by_every_mode(bench, tmp_path: Path, monkeypatch, capsys) -> None:
+    line = xr.DataArray(np.add.outer(np.arange(8.0), 2 * np.arange(9.0))[None], dims=("field", "y", "x"))
+    monkeypatch.setitem(bench.padding.FIELDS, "synthetic", lambda: line)
+    monkeypatch.setattr(bench.padding, "HERE", tmp_path)
+    modes = ["zero", "zero of anomalies", "replicate", "lp2x1 cov_stab"]
+    bench.padding.main(["--field", "synthetic", "--width", "1", "--mode", *modes, "--no-images"])
+    found = {
+        row["mode"]: row["rmse"]["1"]
+        for row in json.loads((tmp_path / "results" / "padding.json").read_text())["edges"]
+    }
+    assert found["replicate"] == pytest.approx(np.sqrt((18 * 1**2 + 16 * 2**2) / 34))
+    assert found["lp2x1 cov_stab"] < 0.5 < found["replicate"] < found["zero of anomalies"] < found["zero"]
+    assert capsys.readouterr().out.count("\n") == 5
+
+
+def test_synthetic_fields_to_pad_are_standardised_and_smooth(bench) -> None:
+    field = bench.padding.synthetic(fields=2, size=16)
+    np.testing.assert_allclose(field.std(("y", "x")), 1.0)
+    assert float((field.diff("x") ** 2).mean()) < 0.2

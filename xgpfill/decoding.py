@@ -57,7 +57,7 @@ def decode(
     """
     template = layout.template
     restored = layout.restore(data).astype(dtype_of(template, scale))
-    da = xr.DataArray(restored, coords=_lasting(template), dims=template.dims, name=template.name)
+    da = xr.DataArray(restored, coords=without_flags(template).coords, dims=template.dims, name=template.name)
     da.name = template.name  # of lazy values without a name xarray takes dask's
     da = settled(da)
     da.encoding = kept_encoding(template)
@@ -68,10 +68,10 @@ def decode(
     return da
 
 
-def _lasting(template: xr.DataArray) -> Any:
-    """The coordinates of the data, but for the flags of an earlier filling."""
+def without_flags(template: xr.DataArray) -> xr.DataArray:
+    """The same field without the flags of an earlier filling among its coordinates."""
     flagged = [name for name, c in template.coords.items() if c.attrs.get("flag_meanings") == _FLAG_MEANINGS]
-    return template.coords if not flagged else template.drop_vars(flagged).coords
+    return template.drop_vars(flagged) if flagged else template
 
 
 def mean_attrs(template: xr.DataArray) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def sample_array(layout: Layout, data: Any) -> xr.DataArray:
     template = layout.template
     fields = [layout.restore(data[i]) for i in range(data.shape[0])]
     stack = np.stack(fields) if isinstance(fields[0], np.ndarray) else _dask_stack(fields)
-    coords = {name: c.variable for name, c in _lasting(template).items()}
+    coords = {name: c.variable for name, c in without_flags(template).coords.items()}
     out = xr.DataArray(
         stack.astype(dtype_of(template)), coords=coords, dims=("sample", *template.dims), name=template.name
     )

@@ -169,7 +169,7 @@ def _require_used(da: xr.DataArray, roles: Roles) -> None:
                 )
 
 
-def roles_if_told(da: xr.DataArray, dims: Iterable[Hashable] | None = None) -> Roles | None:
+def roles_if_told(da: xr.DataArray, dims: Iterable[Hashable] | Hashable | None = None) -> Roles | None:
     """The roles, or None where they cannot be told."""
     try:
         return find_roles(da, dims)
