@@ -12,7 +12,7 @@ from xgpfill.calibration import NORMAL
 from xgpfill.checks import checked_flag, checked_level
 from xgpfill.conventions import global_attrs, on_scale, placing, settled, with_bounds
 from xgpfill.datasetlike import DatasetLike
-from xgpfill.decoding import bound_attrs, flags, standard_deviation, suffixed
+from xgpfill.decoding import bound_attrs, flags, standard_deviation, suffixed, variance_attrs
 from xgpfill.errors import DataError, VariableError, XgpfillError, XgpfillWarning, shown
 from xgpfill.files import write_netcdf, write_zarr
 from xgpfill.grouping import Grouped, Groups
@@ -21,7 +21,7 @@ from xgpfill.options import interruptible
 from xgpfill.scoring import check_variables, score_gaussian
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from xgpfill.averaging import Dim
@@ -581,6 +581,30 @@ def _require_free_names(names: Iterable[Hashable], field: xr.DataArray) -> None:
             f"The data have a coordinate {taken!r}, which is what goes with the field {field.name!r} here. Rename it "
             f"first, e.g. `da.rename({{{taken!r}: {f'own_{taken}'!r}}})`."
         )
+
+
+def by_component(whole: Reconstruction, dim: Hashable, attrs: Mapping[str, dict[str, Any]]) -> Reconstruction:
+    """A reconstruction of a vector, whose components are along `dim`, as one of Datasets.
+
+    Parameters
+    ----------
+    whole : Reconstruction
+    dim : name
+    attrs : mapping of name to attributes
+        Of each component, in order, as those of its mean.
+    """
+    parts: dict[Hashable, Reconstruction] = {}
+    for number, (name, own) in enumerate(attrs.items()):
+        part = whole.isel({dim: number}, drop=True)
+        known, mean = part._context, part.mean.rename(name).assign_attrs(own)
+        variance = part.variance
+        if variance is not None:
+            kept = {key: variance.attrs[key] for key in ("comment",) if key in variance.attrs}
+            said = variance_attrs(mean.attrs, known.variance_kind, name) | kept
+            variance = variance.rename(suffixed(name, "variance")).drop_attrs(deep=False).assign_attrs(said)
+        observed = known.observed.rename(name).assign_attrs(own)
+        parts[name] = Reconstruction(mean, variance, replace(known, observed=observed))
+    return paired(parts)
 
 
 def paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:

@@ -79,7 +79,7 @@ def test_products_equal_the_dense_projected_kernels(name, kernel):
 
 
 def test_products_by_fft_equal_those_by_a_matrix():
-    coordinates, lat, lon = components(np.array([-90.0, 20.0, 90.0]), np.arange(0, 360, 360 / 800))
+    coordinates, *_ = components(np.array([-90.0, 20.0, 90.0]), np.arange(0, 360, 360 / 800))
     own, _ = KERNELS["rbf"]
     prior = Prior((Term("product", spec.Constant(), own, 1.0),), noise=0.1, geometry="sphere")
     operator = LatticeOperator(prior, TIMES[:1], coordinates, "cpu", torch.float64, 1e-9)
@@ -119,7 +119,7 @@ def test_pairs_looked_up_in_tables_equal_the_oracle(name):
 
 
 def test_the_two_components_at_a_pole_are_one_vector_seen_from_every_meridian():
-    coordinates, lat, lon = components(np.array([0.0, 90.0]), EVEN)
+    coordinates, *_ = components(np.array([0.0, 90.0]), EVEN)
     pole = coordinates.reshape(2, 2, EVEN.size, 6)[:, 1].reshape(-1, 6)
     K = Covariance(prior_of(spec.RBF(2500.0))).matrix(*[Points.grid(TIMES[:1], pole)] * 2).numpy()
     assert np.linalg.matrix_rank(K, tol=1e-9) == 2

@@ -7,11 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xgpfill.grid.directions import COLUMNS, east_and_north, has_directions, places_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from xgpfill.grid.lattice import FloatArray
 
 REGULAR = 1e-3

@@ -53,8 +53,9 @@ class Lags:
     """
 
     def __init__(self, first: Tensor, second: Tensor, geometry: str) -> None:
-        self.first, self.second, self.geometry = places_of(first), places_of(second), geometry
-        self._given = first, second
+        self.first: Tensor = places_of(first)
+        self.second: Tensor = places_of(second)
+        self.geometry, self._given = geometry, (first, second)
 
     @classmethod
     def matrix(cls, first: Tensor, second: Tensor, geometry: str) -> Lags:

@@ -130,9 +130,8 @@ def covariances(
     arrays: Arrays, cells: Int32Array, own: int, others: Int32Array, near: Int32Array, size: int, found: FloatArray
 ) -> None:
     """Of cell `own` of (n, 3) with those of `others` that the first `size` of `near` number, into `found`."""
-    time, space, static, common, alone, turn, table, odd, scattered = (
-        arrays  # as locals: to read them there takes longer
-    )
+    # As locals: to read them there takes longer.
+    time, space, static, common, alone, turn, table, odd, scattered = arrays
     if scattered[1].size:
         by_formula(scattered, cells, own, others, near, size, found)
         return
