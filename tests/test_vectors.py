@@ -280,6 +280,38 @@ def test_tiles_in_time_see_both_components() -> None:
     assert float(np.sqrt((error**2).mean())) < 0.3
 
 
+def test_scores_of_the_whole_vector_are_those_by_hand(model, truth, ds) -> None:
+    found = model.reconstruct()
+    scores = found.score(truth)
+    hidden = (ds.u.isnull() | ds.v.isnull()).values
+    a, b = (np.stack([field[n].values[hidden] for n in NAMES]) for field in (found.mean, truth))
+    lengths = [np.linalg.norm(x, axis=0) for x in (a, b)]
+    cosine = (a * b).sum(0) / (lengths[0] * lengths[1])
+    np.testing.assert_allclose(scores.vector_rmse, np.sqrt(((a - b) ** 2).sum(0).mean()))
+    np.testing.assert_allclose(scores.speed_rmse, np.sqrt(np.mean((lengths[0] - lengths[1]) ** 2)))
+    np.testing.assert_allclose(scores.speed_bias, np.mean(lengths[0] - lengths[1]))
+    np.testing.assert_allclose(scores.angle_mae, np.degrees(np.arccos(np.clip(cosine, -1, 1))).mean(), rtol=1e-4)
+    assert scores.angle_mae.attrs["units"] == "degree" and scores.speed_rmse.attrs["units"] == "m s-1"
+    assert scores.rmse.dims == ("variable",) and scores.vector_rmse.dims == ()
+    assert found.score(truth, dim="lon").angle_mae.dims == ("lat",)
+    assert float(found.score(truth, weights="cos_lat").vector_rmse) > 0
+
+
+def test_a_vector_is_drawn_as_arrows_over_its_speed_or_direction(model, ds) -> None:
+    import matplotlib.pyplot as plt
+
+    found = model.reconstruct()
+    mesh, quiver = found.plot.arrows()
+    assert float(mesh.get_array().max()) == pytest.approx(float(np.hypot(found.mean.u, found.mean.v).max()))
+    assert quiver.N > 30
+    mesh.figure.canvas.draw()
+    mesh, _ = found.plot.arrows("observed", colours="direction", arrows=6)
+    assert mesh.get_clim() == (0.0, 360.0)
+    plt.close("all")
+    with pytest.raises(VariableError, match="Arrows are drawn of the mean, filled or observed values of a vector"):
+        found.plot.arrows("std")
+
+
 # What is refused
 
 

@@ -72,7 +72,7 @@ def east_and_north(latitude: FloatArray, longitude: FloatArray) -> FloatArray:
     Examples
     --------
     >>> import numpy as np
-    >>> east_and_north(np.array(0.0), np.array(0.0)).round(3)
+    >>> east_and_north(np.array(0.0), np.array(0.0)).round(3) + 0.0
     array([[0., 1., 0.],
            [0., 0., 1.]])
     """
