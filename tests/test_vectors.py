@@ -117,6 +117,27 @@ def test_the_iterative_engine_agrees_with_the_exact_one(model, ds, known) -> Non
         assert float(abs(found.std()[f"{name}_std"] / sd - 1).median()) < 0.1
 
 
+def test_over_several_times_the_engines_agree_too() -> None:
+    ds = gappy(wind(5, 8, times=6))
+    how = {"variable": NAMES, "vector": True, "noise_std": 0.3, "dims": ("time", "lat", "lon")}
+    exact = ds.gpfill.fit(method="exact", **how)
+    same = {"hyperparameters": exact.hyperparameters, "calibrate": False}
+    found = ds.gpfill.fit(method=xgpfill.Iterative(tolerance=1e-5), **how, **same).reconstruct()
+    mean, variance = exact.reconstruct()
+    for name in NAMES:
+        sd = np.sqrt(variance[f"{name}_variance"])
+        assert float((abs(found.mean[name] - mean[name]) / sd).max()) < 1e-3
+        assert float(abs(found.std()[f"{name}_std"] / sd - 1).median()) < 0.1
+
+
+def test_a_list_of_places_is_filled_as_the_grid_of_these_places_is(model, ds, known) -> None:
+    places = ds.stack(place=("lat", "lon")).reset_index("place").expand_dims(time=[np.datetime64("2021-01-01")])
+    how = {"dims": ("time", "place"), "method": "exact", "noise_std": 0.3}
+    found = places.gpfill.fit(valid=True, **how, **known).reconstruct()
+    assert found.mean.u.dims == ("time", "place")
+    np.testing.assert_allclose(found.mean.v[0], model.reconstruct().mean.v.values.ravel(), atol=1e-6)
+
+
 def test_the_wind_at_a_pole_is_one_vector_on_every_meridian(model) -> None:
     lon = np.array([0.0, 50.0, 200.0])
     mean = model.predict({"lat": [90.0], "lon": lon}).mean.isel(lat=0)
