@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     about = {name: value for name, value in surroundings(options).items() if "peers" not in name}
     rows: list[dict[str, Any]] = []
-    print(f"{'':44}{'RMSE':>10}{'at poles':>10}{'95 % u':>8}{'95 % v':>8}{'s':>7}")
+    print(f"{'':52}{'RMSE':>10}{'at poles':>10}{'95 % u':>8}{'95 % v':>8}{'s':>7}")
     for name, share in product(options.wind or WINDS, options.hidden):
         truth = WINDS[name]()
         ds = winds.hidden(truth, share, seed=options.seed)
@@ -136,7 +136,7 @@ def told(row: dict[str, Any]) -> str:
     """One line of the table."""
     title = f"{row['wind']}, {row['hidden']:.0%} hidden: {row['method']}"
     shares = "".join(f"{share:8.3f}" for share in row["coverage95"]) or 16 * " "
-    return f"{title:44}{row['rmse']:10.5f}{row['rmse_near_poles']:10.5f}{shares}{row['seconds']:7.0f}"
+    return f"{title:52}{row['rmse']:10.5f}{row['rmse_near_poles']:10.5f}{shares}{row['seconds']:7.0f}"
 
 
 if __name__ == "__main__":
