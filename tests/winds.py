@@ -56,13 +56,18 @@ def rough(lat, lon, *, seed=0, waves=1500, steep=2.2):
     rng = np.random.default_rng(seed)
     grid = np.meshgrid(lat, lon, indexing="ij")
     shortest = 0.5 * len(lat)
-    height = np.cos(ref.chord(*grid) / ref.EARTH_RADIUS @ (4.0 * rng.standard_normal((3, 6))) + np.arange(6)).sum(-1)
-    land = height > np.quantile(height, 2 / 3)
+    land = terrain(grid, rng)
     large = waves_of(grid, rng, waves, (1.5, shortest), steep)
     small = waves_of(grid, rng, waves, (0.2 * shortest, shortest), 1.0)
     noise = 0.15 * rng.standard_normal((2, *land.shape))
     u, v = np.where(land, 4.8 * large + 1.5 * small + noise, 8.0 * large)
     return wind(lat, lon, u, v)
+
+
+def terrain(grid, rng):
+    """Where land is, (lat, lon): a third of the cells."""
+    height = np.cos(ref.chord(*grid) / ref.EARTH_RADIUS @ (4.0 * rng.standard_normal((3, 6))) + np.arange(6)).sum(-1)
+    return height > np.quantile(height, 2 / 3)
 
 
 def waves_of(grid, rng, count, sizes, steep):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 import xgpfill  # noqa: F401  (registers .gpfill)
 
 from tests import winds
@@ -40,3 +41,16 @@ def test_a_rough_wind_over_terrain_is_filled_better_than_component_by_component(
     truth = winds.rough(np.linspace(-90.0, 90.0, 37), np.arange(0.0, 360.0, 5.0))
     ds = winds.hidden(truth, share)
     assert errors(truth, ds, vector=True)[0] <= 0.9 * errors(truth, ds)[0]
+
+
+def test_rough_terrain_does_not_set_the_noise_of_the_globe() -> None:
+    lat, lon = np.linspace(-90.0, 90.0, 37), np.arange(0.0, 360.0, 5.0)
+    land = xr.DataArray(
+        winds.terrain(np.meshgrid(lat, lon, indexing="ij"), np.random.default_rng(0)), dims=("lat", "lon")
+    )
+    noise = xr.DataArray(np.random.default_rng(7).standard_normal((2, *land.shape)), dims=("component", *land.dims))
+    smooth = winds.rough(lat, lon)
+    truth = smooth.assign({n: smooth[n] + 1.5 * noise[i] * land for i, n in enumerate(winds.NAMES)})
+    model = winds.hidden(truth, 0.5).gpfill.fit(variable=winds.NAMES, vector=True)
+    amplitude = model.model.amplitude.isel(component=0).drop_vars("component")
+    assert float(amplitude.where(land).median()) > 2 * float(amplitude.where(~land).median())
