@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING
 
 import dask
@@ -232,6 +233,11 @@ def test_a_vector_makes_a_round_trip_through_a_file(model, ds, tmp_path: Path, s
     assert isinstance(again, xgpfill.FittedVector) and again.components == model.components
     xr.testing.assert_identical(again.reconstruct().mean, model.reconstruct().mean)
     xr.testing.assert_identical(again.hyperparameters, model.hyperparameters)
+
+
+def test_a_vector_travels_to_other_processes(model) -> None:
+    again = pickle.loads(pickle.dumps(model))
+    xr.testing.assert_identical(again.reconstruct().mean, model.reconstruct().mean)
 
 
 def test_saved_without_data_it_can_condition(model, ds, tmp_path: Path) -> None:
