@@ -38,6 +38,24 @@ def cylinder(lat: ArrayLike, lon: ArrayLike) -> Array:
     return EARTH_RADIUS * np.stack([np.cos(lam), np.sin(lam), phi], axis=-1)
 
 
+def east_and_north(lat: ArrayLike, lon: ArrayLike) -> Array:
+    """Unit vectors to the east and to the north at places on the sphere, (2, n, 3). Degrees come in."""
+    phi, lam = np.radians(lat), np.radians(lon)
+    east = np.stack([-np.sin(lam), np.cos(lam), 0 * lam + 0 * phi], axis=-1)
+    north = np.stack([-np.sin(phi) * np.cos(lam), -np.sin(phi) * np.sin(lam), np.cos(phi) + 0 * lam], axis=-1)
+    return np.stack([east, north])
+
+
+def projected(correlation: ArrayLike, lat: ArrayLike, lon: ArrayLike) -> Array:
+    """Covariance (2n, 2n) of the east and then the north components at n places.
+
+    Of a Cartesian field F of three independent parts with this correlation (n, n): u = e·F and v = n·F, so that
+    cov(u, u') = k e·e', cov(u, v') = k e·n', cov(v, v') = k n·n'.
+    """
+    units = np.concatenate(list(east_and_north(lat, lon)))
+    return np.tile(np.asarray(correlation), (2, 2)) * (units @ units.T)
+
+
 def distance(a: ArrayLike, b: ArrayLike) -> Array:
     """Euclidean distance (n, m) of points (n, k) and (m, k), or |a - b| of times (n,) and (m,).
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from xgpfill.report import report_experiments as report_experiments
     from xgpfill.results import Reconstruction as Reconstruction
     from xgpfill.variables import FittedDataset as FittedDataset
+    from xgpfill.vectors import FittedVector as FittedVector
 
 __version__ = "0.1.0"
 
@@ -65,6 +66,7 @@ _HOMES = {
     "Spectral": "kernels.spec",
     "FittedDataset": "variables",
     "FittedModel": "model",
+    "FittedVector": "vectors",
     "Experiment": "report",
     "report_experiments": "report",
     "Reconstruction": "results",

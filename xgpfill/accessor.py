@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xgpfill.model import FittedModel
     from xgpfill.results import Reconstruction
     from xgpfill.variables import FittedDataset
+    from xgpfill.vectors import FittedVector
 
     Dims = Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None
     Coords = Iterable[Hashable] | Hashable | None
@@ -380,6 +381,7 @@ class DatasetAccessor(_Accessor):
         self,
         *,
         variable: Hashable | list[Hashable] | tuple[Hashable, ...] | None = None,
+        vector: bool = False,
         dims: Dims = None,
         coords: Coords = None,
         time_kernel: KernelLike = "matern32",
@@ -403,13 +405,14 @@ class DatasetAccessor(_Accessor):
         dtype: str = "float64",
         seed: int = 0,
         progress: bool | None = None,
-    ) -> FittedModel | FittedDataset:
+    ) -> FittedModel | FittedDataset | FittedVector:
         """Learn the covariance of the field; the full text is made below."""
         from xgpfill.dataset import fit_dataset  # torch loads here, once
 
         self._model = fit_dataset(
-            self._data, variable, dims=dims, coords=coords, time_kernel=time_kernel, space_kernel=space_kernel,
-            combine=combine, scales=scales, noise=noise, noise_std=noise_std, noise_variance=noise_variance,
+            self._data, variable, vector=vector, dims=dims, coords=coords, time_kernel=time_kernel,
+            space_kernel=space_kernel, combine=combine, scales=scales, noise=noise, noise_std=noise_std,
+            noise_variance=noise_variance,
             noise_fixed=noise_fixed, method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters,
             tile=tile, halo=halo, check=check, amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype,
             seed=seed, progress=progress,
@@ -420,8 +423,12 @@ class DatasetAccessor(_Accessor):
         variable="""
         variable : name, list or tuple of names, optional
             What to fit. Needed when several variables have the fitted dimensions. A name gives DataArrays, a list
-            gives Datasets, each variable fitted on its own.""",
-        returns="FittedModel, or FittedDataset for a list of variables",
+            gives Datasets, each variable fitted on its own.
+        vector : bool
+            Whether the two variables named are the components of a vector, to the east and to the north (or along x and
+            y), such as a wind. They have one covariance then, that of a Cartesian vector projected on east and north,
+            so that the field is smooth across the poles.""",
+        returns="FittedModel, FittedDataset for a list of variables, or FittedVector for a vector",
         example='model = ds.gpfill.fit(variable="sst", valid=ds["valid"], method="exact")',
     )
 

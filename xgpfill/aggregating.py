@@ -18,6 +18,7 @@ from xgpfill.cells import Cells, averaged_dims, weights_of
 from xgpfill.conventions import origin, placing, settled
 from xgpfill.decoding import mean_attrs, positions_of, suffixed, variance_attrs
 from xgpfill.errors import AlignmentError, DataError, MethodError, listed
+from xgpfill.grid.directions import one_after_another
 from xgpfill.options import progress_bar, show_progress
 from xgpfill.results import Context, Reconstruction
 from xgpfill.tiling.assemble import node_of
@@ -75,7 +76,8 @@ def _cells(
 ) -> Cells:
     """Cells of the model's data; the axes are (extra..., time, y, x)."""
     roles = model.layout.roles
-    slots = (*roles.extra, roles.time, roles.y_dim, roles.x_dim)
+    components = () if roles.component is None else (roles.component,)
+    slots = (*roles.extra, roles.time, *components, roles.y_dim, roles.x_dim)
     return Cells(model.layout.template, slots, roles.space, field, positions, dims, groups)
 
 
@@ -230,6 +232,9 @@ class _Work:
 
     def sums(self, step: Any, member: tuple[int, ...], field: int, weights: Any, groups: Any, counts: Any) -> Any:
         """Those of one field, (4, sets, groups...)."""
+        whole = counts
+        if self.model.layout.roles.component is not None:
+            weights, groups, counts = _rows_of_both(weights, groups, counts)
         lattice, sums, solver = self.model.lattice, Sums(weights, groups, counts), self.solver.of_field(field)
         values, errors = lattice.values[member], self.model._member_errors(member)
         valid = None if lattice.valid is None else lattice.valid[_of_member(lattice.valid.shape, member)]
@@ -237,10 +242,20 @@ class _Work:
         known = valid if isinstance(valid, np.ndarray) else None
         self.across = self.across or are_across(self.solver, sums, known)
         if not lattice.is_lazy:
-            return member_sums(solver, values, errors, sums, valid, noise, step)
+            found = member_sums(solver, values, errors, sums, valid, noise, step)
+            return found.reshape(*found.shape[:2], *whole)
         import dask
         import dask.array as da
 
         node = node_of(solver)
         found = dask.delayed(kept_sums)(node, values, errors, dask.delayed(sums, traverse=False), valid, noise)
-        return da.from_delayed(found, shape=(4, *sums.shape), dtype=np.float64)
+        lazy = da.from_delayed(found, shape=(4, *sums.shape), dtype=np.float64)
+        return lazy.reshape(*lazy.shape[:2], *whole)
+
+
+def _rows_of_both(weights: Any, groups: Any, counts: Any) -> tuple[Any, Any, Any]:
+    """Weights (sets, time, components, y, x), groups and their counts with the rows of components as one axis."""
+    time, component, y, x = groups
+    together = np.where((component[:, None] < 0) | (y < 0), -1, component[:, None] * counts[2] + y).ravel()
+    rows = one_after_another(weights, y.size)
+    return rows, (time, together, x), (counts[0], counts[1] * counts[2], counts[3])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from xgpfill.checks import checked_flag
 from xgpfill.conventions import with_companions
 from xgpfill.errors import VariableError, listed
 from xgpfill.fitting import fit
 from xgpfill.grid.variables import has_variable, named_variable, only_variable
 from xgpfill.variables import FittedDataset, own_arguments
+from xgpfill.vectors import FittedVector, component_names, component_roles, of_both, own_attributes, stacked
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from xgpfill.model import FittedModel
 
 
-def fit_dataset(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -> FittedModel | FittedDataset:
+def fit_dataset(
+    ds: xr.Dataset, variable: Any, *, dims: Any, vector: bool = False, **arguments: Any
+) -> FittedModel | FittedDataset | FittedVector:
     """Fit the named variable(s) of a Dataset, or the only one that has the fitted dimensions.
 
     Raises
@@ -24,6 +28,8 @@ def fit_dataset(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -
     VariableError
         When a name is missing, or several variables could be meant.
     """
+    if checked_flag(vector, "vector"):
+        return _fit_vector(ds, variable, dims=dims, **arguments)
     if isinstance(variable, list) or (isinstance(variable, tuple) and not has_variable(ds, variable)):
         if not variable:
             raise VariableError(f"variable={variable!r} names nothing. The Dataset has {listed(ds.data_vars)}.")
@@ -31,3 +37,12 @@ def fit_dataset(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -
         return FittedDataset({n: fit(da, dims=dims, **own_arguments(arguments, n)) for n, da in chosen.items()})
     da = named_variable(ds, variable) if variable is not None else only_variable(ds, dims)
     return fit(with_companions(da, ds), dims=dims, **arguments)
+
+
+def _fit_vector(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -> FittedVector:
+    """Fit two variables as the components of a vector, with one covariance."""
+    names = component_names(variable)
+    both, told = stacked(ds, names)
+    arguments = {key: of_both(value, names, told, key) for key, value in arguments.items()}
+    roles = component_roles(both, told, dims, arguments.get("coords"))
+    return FittedVector(fit(both, dims=roles, **arguments), own_attributes(ds, names))

@@ -12,7 +12,7 @@ import xarray as xr
 
 from xgpfill import hyperparameters as tables
 from xgpfill.checks import checked_flag, require_array
-from xgpfill.engines.select import Choice, select_settings
+from xgpfill.engines.select import Choice, require_takes_vectors, select_settings
 from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
 from xgpfill.errors import DataError, NoiseError, shown, warn
 from xgpfill.fields import with_fields_of
@@ -120,15 +120,20 @@ def fit(
         check_fills(np.concatenate(observed), lattice.fills)
         check_range(np.concatenate(observed), declared_range(da))
     scaling = Scaling.of_fields(observed, repr(da.name) if da.name is not None else "the data")
+    vector = layout.roles.component is not None
+    scaling = scaling.about_zero() if vector else scaling
     note_noise(alias, da, scaling.scale)
     count = round(share * float(np.prod(lattice.shape)))
     prior = build_prior(
         time_kernel, space_kernel, combine=combine, scales=scales,
         num_times=lattice.moments.size, num_sites=lattice.num_places, geometry=lattice.space.geometry,
+        vector=vector,
     )  # fmt: skip
     choice = Choice(settings, "named by `method=`") if settings else select_settings(count, lattice, prior)
     if isinstance(choice.settings, Exact) and options["tile"] == "auto" and hyperparameters is None:
         require_affordable(choice.settings, count)
+    if vector:
+        require_takes_vectors(choice.settings)
     check_outside(prior, lattice, options["seed"])
     prior = resolve_brownian(prior, lattice.moments.min() - lattice.time_step, lattice.time_extent + lattice.time_step)
     prior = _with_noise(prior, noise, noise_fixed, scaling)

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from xgpfill.model import FittedModel
     from xgpfill.variables import FittedDataset
 
-FORMAT = 2
+    Components = Mapping[str, dict[str, Any]]
+
+FORMAT = 3
 """Version of the file format; a file of a newer one is refused."""
 
 _PLAIN: dict[str, type] = {
@@ -80,7 +82,14 @@ def from_plain(value: Any) -> Any:
     return _PLAIN[kind](**{k: from_plain(v) for k, v in value.items() if k != "type"})
 
 
-def save(model: FittedModel | FittedDataset, path: str | Path, *, data: bool = True, mode: str = "w-") -> None:
+def save(
+    model: FittedModel | FittedDataset,
+    path: str | Path,
+    *,
+    data: bool = True,
+    mode: str = "w-",
+    components: Components | None = None,
+) -> None:
     """Write a model to ``*.nc`` (netCDF) or ``*.zarr``, whole or not at all; those of several variables as groups.
 
     Parameters
@@ -91,6 +100,8 @@ def save(model: FittedModel | FittedDataset, path: str | Path, *, data: bool = T
         Whether the observations are saved too; without them a loaded model can only ``condition``.
     mode : {"w-", "w"}
         "w-" writes only where nothing is yet, "w" replaces what is there; never what the data come from.
+    components : mapping of name to attributes, optional
+        Of the components of a vector that the model is of.
 
     Raises
     ------
@@ -102,7 +113,7 @@ def save(model: FittedModel | FittedDataset, path: str | Path, *, data: bool = T
     kind = _kind(as_path(path))
     data, several = checked_flag(data, "data"), getattr(model, "models", None)
     require_free(checked_place(path), mode, model.sources)
-    nodes = _groups(several, data=data) if several else _nodes(model, data=data)  # type: ignore[arg-type]
+    nodes = _groups(several, data=data) if several else _nodes(model, data=data, components=components)  # type: ignore[arg-type]
     tree = xr.DataTree.from_dict(nodes)
     with written_whole(path) as temporary:
         if kind == "zarr":
@@ -120,8 +131,8 @@ def _groups(models: Mapping[Any, FittedModel], *, data: bool) -> dict[str, xr.Da
     return found
 
 
-def _nodes(model: FittedModel, *, data: bool) -> dict[str, xr.Dataset]:
-    """What is written of one model, by the path of its group."""
+def _nodes(model: FittedModel, *, data: bool, components: Components | None = None) -> dict[str, xr.Dataset]:
+    """What is written of one model, by the path of its group; of a vector with the attributes of its components."""
     data = data and model.has_data
     parts = {"prior": model.prior, "scaling": model.scaling, "settings": model.settings, "options": model.options}
     parts |= {"roles": model.layout.roles, "metric": model.layout.metric, "clock": model.layout.clock}
@@ -129,6 +140,7 @@ def _nodes(model: FittedModel, *, data: bool) -> dict[str, xr.Dataset]:
     parts |= {"learned_shape": model.learned_shape, "intervals": model.intervals, "screening": model.screening}
     parts["valid"] = None if isinstance(model.valid, xr.DataArray) else model.valid
     state = {"format": FORMAT, "data": data, **{name: to_plain(part) for name, part in parts.items()}}
+    state |= {} if components is None else {"components": [[name, own] for name, own in components.items()]}
     arrays = {"observed": model.layout.template, "errors": model.errors}
     if not data:
         none = dict.fromkeys(model.layout.roles.fitted, slice(0))  # labels of fields stay
@@ -136,7 +148,7 @@ def _nodes(model: FittedModel, *, data: bool) -> dict[str, xr.Dataset]:
         arrays = {k: None if da is None else da.isel(none, missing_dims="ignore") for k, da in whole.items()}
     arrays["valid"] = model.valid if isinstance(model.valid, xr.DataArray) else None
     return {
-        "/": xr.Dataset(attrs={"xgpfill": json.dumps(state), "title": "xgpfill fitted model"}),
+        "/": xr.Dataset(attrs={"xgpfill": json.dumps(state, default=_jsonable), "title": "xgpfill fitted model"}),
         **{f"/{name}": _packed(da) for name, da in arrays.items() if da is not None},
     }
 
@@ -220,6 +232,7 @@ class Stored:
     valid: xr.DataArray | bool | None
     parts: dict[str, Any]
     has_data: bool
+    components: dict[str, dict[str, Any]] | None = None
 
 
 def read(path: str | Path) -> Stored | dict[Any, Stored]:
@@ -275,7 +288,8 @@ def _stored(tree: xr.DataTree, path: Path) -> Stored:
         parts["intervals"] = None
         parts["record"].pop("calibration", None)
     valid = arrays.get("valid", parts.pop("valid"))
-    return Stored(arrays["observed"], arrays.get("errors"), valid, parts, state["data"])
+    components = dict(state["components"]) if "components" in state else None
+    return Stored(arrays["observed"], arrays.get("errors"), valid, parts, state["data"], components)
 
 
 _PARTS = (

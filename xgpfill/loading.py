@@ -14,13 +14,14 @@ from xgpfill.kernels.prior import with_outside
 from xgpfill.model import FittedModel, Record
 from xgpfill.options import resolve_device
 from xgpfill.variables import FittedDataset
+from xgpfill.vectors import FittedVector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 
-def load(path: str | Path, *, kernels: Mapping[str, Any] | None = None) -> FittedModel | FittedDataset:
+def load(path: str | Path, *, kernels: Mapping[str, Any] | None = None) -> FittedModel | FittedDataset | FittedVector:
     """Read a saved model, or those of several variables.
 
     Parameters
@@ -32,7 +33,7 @@ def load(path: str | Path, *, kernels: Mapping[str, Any] | None = None) -> Fitte
 
     Returns
     -------
-    FittedModel, or FittedDataset where several were saved
+    FittedModel, FittedDataset where several were saved, or FittedVector
         One saved without data can only ``condition``.
 
     Raises
@@ -51,7 +52,8 @@ def load(path: str | Path, *, kernels: Mapping[str, Any] | None = None) -> Fitte
     """
     stored = read(path)
     if isinstance(stored, Stored):
-        return _loaded(stored, kernels)
+        model = _loaded(stored, kernels)
+        return model if stored.components is None else FittedVector(model, stored.components)
     return FittedDataset({name: _loaded(one, kernels) for name, one in stored.items()})
 
 

@@ -45,7 +45,8 @@ class Pictures:
 
     def __repr__(self) -> str:
         return (
-            "Pictures: .comparison(truth, time=), .map(what, time=), .facets(what), .series(sel=), .calibration(truth)"
+            "Pictures: .comparison(truth, time=), .map(what, time=), .facets(what), .series(sel=), "
+            ".calibration(truth); of a vector .arrows(what, time=)"
         )
 
     def __call__(self, truth: xr.DataArray | xr.Dataset | None = None, **options: Any) -> Any:
@@ -98,6 +99,48 @@ class Pictures:
         drawn = field_map(frame, ax=ax, **_looks(what) | {"valid": _existence(mean)} | options)
         if title:
             own: Any = drawn.axes
+            own.set_title(title)
+        return drawn
+
+    def arrows(
+        self,
+        what: str = "mean",
+        *,
+        time: Any = None,
+        sel: Mapping[Hashable, Any] | None = None,
+        ax: Axes | None = None,
+        **options: Any,
+    ) -> tuple[Collection, Any]:
+        """Draw one frame of a vector as arrows over its speed or direction: :func:`xgpfill.plotting.vector_map`.
+
+        Parameters
+        ----------
+        what : {"mean", "filled", "observed"}
+        time, sel, ax : optional
+            As in :meth:`map`.
+        **options
+            `colours`, `arrows` and others of ``vector_map``.
+
+        Raises
+        ------
+        VariableError
+            When the two variables are no vector.
+        """
+        from xgpfill.plotting import vector_map
+
+        names = self.reconstruction.vector
+        if names is None or what not in ("mean", "filled", "observed"):
+            raise VariableError(
+                f"Arrows are drawn of the mean, filled or observed values of a vector; there are none of {shown(what)} "
+                f"here. Fit one, `fit(variable=('u', 'v'), vector=True)`, or type "
+                f"`xgpfill.plotting.vector_map(u, v)`."
+            )
+        both = [Pictures(self.reconstruction, name) for name in names]
+        fields = [each._field(kind) for kind in (what, "mean") for each in both]
+        (u, v, mean, _), title = self._frames(fields, time, sel, "arrows")
+        drawn = vector_map(u, v, ax=ax, **{"valid": _existence(mean)} | options)
+        if title:
+            own: Any = drawn[0].axes
             own.set_title(title)
         return drawn
 

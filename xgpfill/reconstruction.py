@@ -61,7 +61,7 @@ def reconstruct(
         if include_noise and model.errors is not None:
             spread.attrs["comment"] = "noise: where no standard error is known, that of the nearest known cell"
     template = model.layout.template
-    known = {"averager": Averager(model, include_noise), "positions": positions_of(template)}
+    known: dict[str, Any] = {"averager": Averager(model, include_noise), "positions": positions_of(template)}
     known |= {"intervals": model.fields_of_intervals, "nearness": Nearness(model)}
     context = Context(without_bounds(template), noise, kind, model.summary, model.sources, **known)
     return Reconstruction(mean, spread, context)

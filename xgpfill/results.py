@@ -12,16 +12,16 @@ from xgpfill.calibration import NORMAL
 from xgpfill.checks import checked_flag, checked_level
 from xgpfill.conventions import global_attrs, on_scale, placing, settled, with_bounds
 from xgpfill.datasetlike import DatasetLike
-from xgpfill.decoding import bound_attrs, flags, standard_deviation, suffixed
+from xgpfill.decoding import bound_attrs, flags, standard_deviation, suffixed, variance_attrs
 from xgpfill.errors import DataError, VariableError, XgpfillError, XgpfillWarning, shown
 from xgpfill.files import write_netcdf, write_zarr
 from xgpfill.grouping import Grouped, Groups
 from xgpfill.nearness import as_days, as_length
 from xgpfill.options import interruptible
-from xgpfill.scoring import check_variables, score_gaussian
+from xgpfill.scoring import check_variables, score_gaussian, score_vector
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from xgpfill.averaging import Dim
@@ -55,6 +55,8 @@ class Context:
         How wide intervals are; None: as the normal law says.
     nearness : callable, mapping of name to these, or None
         Tells which cells are near data, where these are known.
+    vector : (name, name) or None
+        The variables that are the components of a vector.
     """
 
     observed: Field
@@ -66,6 +68,7 @@ class Context:
     positions: Any = None
     intervals: Any = None
     nearness: Any = None
+    vector: tuple[str, str] | None = None
 
 
 class Reconstruction(DatasetLike):
@@ -117,6 +120,11 @@ class Reconstruction(DatasetLike):
     def noise(self) -> Any:
         """Noise variance in data units²: a number, or a DataArray where there are standard errors."""
         return self._context.noise
+
+    @property
+    def vector(self) -> tuple[str, str] | None:
+        """The variables that are the components of a vector, to the east and to the north; None where none are."""
+        return self._context.vector
 
     @property
     def plot(self) -> Pictures:
@@ -394,7 +402,8 @@ class Reconstruction(DatasetLike):
         Dataset
             rmse, mae, bias, crps (data units), nlpd, mean_variance (data units²), coverage95,
             variance_error_correlation, reduced_chi2, and cells, the number of cells scored; each as in
-            :mod:`xgpfill.metrics`, NaN where no cell is scored.
+            :mod:`xgpfill.metrics`, NaN where no cell is scored. Of a vector also vector_rmse, speed_rmse and speed_bias
+            (data units), and angle_mae (degrees), where a component was not observed.
 
         Raises
         ------
@@ -416,7 +425,8 @@ class Reconstruction(DatasetLike):
         if isinstance(self.mean, xr.Dataset):
             names = list(self.mean.data_vars)
             scores = [self._score_one(name, truth[name], dim, weights) for name in names]
-            return xr.concat(scores, xr.DataArray([str(n) for n in names], dims="variable", name="variable"))
+            found = xr.concat(scores, xr.DataArray([str(n) for n in names], dims="variable", name="variable"))
+            return found if self.vector is None else found.assign(self._score_vector(truth, dim, weights))
         return self._score_one(None, truth, dim, weights)
 
     def _score_one(self, name: Hashable | None, truth: Any, dim: Dim, weights: Any) -> xr.Dataset:
@@ -435,6 +445,17 @@ class Reconstruction(DatasetLike):
                 stacklevel=3,
             )
         return scores
+
+    def _score_vector(self, truth: Any, dim: Dim, weights: Any) -> dict[Hashable, Any]:
+        """The scores of a vector as a whole."""
+        assert self.vector is not None
+        first, second = self.vector
+        how = {"dim": dim, "weights": self._weights_of(first, weights)}
+        names = (first, second)
+        both = [tuple(fields[name] for name in names) for fields in (self.mean, truth, self._context.observed)]
+        scores = score_vector(*both, **how)
+        lazy = any(part.chunks is not None for part in (*both[0], *both[2]))
+        return dict((scores if lazy else scores.compute()).data_vars)
 
     def _weights_of(self, name: Hashable | None, weights: Any) -> Any:
         """Weights by a word are those of the cells in the whole grid, whatever was selected; others stay."""
@@ -581,6 +602,32 @@ def _require_free_names(names: Iterable[Hashable], field: xr.DataArray) -> None:
             f"The data have a coordinate {taken!r}, which is what goes with the field {field.name!r} here. Rename it "
             f"first, e.g. `da.rename({{{taken!r}: {f'own_{taken}'!r}}})`."
         )
+
+
+def by_component(whole: Reconstruction, dim: Hashable, attrs: Mapping[str, dict[str, Any]]) -> Reconstruction:
+    """A reconstruction of a vector, whose components are along `dim`, as one of Datasets.
+
+    Parameters
+    ----------
+    whole : Reconstruction
+    dim : name
+    attrs : mapping of name to attributes
+        Of each component, in order, as those of its mean.
+    """
+    parts: dict[Hashable, Reconstruction] = {}
+    for number, (name, own) in enumerate(attrs.items()):
+        part = whole.isel({dim: number}, drop=True)
+        known, mean = part._context, part.mean.rename(name).assign_attrs(own)
+        variance = part.variance
+        if variance is not None:
+            kept = {key: variance.attrs[key] for key in ("comment",) if key in variance.attrs}
+            said = variance_attrs(mean.attrs, known.variance_kind, name) | kept
+            variance = variance.rename(suffixed(name, "variance")).drop_attrs(deep=False).assign_attrs(said)
+        observed = known.observed.rename(name).assign_attrs(own)
+        parts[name] = Reconstruction(mean, variance, replace(known, observed=observed))
+    first, second = parts
+    found = paired(parts)
+    return Reconstruction(*found, replace(found._context, vector=(str(first), str(second))))
 
 
 def paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from xgpfill import metrics
@@ -15,7 +16,7 @@ from xgpfill.metrics._weights import named_weights
 from xgpfill.words import squared
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
     from xgpfill.averaging import Dim
     from xgpfill.calibration import Calibration
@@ -31,6 +32,12 @@ _NAMES = {
     "variance_error_correlation": "correlation of predicted variance and squared error",
     "reduced_chi2": "mean squared standardised error",
     "cells": "number of cells scored",
+}
+_OF_VECTORS = {
+    "vector_rmse": "root mean squared length of the error of the vector",
+    "speed_rmse": "root mean squared error of the speed",
+    "speed_bias": "mean error of the speed, reconstruction minus truth",
+    "angle_mae": "mean angle between the vector and the truth",
 }
 _IN_DATA_UNITS = ("rmse", "mae", "bias", "crps")
 _SPELLINGS = (CELSIUS, KELVIN, PERCENT)
@@ -87,6 +94,48 @@ def score_gaussian(
             out[name].attrs["units"] = units
     if units:
         out["mean_variance"].attrs["units"] = squared(str(units))
+    return out
+
+
+def score_vector(
+    mean: Sequence[xr.DataArray],
+    truth: Sequence[xr.DataArray],
+    observed: Sequence[xr.DataArray],
+    *,
+    dim: Dim = None,
+    weights: Any = None,
+) -> xr.Dataset:
+    """Scores of a vector as a whole, over the cells where `truth` is known and a component was not observed.
+
+    Parameters
+    ----------
+    mean, truth, observed : (DataArray, DataArray)
+        Components to the east and to the north.
+    dim : names, optional
+        Dimensions to average over; all by default.
+    weights : DataArray, "area" or "cos_lat", optional
+    """
+    u, v = mean
+    hidden = observed[0].isnull() | observed[1].isnull()
+    x, y = (on_grid_of(part, own).where(hidden) for part, own in zip(truth, mean, strict=True))
+    if isinstance(weights, str):
+        weights = named_weights(weights, u)
+    how: dict[str, Any] = {"dim": dim, "weights": weights, "skipna": True}
+    lengths: list[Any] = [np.hypot(u, v), np.hypot(x, y)]
+    away: Any = np.hypot(u - x, v - y)
+    angle: Any = np.rad2deg(abs(np.arctan2(u * y - v * x, u * x + v * y)))
+    scores = {
+        "vector_rmse": metrics.rmse(away, 0 * away, **how),
+        "speed_rmse": metrics.rmse(*lengths, **how),
+        "speed_bias": metrics.bias(*lengths, **how),
+        "angle_mae": averaged(angle, dim, weights),
+    }
+    out = xr.Dataset({name: score.reset_coords(drop=True).drop_attrs(deep=False) for name, score in scores.items()})
+    units = u.attrs.get("units") or truth[0].attrs.get("units")
+    for name, said in _OF_VECTORS.items():
+        out[name].attrs["long_name"] = said
+        if units or name == "angle_mae":
+            out[name].attrs["units"] = "degree" if name == "angle_mae" else units
     return out
 
 

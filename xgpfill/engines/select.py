@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xgpfill.engines.settings import Exact, Iterative, Settings, Variational, Vecchia
+from xgpfill.errors import MethodError
 from xgpfill.grid.lattice import MAX_DENSE_SITES, MAX_TIMES, is_regular
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.kernels.formula import has_formula
@@ -85,6 +86,21 @@ def suits_iteration(lattice: Lattice, prior: Prior | None = None) -> bool:
     if lattice.space.size <= MAX_DENSE_SITES:
         return True
     return find_meridians(lattice.space.coordinates, lattice.space.geometry) is not None
+
+
+def require_takes_vectors(settings: Settings) -> None:
+    """Refuse engines that do not know directions.
+
+    Raises
+    ------
+    MethodError
+    """
+    if not isinstance(settings, (Exact, Iterative)):
+        raise MethodError(
+            f"vector=True is for the exact engine and, on lattices, the iterative one; method={settings} was named, or "
+            f"chosen for many observations on no regular lattice. Type `method='exact'` with fewer observations, or "
+            f"`method='iterative'` for regular longitudes."
+        )
 
 
 def select_method(da: xr.DataArray, *, dims: Any = None, coords: Any = None) -> Choice:

@@ -17,6 +17,9 @@ from xgpfill.grid.scattered import dimension_of, named_coordinates, time_along, 
 if TYPE_CHECKING:
     import xarray as xr
 
+COMPONENT = "component"
+"""The role, in a mapping, of a dimension of components of a vector."""
+
 
 @dataclass(frozen=True)
 class Roles:
@@ -40,6 +43,8 @@ class Roles:
         The coordinate of time along the places, as on a track; `time` is then None.
     scattered : bool
         Whether cells are observations along one dimension, with coordinates each of their own, in any order.
+    component : name or None
+        The dimension of the components of a vector, east (or along x) and north (or along y).
     """
 
     time: Hashable | None
@@ -52,6 +57,7 @@ class Roles:
     x_dim: Hashable | None = None
     track: Hashable | None = None
     scattered: bool = False
+    component: Hashable | None = None
 
     @property
     def fitted(self) -> tuple[Hashable, ...]:
@@ -108,6 +114,10 @@ def find_roles(
             f"The data have a dimension twice: {da.dims!r}. Name each apart, e.g. "
             f"`xr.DataArray(da.values, dims={tuple(f'{d}{i}' for i, d in enumerate(da.dims))!r})`."
         )
+    if isinstance(dims, Mapping) and COMPONENT in dims:
+        rest = {role: name for role, name in dims.items() if role != COMPONENT}
+        roles = find_roles(da.isel({dims[COMPONENT]: 0}, drop=True), rest or None, coords)
+        return replace(roles, component=dims[COMPONENT])
     if coords is not None:
         names = tuple(dims.values()) if isinstance(dims, Mapping) else dims
         return _scattered(da, _names(da, names), named_coordinates(da, coords))

@@ -14,6 +14,7 @@ from xgpfill.errors import AlignmentError, CoordinateError, DataError, NoiseErro
 from xgpfill.grid.axes import check_axes, is_closed
 from xgpfill.grid.companions import require_error_units, require_inside
 from xgpfill.grid.dims import Roles, find_roles
+from xgpfill.grid.directions import COMPONENTS, one_after_another, with_directions
 from xgpfill.grid.fills import check_fills, check_range, declared_fills, declared_range, require_decoded
 from xgpfill.grid.lattice import FloatArray, Lattice, Space
 from xgpfill.grid.metric import Clock, Metric, check_latitudes, clock_of, metric_for, same_unit
@@ -46,25 +47,35 @@ class Layout:
 
     @property
     def canonical_dims(self) -> tuple[Hashable, ...]:
-        """The user's dimensions in the order (extra..., time, y, x)."""
-        return self.roles.extra + self.roles.fitted
+        """The user's dimensions in the order (extra..., time, y, x), components of a vector before y."""
+        return tuple(d for d in self._slots() if d is not None)
 
     def canonical(self, da: xr.DataArray) -> Any:
-        """The data of `da` as (extra..., time, y, x), axes that are absent having length one."""
+        """The data of `da` as (extra..., time, y, x), axes that are absent having length one.
+
+        The rows of the second component of a vector follow those of the first.
+        """
         data = da.transpose(*(d for d in self.canonical_dims if d in da.dims)).data
-        return data[tuple(slice(None) if d in da.dims else np.newaxis for d in self._slots())]
+        data = data[tuple(slice(None) if d in da.dims else np.newaxis for d in self._slots())]
+        return data if self.roles.component is None else one_after_another(data, self.axis_sizes()[1])
 
     def _slots(self) -> tuple[Hashable | None, ...]:
         """The canonical axes: a dimension's name, or None for an axis that is absent."""
         roles = self.roles
-        return (*roles.extra, roles.time, roles.y_dim, roles.x_dim)
+        components = () if roles.component is None else (roles.component,)
+        return (*roles.extra, roles.time, *components, roles.y_dim, roles.x_dim)
 
     def restore(self, data: Any) -> Any:
         """An array (extra..., time, y, x) in the order of the user's dimensions."""
+        if self.roles.component is not None:
+            *lead, rows, columns = data.shape
+            data = data.reshape(*lead, COMPONENTS, rows // COMPONENTS, columns)
         present = tuple(0 if d is None else slice(None) for d in self._slots())
         squeezed = data[present]
         order = [self.canonical_dims.index(d) for d in self.template.dims]
-        return squeezed.transpose(order)
+        found = squeezed.transpose(order)
+        cut = self.roles.component is not None and self.template.chunks is not None
+        return found.rechunk(self.template.chunks) if cut else found
 
     @property
     def axis_names(self) -> dict[Hashable, str]:
@@ -78,9 +89,9 @@ class Layout:
         return fields_in_words(sizes, self.roles.extra, has_space=bool(self.roles.space))
 
     def axis_sizes(self) -> tuple[int, int, int]:
-        """Number of cells along (time, y, x)."""
-        sizes = self.template.sizes
-        nt, ny, nx = (1 if d is None else sizes[d] for d in self._slots()[-3:])
+        """Number of cells along (time, y, x), in each component of a vector."""
+        sizes, roles = self.template.sizes, self.roles
+        nt, ny, nx = (1 if d is None else sizes[d] for d in (roles.time, roles.y_dim, roles.x_dim))
         return nt, ny, nx
 
     def metric_of(self, coordinates: Iterable[xr.DataArray]) -> Metric:
@@ -204,7 +215,7 @@ def _same_roles(da: xr.DataArray, like: Layout) -> Roles:
                 f"The data have a coordinate along {dim!r}, but the model was fitted on cells without one. Drop it, "
                 f"e.g. `da.drop_vars({dim!r})`, or fit again."
             )
-    return replace(roles, extra=tuple(d for d in da.dims if d not in roles.fitted))
+    return replace(roles, extra=tuple(d for d in da.dims if d not in (*roles.fitted, roles.component)))
 
 
 def _cure_of_missing(da: xr.DataArray, roles: Roles, dim: Hashable) -> str:
@@ -295,6 +306,9 @@ def _space(layout: Layout, y: FloatArray, x: FloatArray) -> Space:
         wraps = is_closed(da.coords[roles.x].values, 360.0 / metric.factor)
     short = y[:, :1].copy(), x[:1].copy()  # enough where rows and columns are regular
     places = metric.embed(y, x)
+    if roles.component is not None:
+        places = with_directions(places, metric.directions(y, x))
+        return Space(places, metric.geometry, metric.unit, is_grid=not is_list, wraps=wraps, components=COMPONENTS)
     return Space(places, metric.geometry, metric.unit, is_grid=not is_list, wraps=wraps, short=short, metric=metric)
 
 
@@ -340,8 +354,8 @@ def _check_values(lattice: Lattice, layout: Layout, valid: xr.DataArray | bool |
     """Infinities are refused; errors must be known where the data are; never-observed cells are reported once."""
     values = lattice.values
     if values.dtype.kind == "f" and np.isinf(values).any():
-        first = [int(i[0]) for i in np.nonzero(np.isinf(values))]
-        where = tuple(i for i, dim in zip(first, layout._slots(), strict=True) if dim is not None)
+        infinite = np.isinf(layout.template.transpose(*layout.canonical_dims).values)
+        where = tuple(int(i[0]) for i in np.nonzero(infinite))
         raise DataError(
             f"The data hold {int(np.isinf(values).sum())} infinite value(s), the first at {layout.canonical_dims} "
             f"index {where}. Make them gaps: `da.where(np.isfinite(da))`."

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xgpfill.grid.directions import places_of
 from xgpfill.grid.meridians import find_meridians
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Space:
         Whether neighbours in index are neighbours in space (false for a list of sites).
     wraps : bool
         Whether the last meridian is a neighbour of the first.
+    components : int
+        Of a vector: the rows of each follow those of the one before, and coordinates say where it points
+        (:mod:`xgpfill.grid.directions`).
     short : (array (ny, 1), array (1, nx)), optional
         Coordinates of rows and columns that `metric` makes all places from, which need not travel then.
     metric : Metric, optional
@@ -56,6 +60,7 @@ class Space:
     unit: str = "km"
     is_grid: bool = True
     wraps: bool = False
+    components: int = 1
     short: tuple[FloatArray, FloatArray] | None = field(default=None, repr=False, compare=False)
     metric: Metric | None = field(default=None, repr=False, compare=False)
 
@@ -83,6 +88,12 @@ class Space:
         """Number of cells."""
         return self.shape[0] * self.shape[1]
 
+    @property
+    def first_component(self) -> Space:
+        """The places of the first component of a vector."""
+        rows = self.shape[0] // self.components
+        return replace(self, coordinates=self.coordinates[:rows], components=1)
+
     @cached_property
     def meridians(self) -> Meridians | None:
         """The regular columns; None where there are none."""
@@ -93,18 +104,19 @@ class Space:
         """Typical distance between neighbours along y and along x (0 for an axis of one cell)."""
         if not self.is_grid:
             y, x = self.shape
-            apart = distance_between(self.coordinates.reshape(self.size, -1))
+            apart = distance_between(places_of(self.coordinates).reshape(self.size, -1))
             return (apart, 0.0) if y >= x else (0.0, apart)
         steps = []
         for axis in (0, 1):
-            differences = np.linalg.norm(np.diff(self.coordinates, axis=axis), axis=-1)
+            differences = np.linalg.norm(np.diff(places_of(self.coordinates), axis=axis), axis=-1)
             steps.append(float(np.median(differences)) if differences.size else 0.0)
         return steps[0], steps[1]
 
     @cached_property
     def extent(self) -> float:
         """Diameter of the region: the largest side of its bounding box (km)."""
-        flat = self.coordinates.reshape(-1, self.coordinates.shape[-1])
+        places = places_of(self.coordinates)
+        flat = places.reshape(-1, places.shape[-1])
         return float(np.max(np.ptp(flat, axis=0))) if flat.size else 0.0
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xgpfill.grid.directions import COLUMNS, east_and_north, has_directions, places_of
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from xgpfill.grid.lattice import FloatArray
 
 REGULAR = 1e-3
@@ -21,7 +26,7 @@ class Meridians:
     Attributes
     ----------
     column : array (ny, d)
-        The first one, embedded (km).
+        The first one, embedded (km); of components of a vector with their directions, which turn with it.
     size : int
         Number of columns.
     step : float
@@ -47,17 +52,36 @@ class Meridians:
         count = 2 * np.pi / abs(self.step)
         return round(count) if abs(count - round(count)) <= REGULAR else None
 
+    @cached_property
+    def odd(self) -> NDArray[np.bool_]:
+        """Rows whose covariance with the others changes its sign with the lag, (ny,): east with north, on a sphere.
+
+        Mirrored about a meridian what points east points west.
+        """
+        if self.geometry != "sphere" or not has_directions(self.column):
+            return np.zeros(len(self.column), bool)
+        widest = self.column[np.argmax(np.hypot(self.column[:, 0], self.column[:, 1]))]
+        east = east_and_north(np.zeros(()), np.arctan2(widest[1], widest[0]))[0]
+        return np.asarray(np.abs(self.column[:, -COLUMNS:] @ east) < 0.5)
+
     def columns(self, number: FloatArray) -> FloatArray:
         """The columns of these (fractional, any) numbers, (k, ny, d)."""
-        if self.geometry == "plane":
-            moved = np.repeat(self.column[None], number.size, axis=0)
-            moved[..., 0] += self.step * number[:, None]
-            return moved
+        moved = np.repeat(self.column[None], number.size, axis=0)
         turn = self.step * number[:, None]
-        x, y = self.column[:, 0], self.column[:, 1]
-        turned = [np.cos(turn) * x - np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y]
-        rest = np.broadcast_to(self.column[:, 2], turned[0].shape)
-        return np.stack([*turned, rest], axis=-1)
+        if self.geometry == "plane":
+            moved[..., 0] += turn
+            return moved
+        _turn(places_of(moved), turn)
+        if self.geometry == "sphere" and has_directions(moved):
+            _turn(moved[..., -COLUMNS:], turn)
+        return moved
+
+
+def _turn(vectors: FloatArray, angle: FloatArray) -> None:
+    """Turn vectors (k, ny, 3) by angles (k, 1) about the axis, in place."""
+    x, y = vectors[..., 0].copy(), vectors[..., 1].copy()
+    vectors[..., 0] = np.cos(angle) * x - np.sin(angle) * y
+    vectors[..., 1] = np.sin(angle) * x + np.cos(angle) * y
 
 
 def find_meridians(coordinates: FloatArray, geometry: str) -> Meridians | None:
@@ -65,7 +89,7 @@ def find_meridians(coordinates: FloatArray, geometry: str) -> Meridians | None:
 
     Columns lie within a thousandth of a step of where regular ones would be.
     """
-    _, nx, d = coordinates.shape
+    _, nx, _ = coordinates.shape
     if nx < 2:
         return None
     if geometry == "plane":
@@ -76,7 +100,7 @@ def find_meridians(coordinates: FloatArray, geometry: str) -> Meridians | None:
         widest = int(np.argmax(np.hypot(coordinates[:, 0, 0], coordinates[:, 0, 1])))  # no pole
         step = float(angles[widest, -1] - angles[widest, 0]) / (nx - 1)
         unit = abs(step) * float(np.hypot(*coordinates[widest, 0, :2]))
-    if not step or d not in (2, 3):
+    if not step or places_of(coordinates).shape[-1] not in (2, 3):
         return None
     middle = coordinates[:, nx // 2]
     found = Meridians(_column(middle, -step * (nx // 2), geometry), nx, step, geometry)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xgpfill.errors import AlignmentError, CoordinateError, KernelError, listed, shown
+from xgpfill.grid.directions import along_axes, east_and_north
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (km), IUGG."""
@@ -90,6 +91,16 @@ class Metric:
         else:
             parts = [np.cos(np.deg2rad(self.latitude)) * turn, phi]
         return EARTH_RADIUS_KM * np.stack(parts, axis=-1)
+
+    def directions(self, y: FloatArray, x: FloatArray) -> FloatArray:
+        """Unit vectors along the components of a vector at these coordinates, (2, ..., 3): east and north, or x and y.
+
+        On a sphere they turn with the place; on a sheet they are the same everywhere.
+        """
+        y, x = np.broadcast_arrays(self.factor * np.asarray(y, float), self.factor * np.asarray(x, float))
+        if self.geometry != "sphere":
+            return along_axes(y.shape)
+        return east_and_north(np.deg2rad(y), np.deg2rad(self.unwrap(x) - self.longitude))
 
     def unwrap(self, longitude: FloatArray) -> FloatArray:
         """Longitudes brought within half a turn of the centre."""

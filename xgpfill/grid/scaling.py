@@ -167,6 +167,12 @@ class Scaling:
         fields = tuple((m, s) if s > least else (mean, unit) for (m, s), mean in zip(own, means, strict=True))
         return cls(pooled.shift, pooled.scale, fields=fields, unit=unit)
 
+    def about_zero(self) -> Scaling:
+        """Units of a field whose mean is known to be zero: no shift, and root mean squares as scales."""
+        fields = tuple((0.0, float(np.hypot(*own))) for own in self.fields)
+        unit = float(np.sqrt(np.mean([scale**2 for _, scale in fields]))) if fields else None
+        return replace(self, shift=0.0, scale=float(np.hypot(self.shift, self.scale)), fields=fields, unit=unit)
+
     def with_amplitude(self, amplitude: Amplitude | None) -> Scaling:
         """The same with another D."""
         return replace(self, amplitude=amplitude)

@@ -14,6 +14,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from xgpfill.errors import KernelError
+from xgpfill.grid.directions import COLUMNS, has_directions, places_of
 from xgpfill.grid.metric import EARTH_RADIUS_KM
 from xgpfill.kernels.averaged import Averaged
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch, positive_parameters
@@ -46,12 +47,15 @@ class Lags:
     Parameters
     ----------
     first, second : Tensor (..., d)
-        Coordinates that broadcast against each other: (n, 1, d) and (1, m, d) for a matrix, (p, d) for pairs.
+        Coordinates that broadcast against each other: (n, 1, d) and (1, m, d) for a matrix, (p, d) for pairs; those
+        of components of a vector with their directions (:mod:`xgpfill.grid.directions`).
     geometry : {"time", "sphere", "cylinder", "plane"}
     """
 
     def __init__(self, first: Tensor, second: Tensor, geometry: str) -> None:
-        self.first, self.second, self.geometry = first, second, geometry
+        self.first: Tensor = places_of(first)
+        self.second: Tensor = places_of(second)
+        self.geometry, self._given = geometry, (first, second)
 
     @classmethod
     def matrix(cls, first: Tensor, second: Tensor, geometry: str) -> Lags:
@@ -71,6 +75,14 @@ class Lags:
             apart = square > 0
             return torch.where(apart, square, 1.0).sqrt() * apart
         return square.sqrt()
+
+    @cached_property
+    def alignment(self) -> Tensor | None:
+        """The cosine between the directions of components, d·d'; None where there are none."""
+        a, b = self._given
+        if not has_directions(a):
+            return None
+        return sum((a[..., k] * b[..., k] for k in range(-COLUMNS, 0)), start=a.new_zeros(()))
 
     @cached_property
     def components(self) -> tuple[Tensor, ...]:
@@ -98,13 +110,19 @@ class Lags:
 
 
 def correlation(kernel: Kernel, lags: Lags) -> Tensor:
-    """Evaluate a kernel whose hyperparameters are all numbers or tensors.
+    """Evaluate a kernel whose hyperparameters are all numbers or tensors; of components, k d·d'.
 
     Returns
     -------
     Tensor
         The correlation at every lag, of the lags' broadcast shape.
     """
+    found = _scalar(kernel, lags)
+    return found if lags.alignment is None else found * lags.alignment
+
+
+def _scalar(kernel: Kernel, lags: Lags) -> Tensor:
+    """A kernel of places alone."""
     try:
         evaluate = _EVALUATORS[type(kernel)]
     except KeyError:
@@ -132,7 +150,7 @@ def _term_covariance(term: Term, time: Lags, space: Lags) -> Tensor | float | No
         scales = [getattr(k, "lengthscale", None) for k, _ in axes]
         nus = [getattr(k, "nu", None) for k, _ in axes]
         found: Tensor = _MaternTerm.apply(term.variance, *distances, *scales, *nus)  # type: ignore[no-untyped-call]
-        return found
+        return found if space.alignment is None else found * space.alignment
     part: Any = term.variance
     for kernel, lags in ((term.time, time), (term.space, space)):
         if not isinstance(kernel, Constant):
@@ -271,12 +289,12 @@ def _independent(_: Independent, lags: Lags) -> Tensor:
 
 def _sum(kernel: Sum, lags: Lags) -> Tensor:
     weights = _weights(kernel.weights, len(kernel.parts))
-    parts = (w * correlation(part, lags) for w, part in zip(weights, kernel.parts, strict=True))
+    parts = (w * _scalar(part, lags) for w, part in zip(weights, kernel.parts, strict=True))
     return sum(parts)  # type: ignore[return-value]
 
 
 def _product(kernel: Product, lags: Lags) -> Tensor:
-    return math.prod(correlation(part, lags) for part in kernel.parts)  # type: ignore[return-value]
+    return math.prod(_scalar(part, lags) for part in kernel.parts)  # type: ignore[return-value]
 
 
 AVERAGED_AT_ONCE = 2**22

@@ -56,6 +56,10 @@ class Prior:
         Noise variance in data units²; with per-cell standard errors, the factor on their squares.
     combine : {"anova", "product", "sum"}
     geometry : {"sphere", "cylinder", "plane"}
+    fixed_noise : bool
+        Whether the noise stays as it was given.
+    centred : bool
+        Whether the mean is known to be zero, as of the components of a vector, which have no level in common.
     """
 
     terms: tuple[Term, ...]
@@ -63,6 +67,7 @@ class Prior:
     combine: str = "anova"
     geometry: str = "plane"
     fixed_noise: bool = False
+    centred: bool = False
 
     def items(self) -> Iterator[tuple[str, Any, str, bool]]:
         """Every hyperparameter as (path, value, unit, fixed); the path is e.g. ``slow.time.lengthscale``."""
@@ -116,8 +121,11 @@ def build_prior(
     num_times: int,
     num_sites: int,
     geometry: str,
+    vector: bool = False,
 ) -> Prior:
     """The terms that the arguments mean on a lattice of this shape, nothing learned yet.
+
+    Components of a `vector` have no term that is the same at all places, since directions are not.
 
     Raises
     ------
@@ -136,7 +144,28 @@ def build_prior(
     time = Constant() if num_times == 1 else time
     space = Constant() if num_sites == 1 else space
     terms = {"anova": _anova, "product": _product, "sum": _sum}[chosen](time, space, int(scales))
-    return Prior(terms=terms, combine=chosen, geometry=geometry)
+    if vector:
+        terms = _of_vectors(terms, chosen)
+    return Prior(terms=terms, combine=chosen, geometry=geometry, centred=vector)
+
+
+def _of_vectors(terms: tuple[Term, ...], combine: str) -> tuple[Term, ...]:
+    """Those of a vector field, which vary from place to place; the common term of anova is left out.
+
+    Raises
+    ------
+    KernelError
+        When another one is the same everywhere.
+    """
+    kept = tuple(t for t in terms if t.name != "common")
+    same = [t.name for t in kept if isinstance(t.space, Constant)]
+    if same:
+        raise KernelError(
+            f"vector=True with combine={combine!r} has a term ({listed(same)}) that is the same at all places, where "
+            f"east and north are not. Give a kernel of space that varies, e.g. `space_kernel='matern32'`, with "
+            f"`combine='anova'` or 'product', on more than one place."
+        )
+    return kept
 
 
 def _anova(time: Kernel, space: Kernel, scales: int) -> tuple[Term, ...]:

@@ -146,7 +146,15 @@ def _compact(
 
 
 def window_around(lattice: Lattice, centre: tuple[int, ...], cells: float, aspect: float) -> Window:
-    """Indices of a box of about `cells` cells around `centre`, `aspect` times longer in time than wide."""
+    """Indices of a box of about `cells` cells around `centre`, `aspect` times longer in time than wide.
+
+    Of a vector it holds the same places of both components.
+    """
+    if (count := lattice.space.components) > 1 and lattice.space.is_grid:
+        rows = lattice.shape[1] // count
+        one = replace(lattice, space=lattice.space.first_component)
+        t, y, x = window_around(one, (centre[0], centre[1] % rows, centre[2]), cells / count, aspect)
+        return t, np.concatenate([y + k * rows for k in range(count)]), x
     nt, ny, nx = lattice.shape
     flat_axes = [n == 1 for n in (nt, ny, nx)]
     free = max(1, 3 - sum(flat_axes))

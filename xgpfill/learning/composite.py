@@ -81,7 +81,7 @@ class Packing:
             start += [math.log(max(n, low)) for n in numbers]
             self.bounds += [(math.log(min(low, n) if n > 0 else low), math.log(max(high, n))) for n in numbers]
         self.start: FloatArray = np.array([*start, 0.0])
-        self.bounds.append((-5.0, 5.0))
+        self.bounds.append((0.0, 0.0) if prior.centred else (-5.0, 5.0))
 
     def values(self, numbers: Any) -> dict[str, Any]:
         """Hyperparameters by path from exponentiated `numbers` (array or tensor), tuples kept as tuples."""

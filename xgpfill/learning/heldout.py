@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from xgpfill.grid.directions import places_of
 from xgpfill.kernels.prior import AXES
 from xgpfill.kernels.spec import Matern
 from xgpfill.linalg.dense import cholesky_each
@@ -151,8 +152,9 @@ class Prediction:
         """Which go together, since errors of the same day do: by days, and where these are few, by their quarters."""
         labels = [self.field, np.unique(self.time, return_inverse=True)[1]]
         if np.unique(self.time).size < FEW_DAYS:
-            low, extent = self.space.min(0), np.maximum(np.ptp(self.space, axis=0), SMALLEST)
-            labels += list(np.minimum(QUARTERS * (self.space - low) / extent, QUARTERS - 1).astype(int).T)
+            space = places_of(self.space)
+            low, extent = space.min(0), np.maximum(np.ptp(space, axis=0), SMALLEST)
+            labels += list(np.minimum(QUARTERS * (space - low) / extent, QUARTERS - 1).astype(int).T)
         return np.asarray(np.unique(np.stack(labels), axis=1, return_inverse=True)[1]).ravel()
 
 
@@ -316,6 +318,8 @@ def _kriged(
 ) -> tuple[FloatArray, FloatArray]:
     """Ordinary kriging of the field at each point from its neighbours with each noise, mean and variance (noises, k).
 
+    Simple kriging where the mean is known to be zero.
+
     The points are numbered in `hood`, or in `other` if there is one; unknown neighbours weigh nothing.
     """
     each = [noise * torch.as_tensor(observations.noise) for noise in noises]
@@ -327,7 +331,7 @@ def _kriged(
         i = slice(start, stop)
         K, cross, before = _covariances(hood, own[i], near[i], known[i], other or hood)
         for j, noise in enumerate(each):
-            found = _kriged_at_once(K, cross, before, near[i], known[i], noise, values)
+            found = _kriged_at_once(K, cross, before, near[i], known[i], noise, values, centred=hood.prior.centred)
             mean[j, i], variance[j, i] = (x.numpy() for x in found)
 
     in_parts(part, own.numel(), CHUNK)
@@ -353,11 +357,15 @@ def _kriged_at_once(
     known: torch.Tensor,
     noise: torch.Tensor,
     values: torch.Tensor,
+    *,
+    centred: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     weight = known.double()
     L = cholesky_each(K + torch.diag_embed(torch.where(known, noise[near], 1.0)))
     right = torch.stack([values[near] * weight, weight, cross], -1)
     y, one, c = torch.cholesky_solve(right, L).unbind(-1)
+    if centred:
+        return (cross * y).sum(1), (before - (cross * c).sum(1)).clamp_min(SMALLEST)
     precision = (weight * one).sum(1)
     beta = (weight * y).sum(1) / precision
     missing = 1.0 - (weight * c).sum(1)

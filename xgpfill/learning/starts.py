@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xgpfill.grid.directions import places_of, point_alike
 from xgpfill.kernels.outside import FromGPyTorch, positive_parameters
 from xgpfill.kernels.prior import AXES, Prior, Term
 from xgpfill.kernels.spec import (
@@ -109,12 +110,13 @@ def _half_lags(blocks: list[Observations], time_step: float, space_step: float) 
     for block, values in zip(blocks, rest, strict=True):
         i, j = np.triu_indices(len(block), 1)
         dt = np.abs(block.points.time[i] - block.points.time[j])
-        ds = np.linalg.norm(block.points.space[i] - block.points.space[j], axis=-1)
+        ds = np.linalg.norm(places_of(block.points.space[i] - block.points.space[j]), axis=-1)
+        alike = point_alike(block.points.space[i], block.points.space[j])
         square = 0.5 * (values[i] - values[j]) ** 2
         same = ds <= 1e-3 * space_step
         here = same if same.sum() >= ENOUGH_PAIRS else ds <= 1.5 * space_step
         for axis, lag, near in (("time", dt, here), ("space", ds, dt <= 0.5 * time_step)):
-            chosen = near & (lag > 0)
+            chosen = near & alike & (lag > 0)
             lags[axis].append(lag[chosen])
             halves[axis].append(square[chosen])
     variance = float(np.mean(np.concatenate(rest) ** 2))

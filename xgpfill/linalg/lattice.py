@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from xgpfill.linalg.space import product_period, spectrum
+from xgpfill.linalg.space import odd_rows, product_period, rotated, spectrum
 from xgpfill.linalg.tables import Tables
 from xgpfill.linalg.threads import in_parts, own_threads
 from xgpfill.linalg.transforms import Buffers, LongitudeTransform
@@ -79,7 +79,9 @@ class LatticeOperator:
         self.shape: tuple[int, int, int] = (nx, ny, times.size)
         self._buffers = Buffers(device, dtype)
         self.transform = None
+        self._odd = torch.zeros(0, dtype=torch.long)
         if self.meridians is not None:
+            self._odd = odd_rows(self.meridians, device)
             self.transform = LongitudeTransform(nx, product_period(self.meridians), device, dtype)
         arrays = self.tables.arrays
         self.terms = [self._term_of(time, space) for time, space in zip(arrays.time, arrays.space, strict=True)]
@@ -146,6 +148,7 @@ class LatticeOperator:
         nx, ny, nt = self.shape
         columns = field.shape[1]
         f = transform.forward(field.view(nx, ny * columns * nt)).view(-1, 2, ny, columns, nt)
+        rotated(f, self._odd)
         terms = sorted(self.terms, key=lambda term: -len(term.matrix))
         most = len(terms[0].matrix)
         total = self._buffers("frequencies", most, 2, ny, columns * nt)
@@ -163,6 +166,7 @@ class LatticeOperator:
             free.append(number)
 
         in_parts(part, most, step)
+        rotated(total, self._odd, back=True)
         return transform.inverse(total.view(most, 2, -1)).view(field.shape)
 
     def _directly(self, term: _Term, field: Tensor, out: Tensor) -> None:
@@ -191,7 +195,7 @@ class LatticeOperator:
         blocks = (
             table[..., 0]
             if self.meridians is None
-            else spectrum(table, product_period(self.meridians), noise_share=self._noise_share)
+            else spectrum(table, product_period(self.meridians), odd=self.meridians.odd, noise_share=self._noise_share)
         )
         moving = None if time is None else self._in_time_of(time)
         return _Term(moving, _without_next_to_nothing(blocks, self.dtype, self.device)).with_panels()

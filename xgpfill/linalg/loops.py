@@ -130,7 +130,8 @@ def covariances(
     arrays: Arrays, cells: Int32Array, own: int, others: Int32Array, near: Int32Array, size: int, found: FloatArray
 ) -> None:
     """Of cell `own` of (n, 3) with those of `others` that the first `size` of `near` number, into `found`."""
-    time, space, static, common, alone, turn, table, scattered = arrays  # as locals: to read them there takes longer
+    # As locals: to read them there takes longer.
+    time, space, static, common, alone, turn, table, odd, scattered = arrays
     if scattered[1].size:
         by_formula(scattered, cells, own, others, near, size, found)
         return
@@ -138,16 +139,18 @@ def covariances(
     when, row, column = cells[own, 0], cells[own, 1], cells[own, 2]
     for k in range(size):
         who = near[k]
-        lag = abs(column - others[who, 2])
+        lag, other, sign = others[who, 2] - column, others[who, 1], 1.0
+        if odd.size and odd[row] != odd[other] and (lag < 0) != (turn > 0 and 2 * abs(lag) > turn):
+            sign = -1.0  # the other one is to the west
+        lag = abs(lag)
         if turn and 2 * lag > turn:
             lag = turn - lag
-        other = others[who, 1]
         first, second = when, others[who, 0]
         if by_lag:
             first, second = 0, abs(first - second)
         step, pair = other - row + apart, first * nt + second
         if 0 <= step < table.shape[1] and lag < table.shape[2] and pair < table.shape[3]:
-            found[k] = table[row, step, lag, pair]
+            found[k] = sign * table[row, step, lag, pair]
             continue
         total = 0.0
         for j in range(time.shape[0]):
@@ -158,7 +161,7 @@ def covariances(
             total += common[first, second]
         if alone.size and row == other and lag == 0:
             total += alone[first, second]
-        found[k] = total
+        found[k] = sign * total
 
 
 @compiled
@@ -181,7 +184,7 @@ def nearest(
     Up to `more` where they are met without looking in wide gaps. No more than `few` are tried one by one. `found` and
     `strength` are longer than that: what does not fit by rank is left over behind it.
     """
-    time, _, _, _, _, turn, _, _ = arrays
+    time, _, _, _, _, turn, _, _, _ = arrays
     block = coarse[3]
     exact = time.shape[1] == 1  # times by lag: a walk by cells is in the right order
     most = found.size - SPARE

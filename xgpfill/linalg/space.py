@@ -1,7 +1,8 @@
 """How a space kernel acts on a lattice: spectra in longitude where meridians are regular, a dense matrix elsewhere.
 
 A kernel that depends on (y, y', x − x') alone is block-circulant around the globe and block-Toeplitz on a region.
-After a real Fourier transform along x every frequency has its own real, symmetric (ny, ny) block.
+After a real Fourier transform along x every frequency has its own real, symmetric (ny, ny) block. That of rows whose
+covariance is odd in the lag is imaginary; it is real when the transform of either is times i (:func:`rotated`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from xgpfill.errors import MethodError
+from xgpfill.grid.directions import places_of
 from xgpfill.grid.lattice import MAX_DENSE_SITES
 from xgpfill.kernels.check import invariant_in_longitude
 from xgpfill.kernels.evaluate import Lags, correlation
@@ -22,6 +24,7 @@ from xgpfill.linalg.threads import in_parts
 from xgpfill.linalg.transforms import period_for
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from xgpfill.grid.lattice import FloatArray
@@ -44,11 +47,16 @@ def product_period(meridians: Meridians) -> int:
 
 
 def by_row(kernel: Kernel, meridians: Meridians, *columns: FloatArray) -> Tensor:
-    """Correlation of the cells of the first column with those of others (lags, ny, d), (ny, ny, lags), summed."""
+    """Correlation of the cells of the first column with those of others (lags, ny, d), (ny, ny, lags), summed.
+
+    At lags the other way that of an odd row with an even one has the other sign.
+    """
     first = torch.as_tensor(meridians.column)
     others = [torch.as_tensor(np.ascontiguousarray(column.transpose(1, 0, 2))) for column in columns]  # (ny, lags, d)
     ny, lags, d = others[0].shape
     table = torch.empty(ny, ny, lags, dtype=torch.float64)
+    odd = torch.as_tensor(meridians.odd)
+    sign = torch.where(odd[:, None] != odd, -1.0, 1.0).double()[..., None]
     step = max(1, CHUNK // lags)
 
     def row(y: int, _: int) -> None:  # symmetric in the rows
@@ -58,7 +66,7 @@ def by_row(kernel: Kernel, meridians: Meridians, *columns: FloatArray) -> Tensor
                 flat = other[start : start + step].reshape(-1, d)
                 value = correlation(kernel, Lags.matrix(first[y : y + 1], flat, meridians.geometry)).view_as(part)
                 part.copy_(value) if k == 0 else part.add_(value)
-        table[y + 1 :, y] = table[y, y + 1 :]
+        table[y + 1 :, y] = table[y, y + 1 :] * sign[y, y + 1 :]
 
     if has_type(kernel, Outside):  # a function of a user's may not like threads
         for y in range(ny):
@@ -68,12 +76,19 @@ def by_row(kernel: Kernel, meridians: Meridians, *columns: FloatArray) -> Tensor
     return table
 
 
-def spectrum(table: Tensor, period: int, *, count: int | None = None, noise_share: float = 1.0) -> Tensor:
+def spectrum(
+    table: Tensor,
+    period: int,
+    *,
+    odd: NDArray[np.bool_] | None = None,
+    count: int | None = None,
+    noise_share: float = 1.0,
+) -> Tensor:
     """Real blocks (frequencies, ny, ny) of a table (ny, ny, lags) on columns that repeat after `period`; float64.
 
     Lags beyond those of the table get the covariance of the last; products never use them. Without a `count` the
     highest frequencies are left out where those on the diagonal hold a negligible part of the largest, also beside a
-    noise of `noise_share` of the variance.
+    noise of `noise_share` of the variance. Where rows are `odd`, the blocks are those of rotated transforms.
     """
     ny, _, lags = table.shape
     cosines = _cosines(period, lags)
@@ -81,9 +96,14 @@ def spectrum(table: Tensor, period: int, *, count: int | None = None, noise_shar
         count = leading(_largest(cosines, table.diagonal(dim1=0, dim2=1)), negligible(NEGLIGIBLE, noise_share, period))
     cosines = cosines[:count].T.contiguous()
     blocks = torch.empty(count, ny, ny, dtype=torch.float64)
+    is_odd = torch.zeros(ny, dtype=torch.bool) if odd is None else torch.as_tensor(odd)
+    sines = _sines(period, lags)[:count].T.contiguous() if is_odd.any() else None
 
     def row(y: int, _: int) -> None:  # symmetric in the rows
         blocks[:, y, y:] = (table[y, y:] @ cosines).T
+        if sines is not None:
+            other = y + torch.nonzero(is_odd[y:] != is_odd[y])[:, 0]
+            blocks[:, y, other] = (table[y, other] @ sines).T * (-1.0 if is_odd[y] else 1.0)
         blocks[:, y + 1 :, y] = blocks[:, y, y + 1 :]
 
     in_parts(row, ny, 1)
@@ -149,6 +169,32 @@ def _cosines(period: int, lags: int) -> Tensor:
     return torch.cat([cosines[:, : lags - 1], cosines[:, lags - 1 :].sum(1, keepdim=True)], 1)
 
 
+def _sines(period: int, lags: int) -> Tensor:
+    """The imaginary transform of odd data, likewise; it has nothing at no lag and at half the period."""
+    k = torch.arange(period // 2 + 1)
+    angle = 2 * math.pi * ((k[:, None] * k) % period).double() / period
+    sines = 2.0 * angle.sin()
+    if period % 2 == 0:
+        sines[:, -1] = 0.0
+    if lags == k.numel():
+        return sines
+    return torch.cat([sines[:, : lags - 1], sines[:, lags - 1 :].sum(1, keepdim=True)], 1)
+
+
+def rotated(frequencies: Tensor, odd: Tensor, *, back: bool = False) -> Tensor:
+    """Transforms (frequencies, 2, ny, ...) with those of the odd rows times i, or −i, in place."""
+    if odd.numel():
+        real, imaginary = frequencies[:, 0, odd], frequencies[:, 1, odd]
+        frequencies[:, 0, odd] = imaginary if back else -imaginary
+        frequencies[:, 1, odd] = -real if back else real
+    return frequencies
+
+
+def odd_rows(meridians: Meridians, device: str = "cpu") -> Tensor:
+    """Numbers of the odd rows."""
+    return torch.as_tensor(np.flatnonzero(meridians.odd), device=device)
+
+
 def dense_space(kernel: Kernel, coordinates: FloatArray, geometry: str) -> Tensor:
     """The matrix of a kernel between all sites, (sites, sites), in rows that stay near the caches; float64.
 
@@ -174,10 +220,11 @@ def dense_space(kernel: Kernel, coordinates: FloatArray, geometry: str) -> Tenso
 
 def is_even(kernel: Kernel, meridians: Meridians) -> bool:
     """Whether a kernel is the same to the left and to the right, and along all meridians; ours are."""
-    places = meridians.columns(np.arange(min(meridians.size, 24), dtype=float)).reshape(-1, meridians.column.shape[1])
+    columns = places_of(meridians.columns(np.arange(min(meridians.size, 24), dtype=float)))
+    places = columns.reshape(-1, columns.shape[-1])
     if not invariant_in_longitude(kernel, places, meridians.geometry):
         return False
-    first = torch.as_tensor(meridians.column)[None, :, None, :]
-    sides = [torch.as_tensor(meridians.columns(np.array([side * 2.0])))[:, None, :, :] for side in (-1, 1)]
+    first = torch.as_tensor(places_of(meridians.column))[None, :, None, :]
+    sides = [torch.as_tensor(places_of(meridians.columns(np.array([side * 2.0]))))[:, None, :, :] for side in (-1, 1)]
     left, right = (correlation(kernel, Lags(first, side, meridians.geometry)) for side in sides)
     return bool(torch.allclose(left, right, rtol=1e-6, atol=1e-9))

@@ -23,6 +23,8 @@ from xgpfill.linalg.space import (
     leading,
     levels,
     negligible,
+    odd_rows,
+    rotated,
     spectrum,
 )
 from xgpfill.linalg.threads import in_parts, on_threads
@@ -72,10 +74,13 @@ class SpectralFactor:
     factors : Tensor (frequencies, ny, ny)
         In float32 where there is enough noise.
     transform : LongitudeTransform
+    odd : int Tensor
+        Rows whose transforms are times i.
     """
 
     factors: Tensor
     transform: LongitudeTransform
+    odd: Tensor
 
     def draws(self, rngs: Sequence[np.random.Generator], in_time: FloatArray | None, rank: int) -> FloatArray:
         """One draw for each generator, (draws, times, ny, nx).
@@ -102,6 +107,7 @@ class SpectralFactor:
                     torch.bmm(factors, moved, out=mixed[begin + start : begin + stop, part])  # noqa: B023
 
             in_parts(correlate, len(white), max(1, PART // mixed[0].numel()))
+        rotated(mixed, self.odd, back=True)
         field = self.transform.inverse(mixed.view(nf, 2, -1)).numpy()[self.transform.positions]
         return np.asarray(field.reshape(self.transform.size, ny, len(rngs), -1).transpose(2, 3, 1, 0))
 
@@ -143,7 +149,7 @@ def _factor_on(kernel: Kernel, meridians: Meridians, period: int, noise_share: f
     if count * len(meridians.column) ** 2 > AFFORDABLE:
         return None
     table = by_row(kernel, meridians, *(column[::stride] for column in columns)).mul_(stride)
-    blocks = spectrum(table, period // stride, count=count)
+    blocks = spectrum(table, period // stride, odd=meridians.odd, count=count)
     del table
     first = min(NUGGET, BELOW_NOISE * noise_share)
     kind = torch.float32 if noise_share >= ENOUGH_NOISE else torch.float64
@@ -151,7 +157,8 @@ def _factor_on(kernel: Kernel, meridians: Meridians, period: int, noise_share: f
     for nugget in (n for n in NUGGETS if n >= 0.5 * first):
         blocks.diagonal(dim1=1, dim2=2).add_(nugget)
         if _factored(blocks, factors):
-            return SpectralFactor(factors, LongitudeTransform(meridians.size, period, "cpu", torch.float64))
+            transform = LongitudeTransform(meridians.size, period, "cpu", torch.float64)
+            return SpectralFactor(factors, transform, odd_rows(meridians))
     return None
 
 

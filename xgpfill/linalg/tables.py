@@ -21,12 +21,15 @@ from xgpfill.linalg.space import by_row, dense_space, is_even
 from xgpfill.linalg.time import by_lag, is_stationary, time_matrix
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.meridians import Meridians
     from xgpfill.grid.points import Int32Array, IntArray
     from xgpfill.kernels.prior import Prior
 
 
+EVEN = np.zeros(0, bool)
 SLAB = 2**13
 """Elements, at most, of the table of short lags for each row."""
 
@@ -72,6 +75,8 @@ class Arrays(NamedTuple):
         The sum of all terms for rows up to D apart, short lags in longitude and in time (all pairs of times where they
         are looked up by pair): most look-ups of neighbours are there, and a part of it stays in the caches. May be
         empty.
+    odd : bool array (rows,)
+        Rows whose covariance with the others has the other sign at lags to the west; empty where there are none.
     scattered : Scattered
         Instead of tables, where places are no lattice.
     """
@@ -83,6 +88,7 @@ class Arrays(NamedTuple):
     alone: FloatArray
     turn: int
     near: FloatArray
+    odd: NDArray[np.bool_] = EVEN
     scattered: Scattered = TABULATED
 
 
@@ -152,6 +158,7 @@ class Tables:
             alone=alone,
             turn=nx if meridians is not None and meridians.is_global else 0,
             near=np.zeros((0, 0, 0, 0)),
+            odd=meridians.odd if meridians is not None and meridians.odd.any() else EVEN,
         )
         arrays = arrays._replace(near=summed_nearby(arrays, (times.size, rows, columns)))
         return cls(arrays, (times.size, rows, columns), meridians)

@@ -207,7 +207,7 @@ class Alone(Groups):
 
 def drops_columns(space: Space, *, grow: bool) -> bool:
     """Whether columns that a tile does not see one by one are not seen at all: regular ones cannot be averaged."""
-    return space.meridians is not None and not grow
+    return space.meridians is not None and not grow and space.components == 1
 
 
 def keeps_columns(space: Space, *, grow: bool) -> bool:

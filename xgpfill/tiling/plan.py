@@ -66,7 +66,7 @@ def plan_tiles(sight: Sight, *, tile: str | Mapping[str, int], limit: Limit | No
 def _best(sight: Sight, limit: Limit, share: float) -> _Option:
     """The split that keeps every tile within the limit at the least work; tiles see far if they can."""
     splits = [[c for c in SPLITS if c == 1 or c <= n // 2] for n in sight.lattice.shape]
-    if not sight.lattice.space.is_grid:
+    if not sight.lattice.space.is_grid or sight.lattice.space.components > 1:
         splits[1] = splits[2] = [1]
     at_first = [1] if keeps_columns(sight.lattice.space, grow=sight.grow) else splits[2]
     searches = [_Search(sight, limit, share, at_first, near=False)]

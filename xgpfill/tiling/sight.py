@@ -195,8 +195,12 @@ def named_sizes(sizes: str | Mapping[str, int], what: str, lattice: Lattice, sma
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < smallest:
             raise DimensionError(f"{what}={{{name!r}: {size!r}}}: expected an integer of at least {smallest}.")
         found[SYNONYMS[name]] = int(size)
-    if not lattice.space.is_grid and any(
-        found.get(k, n) < n for k, n in zip(("y", "x"), lattice.space.shape, strict=True)
-    ):
+    splits = any(found.get(k, n) < n for k, n in zip(("y", "x"), lattice.space.shape, strict=True))
+    if splits and not lattice.space.is_grid:
         raise DimensionError(f"{what}= cannot split a list of sites, whose order is not space; split time only.")
+    if splits and lattice.space.components > 1:
+        raise DimensionError(
+            f"{what}= cannot split a vector field in space, whose components go together; split time only, e.g. "
+            f"`{what}={{'time': 30}}`."
+        )
     return found

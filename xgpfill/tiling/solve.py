@@ -198,7 +198,7 @@ class TileSolver:
         """Condition on what a tile sees."""
         view = self.view(tile)
         covariance = self.covariance if view.are_single else replace(self.covariance, prior=view.averaged)
-        return self._engine(found).condition(covariance, found, trend=len(found) > 0)
+        return self._engine(found).condition(covariance, found, trend=len(found) > 0 and not self.prior.centred)
 
     def moments(self, tile: Tile, seen: Observations) -> FloatArray:
         """Mean and latent standard deviation on the cells a tile evaluates, (2, time, y, x), in data units."""
