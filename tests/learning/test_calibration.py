@@ -47,6 +47,12 @@ def test_deviations_that_are_too_large_are_narrowed() -> None:
     assert_allclose(ratios(predicted(0.5 * np.random.default_rng(2).standard_normal(NUMBER))), 0.5, atol=0.02)
 
 
+def test_a_few_hundred_residuals_that_are_tiny_narrow_the_outer_levels_too() -> None:
+    found = ratios(predicted(0.05 * np.random.default_rng(7).standard_normal(900)))
+    assert_allclose(found[:3], 0.05, rtol=0.25)
+    assert (found[3:] < 0.1).all()
+
+
 def test_residuals_count_by_their_weight() -> None:
     rng = np.random.default_rng(3)
     both = np.concatenate([rng.standard_normal(NUMBER), 3.0 * rng.standard_normal(NUMBER)])
