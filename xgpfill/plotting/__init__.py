@@ -9,6 +9,7 @@ from xgpfill.plotting.maps import comparison, field_map
 from xgpfill.plotting.scores import bars
 from xgpfill.plotting.series import series
 from xgpfill.plotting.steps import over_time
+from xgpfill.plotting.variogram import variogram
 
 __all__ = [
     "bars",
@@ -20,4 +21,5 @@ __all__ = [
     "over_time",
     "prior_draws",
     "series",
+    "variogram",
 ]
