@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.settings import Vecchia
 from xgpfill.engines.vecchia import VecchiaEngine
 from xgpfill.errors import MethodError, TooManyPointsError
@@ -80,6 +81,18 @@ def test_what_reaches_far_is_heard_through_inducing_points(trend):
         if settings.num_inducing:
             assert_allclose(found.variance, expected.variance, rtol=1e-3)
     assert off[0] < 0.01 < 0.3 < off[1]
+
+
+def test_a_mean_of_dense_observations_is_as_sure_as_all_of_them_make_it():
+    """Regressions of each on few neighbours would make it surer, and another one."""
+    prior, rng = product(spec.Constant(), spec.Matern(1.5, 60.0), "plane", 0.01), np.random.default_rng(0)
+    points = Points.scattered(np.zeros(2500), rng.uniform(0, 150, (2500, 2)))
+    observations = observed(rng, prior, points)
+    alone = VecchiaEngine(Vecchia(num_inducing=0)).condition(Covariance(prior), observations)
+    expected = ExactEngine().condition(Covariance(prior), observations)
+    (found, error), (estimate, sd) = alone.trend, expected.trend
+    assert error == pytest.approx(sd, rel=0.02)
+    assert abs(found - estimate) < 0.2 * sd
 
 
 def test_where_each_would_stand_for_too_many_there_are_no_inducing_points(observations, monkeypatch):
