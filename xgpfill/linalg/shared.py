@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from xgpfill.grid.points import Points
     from xgpfill.kernels.prior import Prior
 
-MOST_NUMBERS = 2**26
-"""Of h at all observations: half a gibibyte."""
+MOST_NUMBERS = 2**24
+"""Of h at all observations: an eighth of a gibibyte, of which there are some copies."""
 EXPLAINED = 1e-8
 """Share of the prior variance that is not worth another inducing point."""
 SOME = 1000
