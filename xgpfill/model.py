@@ -213,9 +213,46 @@ class FittedModel:
         """
         return self.summary.covariance(time, distance)
 
+    def variogram(self, *, bins: int = 15, seed: int = 0) -> xr.Dataset:
+        """The variogram of the observations beside what the model expects on the same pairs of them.
+
+        Half the mean squared difference of pairs of at most 2,000 observations, drawn with the seed: of pairs of about
+        one place against time lag, of about one time against distance. Where the two go apart, the covariance is not
+        that of the data. Noise is in both; a trend of the data is in the first alone.
+
+        Parameters
+        ----------
+        bins : int
+            Up to half of the longest lag; those without pairs are left out.
+        seed : int
+
+        Returns
+        -------
+        Dataset
+            ``time_variogram(time_lag)``, ``time_learned(time_lag)`` and the number of ``time_pairs``, likewise
+            ``space_...(distance)``, in data units²; lags are means of those in a bin.
+
+        Raises
+        ------
+        DataError
+            When `bins` is no positive integer.
+
+        Examples
+        --------
+        >>> import xgpfill
+        >>> ds = xgpfill.datasets.synthetic_sst(days=8, nlat=8, nlon=8)
+        >>> model = ds.sst.gpfill.fit(valid=ds.valid, method="exact")
+        >>> model.variogram(bins=5).space_variogram.dims
+        ('distance',)
+        """
+        from xgpfill.variograms import variogram
+
+        self._require_data()
+        return variogram(self, bins, checked_seed(seed))
+
     @property
     def plot(self) -> ModelPictures:
-        """Pictures: ``.covariance()`` and ``.amplitude()``."""
+        """Pictures: ``.covariance()``, ``.variogram()`` and ``.amplitude()``."""
         from xgpfill.pictures import ModelPictures
 
         return ModelPictures(self)

@@ -89,6 +89,8 @@ def near_observations(
     """Whether one of the observed `cells` is near each target, (n,)."""
     from scipy.spatial import KDTree
 
+    from xgpfill.linalg.threads import own_threads
+
     seen = np.flatnonzero(np.isfinite(np.asarray(values, dtype=float)).ravel())
     if not seen.size:
         return np.zeros(len(targets), dtype=bool)
@@ -100,7 +102,8 @@ def near_observations(
         return np.column_stack([time, points.space / distance])
 
     tree = KDTree(np.unique(scaled(cells.take_in_order(seen)), axis=0))
-    apart = tree.query(scaled(targets), distance_upper_bound=1.0 + 1e-9, workers=-1)[0]
+    with own_threads() as threads:
+        apart = tree.query(scaled(targets), distance_upper_bound=1.0 + 1e-9, workers=threads)[0]
     return np.asarray(np.isfinite(apart))
 
 

@@ -302,7 +302,7 @@ class ModelPictures:
     model: Any
 
     def __repr__(self) -> str:
-        return "ModelPictures: .covariance(), .amplitude()"
+        return "ModelPictures: .covariance(), .variogram(), .amplitude()"
 
     def covariance(self, *, axes: Sequence[Axes] | None = None) -> Figure:
         """Draw the learned covariance against time lag and distance: :func:`xgpfill.plotting.covariance`.
@@ -315,6 +315,18 @@ class ModelPictures:
         from xgpfill.plotting import covariance
 
         return covariance(self.model, axes=axes)
+
+    def variogram(self, *, axes: Sequence[Axes] | None = None) -> Figure:
+        """Draw the variogram of the data beside the learned one: :func:`xgpfill.plotting.variogram`.
+
+        Parameters
+        ----------
+        axes : sequence of matplotlib Axes, optional
+            One for each panel; None makes a figure.
+        """
+        from xgpfill.plotting import variogram
+
+        return variogram(self.model, axes=axes)
 
     def amplitude(self, *, sel: Mapping[Hashable, Any] | None = None, **options: Any) -> Collection:
         """Map the local amplitude: how many times more than elsewhere the field varies at each place.

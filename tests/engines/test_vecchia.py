@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.settings import Vecchia
 from xgpfill.engines.vecchia import VecchiaEngine
 from xgpfill.errors import MethodError, TooManyPointsError
-from xgpfill.grid.points import Observations
+from xgpfill.grid.points import Observations, Points
+from xgpfill.kernels import spec
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.outside import FromFunction
 
@@ -62,6 +64,42 @@ def test_a_shuffle_of_the_observations_moves_hardly_anything(observations, poste
     found = posterior.moments(targets)
     assert_allclose(np.sqrt(shuffled.variance), np.sqrt(found.variance), rtol=0.02)
     assert_allclose(shuffled.mean, found.mean, atol=0.02)
+
+
+@pytest.mark.parametrize("trend", [False, True])
+def test_what_reaches_far_is_heard_through_inducing_points(trend):
+    """Smooth fields seen densely with noise: neighbours alone know little of them."""
+    prior, rng = product(spec.Constant(), spec.RBF(400.0), "plane", 0.1), np.random.default_rng(0)
+    points = Points.scattered(np.zeros(900), rng.uniform(0, 1500, (900, 2)))
+    targets = Points.scattered(np.zeros(80), rng.uniform(0, 1500, (80, 2)))
+    observations = observed(rng, prior, points)
+    expected = oracle_posterior(prior, observations, targets, trend=trend)
+    off = []
+    for settings in (Vecchia(num_neighbours=30), Vecchia(num_neighbours=30, num_inducing=0)):
+        found = VecchiaEngine(settings).condition(Covariance(prior), observations, trend=trend).moments(targets)
+        off.append(np.sqrt(np.mean((found.mean - expected.mean) ** 2 / expected.variance)))
+        if settings.num_inducing:
+            assert_allclose(found.variance, expected.variance, rtol=1e-3)
+    assert off[0] < 0.01 < 0.3 < off[1]
+
+
+def test_a_mean_of_dense_observations_is_as_sure_as_all_of_them_make_it():
+    """Regressions of each on few neighbours would make it surer, and another one."""
+    prior, rng = product(spec.Constant(), spec.Matern(1.5, 60.0), "plane", 0.01), np.random.default_rng(0)
+    points = Points.scattered(np.zeros(2500), rng.uniform(0, 150, (2500, 2)))
+    observations = observed(rng, prior, points)
+    alone = VecchiaEngine(Vecchia(num_inducing=0)).condition(Covariance(prior), observations)
+    expected = ExactEngine().condition(Covariance(prior), observations)
+    (found, error), (estimate, sd) = alone.trend, expected.trend
+    assert error == pytest.approx(sd, rel=0.02)
+    assert abs(found - estimate) < 0.2 * sd
+
+
+def test_where_each_would_stand_for_too_many_there_are_no_inducing_points(observations, monkeypatch):
+    few = VecchiaEngine(Vecchia(num_neighbours=20, num_inducing=30)).condition(Covariance(PRIOR), observations)
+    assert few._shared.count == 0  # 700 observations, 600 of which 30 points could stand for
+    more = VecchiaEngine(Vecchia(num_neighbours=20, num_inducing=40)).condition(Covariance(PRIOR), observations)
+    assert more._shared.count == 40
 
 
 def test_a_target_does_not_depend_on_the_others(posterior, targets, monkeypatch):

@@ -11,14 +11,14 @@ from xgpfill.kernels.formula import formula, has_formula
 from xgpfill.kernels.outside import FromFunction
 from xgpfill.linalg.compiled import plain
 from xgpfill.linalg.loops import covariances
-from xgpfill.linalg.scattered import _scattered_arrays, cells_of
+from xgpfill.linalg.scattered import cells_of, scattered_arrays
 
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, oracle_covariance, product, scattered
 
 
 def by_loops(prior, a, b):
     """The covariance (n, m) pair by pair."""
-    arrays = plain(_scattered_arrays(np.r_[a.times, b.times], np.r_[a.sites, b.sites], formula(prior)))
+    arrays = plain(scattered_arrays(np.r_[a.times, b.times], np.r_[a.sites, b.sites], formula(prior)))
     first = cells_of(a)
     second = cells_of(b) + np.array([len(a.times), len(a.sites), 0], np.int32)
     found, every = np.empty((len(a), len(b))), np.arange(len(b), dtype=np.int32)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from xgpfill.grid.points import Points
+from xgpfill.kernels import spec
 from xgpfill.linalg import scattered as module
 from xgpfill.linalg.scattered import ScatteredNeighbours
 from xgpfill.linalg.vecchia import VecchiaFactor
@@ -49,22 +50,45 @@ def test_predecessors_are_the_most_correlated_ones(monkeypatch, prior, least):
     assert share_found(found, strength, lines, count) > least
 
 
-@pytest.mark.parametrize(("prior", "least"), [(ONE_METRIC, 0.99), (anova("matern32"), 0.99)], ids=["one", "four"])
-def test_neighbours_of_targets_are_the_most_correlated_observations(monkeypatch, prior, least):
+def greedy(K, k, noise, count):
+    """Observations that lower the variance of a target most, one after the other."""
+    some = []
+    for _ in range(count):
+        gains = np.full(len(k), -1.0)
+        for i in set(range(len(k))) - set(some):
+            own = [*some, i]
+            gains[i] = k[own] @ np.linalg.solve(K[np.ix_(own, own)] + noise * np.eye(len(own)), k[own])
+        some.append(int(gains.argmax()))
+    return some
+
+
+@pytest.mark.parametrize("prior", [ONE_METRIC, anova("matern32")], ids=["one metric", "four terms"])
+def test_neighbours_of_targets_are_those_that_together_say_most(prior):
+    neighbours, targets = neighbours_of(prior, 60), scattered(np.random.default_rng(3), 10, prior.geometry)
+    facing, cells = neighbours.facing(targets, np.zeros((10, 0)))
+    near, sizes = np.zeros((10, 6), np.int32), np.zeros(10, np.int32)
+    facing.search(cells, cells, np.array([60]), np.array([6]), near, sizes)
+    K = oracle_covariance(prior, neighbours.points, neighbours.points)
+    cross = oracle_covariance(prior, targets, neighbours.points)
+    for row, size, k in zip(near, sizes, cross, strict=True):
+        assert row[:size].tolist() == greedy(K, k, 0.1, 6)
+
+
+def test_in_a_wide_gap_neighbours_lie_all_around(monkeypatch):
     monkeypatch.setattr(module, "LEAST_TRIED", 32)
-    neighbours, targets = neighbours_of(prior, 400), scattered(np.random.default_rng(3), 50, prior.geometry)
-    facing, cells = neighbours.facing(targets)
-    near, sizes = np.zeros((50, 8), np.int32), np.zeros(50, np.int32)
-    facing.search(cells, cells, np.array([400]), np.array([8]), near, sizes)
-    strength = np.abs(oracle_covariance(prior, targets, neighbours.points))
-    assert share_found(lists(near, sizes), strength, np.full(50, 400), 8) > least
-
-
-def test_several_sets_are_joined_without_repeats():
-    parts = [(np.array([[3, 5, 0]], np.int32), np.array([2])), (np.array([[5, 1]], np.int32), np.array([2]))]
-    near, sizes = np.zeros((1, 5), np.int32), np.zeros(1, np.int32)
-    module._joined(parts, near, sizes)
-    assert near[0, : sizes[0]].tolist() == [3, 5, 1]
+    x, y = (c.ravel() for c in np.meshgrid(np.arange(60.0), np.arange(60.0)))
+    outside = np.hypot(x - 25, y - 30) > 20
+    points = Points.scattered(np.zeros(outside.sum()), np.column_stack([x, y])[outside])
+    prior = product(spec.Constant(), spec.Matern(1.5, 60.0), "plane")
+    order = np.random.default_rng(0).permutation(len(points))
+    neighbours = ScatteredNeighbours.of(prior, points, np.full(len(points), 0.01), order)
+    middle = Points.scattered(np.zeros(1), np.array([[20.0, 30.0]]))
+    facing, cells = neighbours.facing(middle, np.zeros((1, 0)))
+    near, sizes = np.zeros((1, 20), np.int32), np.zeros(1, np.int32)
+    facing.search(cells, cells, np.array([len(points)]), np.array([20]), near, sizes)
+    found = neighbours.points.space[near[0, : sizes[0]]] - [25.0, 30.0]
+    directions = np.sort(np.arctan2(*found.T))
+    assert np.diff(directions, append=directions[0] + 2 * np.pi).max() < np.pi / 2
 
 
 def test_many_observations_at_one_place_and_time_have_neighbours_beside_them():

@@ -111,13 +111,19 @@ class Vecchia:
     num_neighbours : int, optional
         Observations that each target, and each observation in the likelihood of the trend, is conditioned on. By
         default 60 and 30. With as many as there are observations the answer is exact.
+    num_inducing : int
+        Points, the same for all targets, through which observations beyond the neighbours are heard: terms that reach
+        far need them. 0: neighbours alone. With more than 80,000 observations there are fewer, for their memory.
     """
 
     num_neighbours: int | None = None
+    num_inducing: int = 200
 
     def __post_init__(self) -> None:
         if self.num_neighbours is not None:
             _require_positive_integer("Vecchia", "num_neighbours", self.num_neighbours)
+        if self.num_inducing != 0:
+            _require_positive_integer("Vecchia", "num_inducing", self.num_inducing)
 
     @property
     def neighbours_of_targets(self) -> int:

@@ -20,7 +20,7 @@ from xgpfill.kernels.prior import AXES
 from xgpfill.kernels.spec import Matern
 from xgpfill.linalg.dense import cholesky_each
 from xgpfill.linalg.neighbourhoods import LEAF, Neighbourhoods, metric_scales, most_correlated, scaled_coordinates
-from xgpfill.linalg.threads import in_parts, own_threads
+from xgpfill.linalg.threads import in_parts, nearest_of, own_threads
 from xgpfill.metrics import crps_gaussian, normal_quantile
 
 if TYPE_CHECKING:
@@ -246,15 +246,14 @@ def _rounds(pool: Pool, count: int, rng: np.random.Generator) -> Iterator[tuple[
 
 def _nearest_kept(prior: Prior, points: Points, own: IntArray, kept: Mask | None) -> tuple[IntArray, IntArray]:
     """Of each of `own` the nearest kept points in the metric of every term, (k, candidates); −1: none."""
-    from scipy.spatial import KDTree
+    from scipy.spatial import cKDTree
 
     among = np.arange(len(points)) if kept is None else np.flatnonzero(kept)
     more = int(kept is None)  # itself
     count, found = min(NUM_NEIGHBOURS + more, among.size), []
     for scales in metric_scales(prior, points) if own.size else ():
         scaled = scaled_coordinates(points, scales)
-        index = KDTree(scaled[among], leafsize=LEAF).query(scaled[own], k=count, workers=-1)[1]
-        index = among[index.reshape(own.size, count)]
+        index = among[nearest_of(cKDTree(scaled[among], leafsize=LEAF), scaled[own], count)]
         found.append(np.where(index == own[:, None], -1, index))
     width = len(metric_scales(prior, points)) * (NUM_NEIGHBOURS + 1)
     every = np.full((own.size, width), -1, dtype=np.intp)
@@ -265,14 +264,13 @@ def _nearest_kept(prior: Prior, points: Points, own: IntArray, kept: Mask | None
 
 def _gap_variances(hood: Neighbourhoods, gaps: Points, observations: Observations) -> FloatArray:
     """Variances of the field in gaps."""
-    from scipy.spatial import KDTree
+    from scipy.spatial import cKDTree
 
     points, count = observations.points, min(NUM_NEIGHBOURS, len(observations))
     candidates = []
     for scales in metric_scales(hood.prior, points):
-        tree = KDTree(scaled_coordinates(points, scales), leafsize=LEAF)
-        found = tree.query(scaled_coordinates(gaps, scales), k=count, workers=-1)[1]
-        candidates.append(found.reshape(len(gaps), count))
+        tree = cKDTree(scaled_coordinates(points, scales), leafsize=LEAF)
+        candidates.append(nearest_of(tree, scaled_coordinates(gaps, scales), count))
     other, own = Neighbourhoods.of(hood.prior, gaps), torch.arange(len(gaps))
     with own_threads():
         near, known = most_correlated(other, own, torch.as_tensor(np.concatenate(candidates, axis=1)), count, hood)

@@ -211,9 +211,14 @@ def _conditioned(
         finite.append(whole)
         data = ordered[torch.as_tensor(found.near[a:b].astype(np.intp))]
         data[torch.as_tensor(np.arange(count) >= found.sizes[a:b, None])] = 0.0
-        both = torch.linalg.solve_triangular(_factors(K), torch.cat([cross, data], 2), upper=False)
-        moved, data = both[..., :width], both[..., width:]
-        torch.bmm(moved.mT, data, out=torch.as_tensor(mean[a:b]))
+        L, solve = _factors(K), torch.linalg.solve_triangular
+        if draws <= width:
+            both = solve(L, torch.cat([cross, data], 2), upper=False)
+            moved, weights, data = both[..., :width], both[..., :width], both[..., width:]
+        else:  # there are fewer weights to solve for
+            moved = solve(L, cross, upper=False)
+            weights = solve(L.mT, moved, upper=True)
+        torch.bmm(weights.mT, data, out=torch.as_tensor(mean[a:b]))
         left = prior[a:b] - moved.square().sum(1).numpy()
         variance[a:b] = np.maximum(left, LEAST * prior[a:b])
 

@@ -47,6 +47,8 @@ FLOOR = 1e-10
 """Conditional variances are at least this share of the prior's."""
 PIVOT = 1e-12
 """Squared pivots of a factor are at least this share of the diagonal."""
+ENDED = 1e-5
+"""Share of what neighbours explain that is not worth another one."""
 LANES = 16
 """Problems that are factored side by side."""
 HUGE = 1e300
@@ -74,6 +76,15 @@ class Noisy(NamedTuple):
 
 
 @compiled
+def dot(a: FloatArray, b: FloatArray, size: int) -> float:
+    """Sum of products of the first elements."""
+    total = 0.0
+    for k in range(size):
+        total += a[k] * b[k]
+    return total
+
+
+@compiled
 def by_formula(
     scattered: Scattered,
     cells: Int32Array,
@@ -83,8 +94,11 @@ def by_formula(
     size: int,
     found: FloatArray,
 ) -> None:
-    """The same as :func:`covariances` where places are no lattice: cells are numbers of a time and of a site."""
-    times, sites, (weights, starts, kinds, numbers) = scattered
+    """The same as :func:`covariances` where places are no lattice: cells are numbers of a time, a site and a row.
+
+    The row is that of what is known of a point by other means; the covariance is of what that leaves.
+    """
+    times, sites, (weights, starts, kinds, numbers), known, beside = scattered
     when, where = times[cells[own, 0]], cells[own, 1]
     for k in range(size):
         who = near[k]
@@ -122,6 +136,10 @@ def by_formula(
                 elif x != 0.0:  # SAME
                     value = 0.0
             total += value * math.exp(-power)
+        if known.shape[1]:
+            row = cells[own, 2]
+            here = known[row] if row < len(known) else beside[row - len(known)]
+            total -= dot(here, known[others[who, 2]], known.shape[1])
         found[k] = total
 
 
@@ -297,15 +315,6 @@ def _strongest(found: Int32Array, strength: FloatArray, met: int, count: int) ->
 
 
 @compiled
-def dot(a: FloatArray, b: FloatArray, size: int) -> float:
-    """Sum of products of the first elements."""
-    total = 0.0
-    for k in range(size):
-        total += a[k] * b[k]
-    return total
-
-
-@compiled
 def factor_lanes(K: FloatArray) -> None:
     """Cholesky factors in place of the lower triangles (m, m, lanes), the diagonal holding one over each pivot.
 
@@ -450,21 +459,84 @@ def ranked(
     room = max(candidates.shape[1], every)
     found, strength = np.empty(room, np.int32), np.empty(room)
     for own in range(start, stop):
-        met, last = 0, -1
-        if before[own] <= every:
-            for who in range(before[own]):
-                found[who] = who
-            met = before[own]
-        else:
-            for k in range(candidates.shape[1]):
-                who = candidates[own, k]
-                if last < who < before[own]:
-                    found[met] = last = who
-                    met += 1
+        met = _candidates_of(candidates[own], before[own], every, found)
         covariances(arrays, cells, own, observed, found, met, strength)
         met = _strongest(found, strength, met, count)
         near[own, :met] = found[:met]
         sizes[own] = met
+
+
+@compiled
+def chosen(
+    noisy: Noisy,
+    cells: Int32Array,
+    candidates: Int32Array,
+    before: IntArray,
+    every: int,
+    start: int,
+    stop: int,
+    near: Int32Array,
+    sizes: Int32Array,
+) -> None:
+    """Of sorted candidates (n, k) those that together say most of each cell, one after the other, as in :func:`ranked`.
+
+    Each next one lowers the variance most, given those before it (Gramacy & Apley 2015,
+    doi:10.1080/10618600.2014.914442): where many lie side by side, few of them are taken and others farther away.
+    """
+    arrays, _, _, observed, noise = noisy
+    count, room = near.shape[1], max(candidates.shape[1], every)
+    found, slope, row, left = np.empty(room, np.int32), np.empty(room), np.empty(room), np.empty(room)
+    factor, own_variance = np.empty((count, room)), np.empty(1)
+    for own in range(start, stop):
+        met = _candidates_of(candidates[own], before[own], every, found)
+        if met <= count:
+            near[own, :met] = found[:met]
+            sizes[own] = met
+            continue
+        covariances(arrays, cells, own, observed, found, met, slope)  # with what is not known of each candidate
+        for i in range(met):
+            covariances(arrays, observed, found[i], observed, found[i : i + 1], 1, own_variance)
+            left[i] = own_variance[0] + noise[found[i]]  # of each candidate
+        gained, q = 0.0, 0
+        while q < count:
+            best, gain = -1, 0.0
+            for i in range(met):
+                if left[i] > 0.0 and slope[i] * slope[i] > gain * left[i]:
+                    best, gain = i, slope[i] * slope[i] / left[i]
+            if best < 0 or gain < ENDED * gained:
+                break
+            gained += gain
+            near[own, q] = found[best]
+            covariances(arrays, observed, found[best], observed, found, met, row)
+            for p in range(q):
+                weight = factor[p, best]
+                for i in range(met):
+                    row[i] -= weight * factor[p, i]
+            scale = 1.0 / math.sqrt(left[best])
+            step = slope[best] * scale
+            for i in range(met):
+                factor[q, i] = row[i] * scale
+                slope[i] -= step * factor[q, i]
+                left[i] -= factor[q, i] * factor[q, i]
+            left[best] = 0.0  # taken
+            q += 1
+        sizes[own] = q
+
+
+@compiled
+def _candidates_of(candidates: Int32Array, before: int, every: int, found: Int32Array) -> int:
+    """Each of sorted candidates that is `before` a number once, into `found`; all of these where they are few."""
+    if before <= every:
+        for who in range(before):
+            found[who] = who
+        return before
+    met, last = 0, -1
+    for k in range(candidates.size):
+        who = candidates[k]
+        if last < who < before:
+            found[met] = last = who
+            met += 1
+    return met
 
 
 @compiled

@@ -1,7 +1,7 @@
-"""The observations most correlated with points anywhere: candidates by KD-trees, ranked by prior covariance.
+"""The observations most correlated with points anywhere, or that together say most of them: candidates by KD-trees.
 
 "Most correlated" is under the full sum of terms: there is a tree for each ratio of lengthscales that a term has, and of
-the candidates of all the ones with the largest prior covariance are kept.
+the candidates of all the ones with the largest prior covariance are kept, or those that explain most one by one.
 """
 
 from __future__ import annotations
@@ -16,17 +16,21 @@ from scipy.spatial import cKDTree
 from xgpfill.grid.points import Points
 from xgpfill.kernels.formula import formula
 from xgpfill.linalg.compiled import plain
-from xgpfill.linalg.loops import Noisy, ranked
+from xgpfill.linalg.loops import Noisy, chosen, ranked
 from xgpfill.linalg.neighbourhoods import LEAF, metric_scales
 from xgpfill.linalg.neighbours import Map, Walks
 from xgpfill.linalg.tables import Arrays, Scattered
-from xgpfill.linalg.threads import on_threads
+from xgpfill.linalg.threads import nearest_of, on_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import Int32Array, IntArray
     from xgpfill.kernels.formula import Formula
     from xgpfill.kernels.prior import Prior
+
+    Choice = Callable[..., None]
 
 LEAST_TRIED = 512
 """The first observations of the order are tried one by one."""
@@ -36,6 +40,10 @@ TIES = 1e3
 """Extents that stand for an infinite lengthscale, so that what is nearer there comes first of what is as near."""
 AT_ONCE = 2**17
 """Points whose candidates are held at once."""
+WIDER = 8
+"""Every so many times fewer of the first observations are looked at as well: the nearest of these lie around."""
+NOTHING = np.zeros((0, 0)), np.zeros((0, 0))
+"""Is known of any point by other means."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +61,8 @@ class ScatteredNeighbours:
         Which observation each place of the order holds.
     scales : tuple of (float, float)
         Lengthscales (days, km) of the metrics that candidates are nearest in.
+    known : array (n, p)
+        Of each, in the order: what is known of it by other means, whose products are taken from covariances.
     """
 
     prior: Prior
@@ -60,10 +70,13 @@ class ScatteredNeighbours:
     noise: FloatArray
     order: IntArray
     scales: tuple[tuple[float, float], ...]
+    known: FloatArray
     looks_around: ClassVar[bool] = False
 
     @classmethod
-    def of(cls, prior: Prior, points: Points, noise: FloatArray, order: IntArray) -> ScatteredNeighbours:
+    def of(
+        cls, prior: Prior, points: Points, noise: FloatArray, order: IntArray, known: FloatArray | None = None
+    ) -> ScatteredNeighbours:
         """Observations at points, taken in an order.
 
         Raises
@@ -73,27 +86,30 @@ class ScatteredNeighbours:
         """
         formula(prior)
         scales = finite_scales(prior, points) if len(points) else ()
-        return cls(prior, points.take_in_order(order), noise[order], order, scales)
+        known = np.zeros((len(points), 0)) if known is None else known[order]
+        return cls(prior, points.take_in_order(order), noise[order], order, scales, known)
 
     @cached_property
     def noisy(self) -> Noisy:
         """The observations in the order, as loops read them."""
-        found: Noisy = plain(self._noisy_beside(self.points.times, self.points.sites))
+        found: Noisy = plain(self._noisy_beside(self.points.times, self.points.sites, self.known[:0]))
         return found
 
-    def _noisy_beside(self, times: FloatArray, sites: FloatArray) -> Noisy:
+    def _noisy_beside(self, times: FloatArray, sites: FloatArray, beside: FloatArray) -> Noisy:
         """The same on axes that may go on beyond those of the observations."""
         none = Map(Walks(np.zeros((1, 0, 3), np.int32), np.zeros(1, np.int32)), *_NOWHERE, 0)
-        arrays = _scattered_arrays(times, sites, formula(self.prior))
+        arrays = scattered_arrays(times, sites, formula(self.prior), (self.known, beside))
         return Noisy(arrays, none, none, cells_of(self.points), np.ascontiguousarray(self.noise, dtype=float))
 
-    def facing(self, targets: Points) -> tuple[ScatteredNeighbours, Int32Array]:
-        """The same with axes that hold targets as well, and the cells (m, 3) of these."""
+    def facing(self, targets: Points, known: FloatArray) -> tuple[ScatteredNeighbours, Int32Array]:
+        """The same with axes that hold targets as well, of which (m, p) is known, and the cells (m, 3) of these."""
         times = np.concatenate([self.points.times, targets.times])
         sites = np.concatenate([self.points.sites, targets.sites])
         found = replace(self)
-        found.__dict__.update(noisy=plain(self._noisy_beside(times, sites)), _trees=self._trees)
-        return found, cells_of(targets) + np.array([len(self.points.times), len(self.points.sites), 0], np.int32)
+        noisy = self._noisy_beside(times, sites, known)
+        found.__dict__.update(noisy=plain(noisy), _trees=self._trees)
+        first = np.array([len(self.points.times), len(self.points.sites), len(self.points)], np.int32)
+        return found, cells_of(targets) + first
 
     def by_place(self, first: int = 0) -> Int32Array:
         """Places of the order from `first` on, near ones together: they read the same parts of the memory."""
@@ -105,7 +121,8 @@ class ScatteredNeighbours:
         """The most correlated predecessors of each place from `first` on, (rows, count), and how many they are.
 
         Rows are those that `lines` says. Nearest ones are looked for among all as far as the next power of two, of
-        which half or more are predecessors, and among those before the last one.
+        which half or more are predecessors, and among those before the last one. From a later place on (targets that
+        follow observations) they are those that together say most.
         """
         n, every = len(self.order), max(LEAST_TRIED, 4 * count)
         near, sizes = np.zeros((n - first, max(1, count)), np.int32), np.zeros(n - first, np.int32)
@@ -116,9 +133,10 @@ class ScatteredNeighbours:
             low = low if start >= every else 0
             stop = min(n, 2 * low if low else every, start + AT_ONCE)
             own = np.arange(start, stop)
-            wanted = [(min(n, 2 * low), 2 * count), (low, count)] if low else []
+            before = self._around(low, count) if first else [(low, count)]
+            wanted = [(min(n, 2 * low), 2 * count), *before] if low else []
             found = self._candidates(self.points.take_in_order(own), wanted)
-            best, met = self._ranked(rows[start:stop], found, own, every, near.shape[1])
+            best, met = self._best(chosen if first else ranked, rows[start:stop], found, own, every, near.shape[1])
             near[lines[own]], sizes[lines[own]] = best, met
             start = stop
         return near, sizes
@@ -128,20 +146,24 @@ class ScatteredNeighbours:
         cells: Int32Array,  # noqa: ARG002 (points are no groups)
         middle: Int32Array,
         prefixes: IntArray,
-        counts: IntArray,
+        counts: IntArray,  # noqa: ARG002 (those of one set are as many as there is room for)
         near: Int32Array,
         sizes: Int32Array,
     ) -> None:
-        """The observations most correlated with each of `middle`; see :func:`xgpfill.linalg.loops.search`."""
+        """The observations that say most of each of `middle`; see :func:`xgpfill.linalg.loops.search`."""
         arrays = self.noisy[0]
         times, sites = arrays[-1][0], arrays[-1][1]
         points = Points(times, sites, *middle[:, :2].T.astype(np.intp))
-        parts = []
-        for before, count in zip(prefixes.tolist(), counts.tolist(), strict=True):
-            every, limit = max(LEAST_TRIED, 4 * count), np.full(len(middle), before)
-            found = self._candidates(points, [(before, count)] if before > every else [])
-            parts.append(self._ranked(middle, found, limit, every, count))
-        _joined(parts, near, sizes)
+        n, count = int(prefixes[0]), near.shape[1]
+        every = max(LEAST_TRIED, 4 * count)
+        wanted = self._around(n, count) if n > every else []
+        on = self._candidates(points, wanted), np.full(len(middle), n), every
+        near[:], sizes[:] = self._best(chosen, middle, *on, count)
+
+    @staticmethod
+    def _around(before: int, count: int) -> list[tuple[int, int]]:
+        """Of how many first ones so many are looked at: where all near ones lie together, those of few lie around."""
+        return [(before, 2 * count), *((before // WIDER**j, count) for j in (1, 2) if before // WIDER**j > count)]
 
     def _candidates(self, points: Points, wanted: list[tuple[int, int]]) -> Int32Array:
         """Observations near points in any metric, sorted by number (n, k): of the first ones so many each."""
@@ -151,17 +173,16 @@ class ScatteredNeighbours:
             for before, count in wanted:
                 share = count if len(self.scales) == 1 else max(LEAST_CANDIDATES, 2 * count // len(self.scales))
                 k = min(share, before)
-                nearest = self._tree(number, before).query(scaled, k=k, workers=-1)[1]
-                found.append(nearest.reshape(len(points), k))
+                found.append(nearest_of(self._tree(number, before), scaled, k))
         return np.sort(np.concatenate(found, axis=1), axis=1).astype(np.int32)
 
-    def _ranked(
-        self, cells: Int32Array, candidates: Int32Array, before: IntArray, every: int, count: int
+    def _best(
+        self, choice: Choice, cells: Int32Array, candidates: Int32Array, before: IntArray, every: int, count: int
     ) -> tuple[Int32Array, Int32Array]:
-        """The most correlated of candidates (n, count), and how many."""
+        """The best of candidates (n, count), as :func:`ranked` or :func:`chosen` says, and how many."""
         near, sizes = np.zeros((len(cells), count), np.int32), np.zeros(len(cells), np.int32)
         cells = np.ascontiguousarray(cells)
-        on_threads(lambda a, b: ranked(self.noisy, cells, candidates, before, every, a, b, near, sizes), len(cells))
+        on_threads(lambda a, b: choice(self.noisy, cells, candidates, before, every, a, b, near, sizes), len(cells))
         return near, sizes
 
     @cached_property
@@ -184,18 +205,19 @@ _NOWHERE = np.zeros((0, 0, 0), np.int32), np.zeros(0, np.int32)
 
 
 def cells_of(points: Points) -> Int32Array:
-    """Numbers of the time and of the site of each, (n, 3); the last is nothing."""
-    none = np.zeros(len(points), np.intp)
-    return np.stack([points.time_index, points.site_index, none], axis=1).astype(np.int32)
+    """Numbers of the time, of the site and of the row of what is known of each, (n, 3)."""
+    return np.stack([points.time_index, points.site_index, np.arange(len(points))], axis=1).astype(np.int32)
 
 
-def _scattered_arrays(times: FloatArray, sites: FloatArray, rule: Formula) -> Arrays:
-    """Covariances by formula, without tables."""
+def scattered_arrays(
+    times: FloatArray, sites: FloatArray, rule: Formula, known: tuple[FloatArray, FloatArray] = NOTHING
+) -> Arrays:
+    """Covariances by formula, without tables, less the products of what is `known` of points and of those beside."""
     nothing = np.zeros((0, 0)), np.zeros((0, 0, 0))
-    times, sites = (np.ascontiguousarray(x, dtype=float) for x in (times, sites))
+    times, sites, own, beside = (np.ascontiguousarray(x, dtype=float) for x in (times, sites, *known))
     return Arrays(
         time=np.zeros((0, 1, 0)), space=np.zeros((0, 0, 0, 0)), static=nothing[1], common=nothing[0], alone=nothing[0],
-        turn=0, near=np.zeros((0, 0, 0, 0)), scattered=Scattered(times, sites, rule),
+        turn=0, near=np.zeros((0, 0, 0, 0)), scattered=Scattered(times, sites, rule, own, beside),
     )  # fmt: skip
 
 
@@ -205,16 +227,3 @@ def finite_scales(prior: Prior, points: Points) -> tuple[tuple[float, float], ..
     pairs = metric_scales(prior, points)
     finite = [tuple(TIES * e if np.isinf(s) else s for s, e in zip(pair, extents, strict=True)) for pair in pairs]
     return tuple((a, b) for a, b in finite)
-
-
-def _joined(parts: list[tuple[Int32Array, Int32Array]], near: Int32Array, sizes: Int32Array) -> None:
-    """Several lists of neighbours as one, each of them once."""
-    known = np.concatenate([np.where(np.arange(n.shape[1]) < s[:, None], n, -1) for n, s in parts], axis=1)
-    order = np.argsort(known, axis=1, kind="stable")
-    sorted_ = np.take_along_axis(known, order, axis=1)
-    twice = np.zeros(known.shape, dtype=bool)
-    np.put_along_axis(twice, order[:, 1:], sorted_[:, 1:] == sorted_[:, :-1], axis=1)
-    kept = (known >= 0) & ~twice
-    first = np.argsort(~kept, axis=1, kind="stable")[:, : near.shape[1]]
-    near[:] = np.maximum(np.take_along_axis(known, first, axis=1), 0)
-    sizes[:] = kept.sum(1)

@@ -43,17 +43,23 @@ class Scattered(NamedTuple):
     sites : array (b, d)
         Axes that the first two numbers of a cell are of.
     formula : Formula
+    known, beside : array (points, p), (targets, p)
+        Rows that the third number is of, one after the other; their products are taken from covariances.
     """
 
     times: FloatArray
     sites: FloatArray
     formula: Formula
+    known: FloatArray
+    beside: FloatArray
 
 
 TABULATED = Scattered(
     np.zeros(0),
     np.zeros((0, 0)),
     Formula(np.zeros(0), np.zeros(0, np.intp), np.zeros((0, 2), np.intp), np.zeros((0, 3))),
+    np.zeros((0, 0)),
+    np.zeros((0, 0)),
 )
 
 

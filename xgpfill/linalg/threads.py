@@ -14,11 +14,17 @@ from functools import cache
 from threading import Lock, local
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from scipy.spatial import cKDTree
+
+    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.grid.points import IntArray
 
     Part = Callable[[int, int], object]
 
@@ -109,6 +115,17 @@ def on_threads(work: Part, count: int, *, least: int = 256) -> None:
     """Call ``work(start, stop)`` for parts of ``range(count)``, of which each element is worked on by itself."""
     with own_threads() as threads:
         in_parts(work, count, max(least, -(-count // (threads * PARTS_PER_THREAD))))
+
+
+def nearest_of(tree: cKDTree, points: FloatArray, count: int) -> IntArray:
+    """The nearest points of a tree to each of some others, (n, count), found on our own threads."""
+    found = np.empty((len(points), count), np.intp)
+
+    def part(start: int, stop: int) -> None:
+        found[start:stop] = tree.query(points[start:stop], k=count)[1].reshape(-1, count)
+
+    on_threads(part, len(points))
+    return found
 
 
 def in_parts(work: Part, count: int, step: int) -> None:

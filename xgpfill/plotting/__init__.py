@@ -9,6 +9,7 @@ from xgpfill.plotting.maps import comparison, field_map
 from xgpfill.plotting.scores import bars
 from xgpfill.plotting.series import series
 from xgpfill.plotting.steps import over_time
+from xgpfill.plotting.variogram import variogram
 from xgpfill.plotting.vectors import vector_map
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "over_time",
     "prior_draws",
     "series",
+    "variogram",
     "vector_map",
 ]

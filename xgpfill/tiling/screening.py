@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from xgpfill.engines.settings import Variational
+from xgpfill.grid.directions import places_of
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.spec import Constant
@@ -94,7 +95,7 @@ def _enough(lost: list[FloatArray], distances: FloatArray) -> float | None:
 
 
 def _in_space(points: Points, cell: Points) -> FloatArray:
-    return np.asarray(np.linalg.norm(points.space - cell.space, axis=1))
+    return np.asarray(np.linalg.norm(places_of(points.space - cell.space), axis=1))
 
 
 def _in_time(points: Points, cell: Points) -> FloatArray:
