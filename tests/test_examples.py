@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "examples" / "first_look.ipynb"
-SIZE, SMALLER = "days=12, nlat=12, nlon=16", "days=8, nlat=8, nlon=9"
-"""The field of the README, and what the quick tests put in its place."""
 FIGURES = 8
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -28,15 +26,6 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 def code_of(page: Path) -> list[str]:
     """The Python blocks of a page."""
     return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-
-
-def resized(text: str, *, small: bool) -> str:
-    """The text with a smaller field in it, if wanted; the slow tests take it as it is."""
-    return text.replace(SIZE, SMALLER) if small else text
-
-
-as_written = pytest.param(False, marks=pytest.mark.slow, id="as written")
-small = pytest.param(True, id="small")
 
 
 @pytest.fixture
@@ -68,10 +57,6 @@ def test_the_notebook_runs_and_shows_its_pictures(here: Path, monkeypatch: pytes
     assert sorted(path.name for path in here.iterdir()) == ["sst.nc"]  # its files are in a folder that it removes
 
 
-def test_the_size_that_quick_tests_replace_is_there() -> None:
-    assert SIZE in (ROOT / "README.md").read_text()
-
-
 def test_the_notebook_is_stored_without_outputs() -> None:
     cells = json.loads(NOTEBOOK.read_text())["cells"]
     assert len(cells) > 10
@@ -81,13 +66,13 @@ def test_the_notebook_is_stored_without_outputs() -> None:
 # Pages
 
 
-@pytest.mark.parametrize("small", [small, as_written])
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if code_of(page)], ids=lambda page: page.name)
-def test_the_code_of_a_page_runs(page: Path, small: bool, here: Path) -> None:
+def test_the_code_of_a_page_runs(page: Path, here: Path) -> None:
     names: dict[str, object] = {}
     try:
         for block in code_of(page):
-            exec(compile(resized(block, small=small), page.name, "exec"), names)
+            exec(compile(block, page.name, "exec"), names)
     finally:
         plt.close("all")
     if page.name == "README.md":

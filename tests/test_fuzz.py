@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 QUICK = settings(
     max_examples=45, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
-LONG = settings(QUICK, max_examples=480)
+LONG = settings(QUICK, max_examples=300)
 
 
 # Fields, some of them no good

@@ -14,7 +14,7 @@ import xarray as xr
 from xgpfill.report import source
 from xgpfill.results import Context, Reconstruction
 
-SLAB_BYTES = 2**19
+SLAB_BYTES = 2**18
 """Frames that are read together, so few that their number does not grow with the report."""
 
 

@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).with_name("report_memory.py")
 def test_ten_times_as_many_frames_peak_below_one_and_a_half_times(suffix: str, rows: int, columns: int) -> None:
     one_arena = {**os.environ, "MALLOC_ARENA_MAX": "1"}  # arenas of threads hold what is no longer used
     found = []
-    for count in (30, 300):
+    for count in (20, 200):
         command = [sys.executable, str(SCRIPT), str(count), suffix, str(rows), str(columns)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=one_arena)
         found.append(json.loads(done.stdout))
