@@ -111,7 +111,7 @@ def annual_means(seed, num_times=60):
     return truth, (truth + 0.2 * rng.standard_normal(truth.shape)).where(rng.uniform(size=truth.shape) < 0.3)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_anomalies_beside_a_large_static_map_are_not_taken_for_noise(seed):
     """From one start they were: standard deviations of 0.8 K are what was missed then, 0.2 K is the noise."""
     truth, observed = annual_means(seed)
