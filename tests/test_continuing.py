@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from xgpfill import continuing
-from xgpfill.errors import DataError, DimensionError, MethodError, VariableError
+from xgpfill.errors import CoordinateError, DataError, DimensionError, MethodError, VariableError
 
 from tests.padding import oracle
 
@@ -250,3 +250,25 @@ def test_the_accessor_names_every_argument_of_pad_with_the_same_default(cls: typ
     assert [(n, p.default, p.kind) for n, p in ours.items()] == [(n, p.default, p.kind) for n, p in theirs.items()]
     entries = [line.split(" : ")[0] for line in inspect.getdoc(cls.gpfill.pad).splitlines() if " : " in line]
     assert set(theirs) <= set(entries)
+
+
+def test_large_values_are_continued_as_small_ones_are(da: xr.DataArray) -> None:
+    anomalies = da - 280.0
+    large = (1e200 * anomalies).gpfill.pad({"lat": 2, "lon": 2})
+    np.testing.assert_allclose(large / 1e200, anomalies.gpfill.pad({"lat": 2, "lon": 2}), rtol=1e-9, atol=1e-12)
+
+
+def test_what_is_no_mapping_of_widths_is_refused_for_datasets_too(da: xr.DataArray) -> None:
+    for width in (5, None):
+        with pytest.raises(DimensionError, match=r"expected a mapping of dimensions to widths.*pad\(\{'lat': 2\}\)"):
+            da.to_dataset().gpfill.pad(width)
+
+
+def test_a_process_does_not_go_on_where_places_are_not_known() -> None:
+    lat, lon = np.meshgrid(np.linspace(30.0, 40.0, 6), np.linspace(0.0, 9.0, 7), indexing="ij")
+    curved = xr.DataArray(lat + lon, {"lat": (("y", "x"), lat), "lon": (("y", "x"), lon)}, ("y", "x"))
+    with pytest.raises(
+        CoordinateError, match=r"'lat', 'lon' on 'y', 'x' cannot be continued.*drop_vars\(\['lat', 'lon'\]\)"
+    ):
+        curved.gpfill.pad({"y": 1}, mode="gp")
+    assert curved.drop_vars(["lat", "lon"]).gpfill.pad({"y": 1}, mode="gp").notnull().all()

@@ -19,6 +19,7 @@ from xgpfill.errors import (
     KernelError,
     MethodError,
     VariableError,
+    XgpfillWarning,
 )
 
 from tests import reference as ref
@@ -381,3 +382,17 @@ def test_what_no_vector_can_be_fitted_with_is_refused(ds) -> None:
 def test_what_the_model_of_both_knows_is_said_where_it_is(model) -> None:
     with pytest.raises(AttributeError, match=r"no attribute 'trend'. What is known of both .* at `model.model`"):
         _ = model.trend
+
+
+def test_components_that_cf_names_the_other_way_round_are_refused(ds) -> None:
+    with pytest.raises(
+        VariableError, match=r"comes first.*'northward_wind' and 'eastward_wind'.*variable=\('u', 'v'\)"
+    ):
+        ds.gpfill.fit(variable=("v", "u"), vector=True)
+
+
+def test_a_component_without_an_observation_is_told_of(ds) -> None:
+    with pytest.warns(XgpfillWarning, match=r"'v' has no observation; it is filled from the other component alone"):
+        model = ds.assign(v=ds.v * np.nan).gpfill.fit(variable=NAMES, vector=True, method="exact")
+    mean, variance = model.reconstruct()
+    assert mean.v.notnull().all() and (variance.v_variance > variance.u_variance).mean() > 0.8

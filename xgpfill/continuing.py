@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from xgpfill.conventions import BOUNDS, PLACING, mentioned, with_companions
-from xgpfill.errors import MethodError, VariableError, listed, shown
+from xgpfill.errors import CoordinateError, DimensionError, MethodError, VariableError, listed, shown
 from xgpfill.grid.dims import roles_if_told
 from xgpfill.grid.fills import declared_fills
 from xgpfill.grid.variables import has_variable, named_variable
@@ -15,7 +16,7 @@ from xgpfill.padding import checked_method, linearly_continued, read_margins, re
 from xgpfill.padding.continuation import NEIGHBOURHOODS
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable
 
     from xgpfill.padding import Dims, Margins
 
@@ -60,6 +61,7 @@ def _by_process(margins: Margins, dims: Dims) -> xr.Variable:
     widths = {d: width for d, width in margins.open_widths.items() if any(width)}
     if not widths:
         return field.variable
+    _require_axes(margins.field, set(widths))
     gappy = margins.with_gaps(field)
     told = roles_if_told(gappy, dims)
     if told is None or not set(widths) <= set(told.fitted):
@@ -70,6 +72,16 @@ def _by_process(margins: Margins, dims: Dims) -> xr.Variable:
     mean = model.reconstruct(variance=False).mean
     found: xr.Variable = gappy.variable.fillna(mean.variable)
     return found
+
+
+def _require_axes(da: xr.DataArray, dims: set[Any]) -> None:
+    """Refuse places of a curvilinear grid, which are not known in margins."""
+    torn = [str(name) for name, c in da.coords.items() if c.ndim > 1 and dims & set(c.dims) and c.dtype.kind in "iuf"]
+    if torn:
+        raise CoordinateError(
+            f"mode='gp' needs to know where the margins are, and {listed(torn)} on {listed(da[torn[0]].dims)} cannot "
+            f"be continued. Type `mode='lp2x1'`, or drop them to count in cells: `da.drop_vars({torn!r})`."
+        )
 
 
 def pad_dataset(
@@ -84,6 +96,11 @@ def pad_dataset(
     """
     if variable is not None and (not isinstance(variable, (list, tuple)) or has_variable(ds, variable)):
         return pad(with_companions(named_variable(ds, variable), ds), pad_width, **arguments)
+    if not isinstance(pad_width, Mapping):
+        raise DimensionError(
+            f"pad_width={shown(pad_width)}: expected a mapping of dimensions to widths, e.g. "
+            f"`ds.gpfill.pad({{'lat': 2}})`."
+        )
     chosen, kept = _chosen(ds, set(pad_width), variable)
     padded = {name: pad(with_companions(named_variable(ds, name), ds), pad_width, **arguments) for name in chosen}
     out = xr.Dataset(padded, attrs=ds.attrs)

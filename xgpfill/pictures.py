@@ -249,7 +249,8 @@ class Pictures:
             names = list(self.reconstruction.mean.data_vars)
             raise VariableError(
                 f"This reconstruction has several variables, {listed(names)}. Choose one, e.g. "
-                f"`reconstruction.plot[{names[0]!r}].map()`."
+                f"`reconstruction.plot[{names[0]!r}].map()`; both components of a vector together are "
+                f"`reconstruction.plot.arrows()`."
             )
         found = self.reconstruction.std() if what == "std" else getattr(self.reconstruction, what)
         if found is None:

@@ -5,6 +5,7 @@ What the covariance of components is stands in :mod:`xgpfill.grid.directions`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,7 +14,7 @@ import xarray as xr
 
 from xgpfill.conventions import with_companions
 from xgpfill.decoding import mean_attrs
-from xgpfill.errors import AlignmentError, DimensionError, VariableError, listed, shown
+from xgpfill.errors import AlignmentError, DimensionError, VariableError, listed, shown, warn
 from xgpfill.grid.dims import COMPONENT, find_roles
 from xgpfill.grid.variables import named_variable
 from xgpfill.options import interruptible
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from xgpfill.model import FittedModel
 
+EAST, NORTH = r"(^|_)(eastward|x)(_|$)", r"(^|_)(northward|y)(_|$)"
+"""What CF standard names of components hold: eastward_wind, x_wind, sea_water_y_velocity."""
 Attributes = dict[str, dict[str, Any]]
 """Attributes of each component by name, east (or along x) first."""
 
@@ -164,6 +167,8 @@ def stacked(ds: xr.Dataset, names: Sequence[str], dim: str | None = None) -> tup
             f"{listed(first.dims)} and {names[1]!r} {listed(second.dims)}. Bring them to one grid first, e.g. by "
             f"`ds[{names[1]!r}].interp(...)`."
         )
+    _require_order(first, second, names)
+    _warn_of_none(first, second)
     units = [str(da.attrs.get("units", "")) for da in (first, second)]
     if all(units) and not same_units(*units):
         raise VariableError(
@@ -180,6 +185,26 @@ def stacked(ds: xr.Dataset, names: Sequence[str], dim: str | None = None) -> tup
     }
     both.name, both.encoding = f"{names[0]}_{names[1]}", first.encoding
     return both, dim
+
+
+def _require_order(first: xr.DataArray, second: xr.DataArray, names: Sequence[str]) -> None:
+    """Refuse components whose CF names say that they are the other way round."""
+    said = [str(da.attrs.get("standard_name", "")) for da in (first, second)]
+    if re.search(NORTH, said[0]) or re.search(EAST, said[1]):
+        raise VariableError(
+            f"The component to the east (or along x) comes first, but the standard names of {names[0]!r} and "
+            f"{names[1]!r} are {said[0]!r} and {said[1]!r}. Type `variable=({names[1]!r}, {names[0]!r})`."
+        )
+
+
+def _warn_of_none(*components: xr.DataArray) -> None:
+    """Say where one of the components, in memory, has no observation."""
+    for da in components:
+        if da.chunks is None and not bool(da.notnull().any()):
+            warn(
+                f"{da.name!r} has no observation; it is filled from the other component alone, and says little. Check "
+                f"the mask, e.g. `ds[{da.name!r}].notnull().sum()`."
+            )
 
 
 def _free_name(da: xr.DataArray) -> str:

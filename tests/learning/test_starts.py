@@ -155,6 +155,13 @@ def test_white_noise_is_noise(shape, seed):
     assert float(found["noise"]) > 0.9 * float(found["noise"] + found["variance"].sum())
 
 
+def test_white_noise_of_a_short_series_is_noise():
+    series = speckled((50, 1, 1), 0.0, 3)[:, 0, 0]
+    with pytest.warns(XgpfillWarning, match=r"90% or more of the variance was taken for noise"):
+        found = series.gpfill.fit(progress=False).hyperparameters
+    assert float(found["noise"]) > 0.9 * float(found["noise"] + found["variance"].sum())
+
+
 def test_a_weak_field_is_not_taken_for_noise():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XgpfillWarning)

@@ -176,10 +176,7 @@ class IterativePosterior:
             When they are too many.
         """
         count, most = len(self._given), Exact().max_observations
-        cures = (
-            "type a larger `noise=` if the data allow it, a rougher kernel, e.g. `space_kernel='matern32'`, or "
-            "`method='variational'`"
-        )
+        cures = "type a larger `noise=` if the data allow it, or a rougher kernel, e.g. `space_kernel='matern32'`"
         if count > most:
             raise NumericalError(
                 f"Conjugate gradients {stalled}, and {count} observations are more than the {most} that the dense "
@@ -250,7 +247,7 @@ class IterativePosterior:
         if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
             raise NumericalError(
                 "The iterative engine came to means or variances that are no numbers. Check the hyperparameters: print "
-                "`model.hyperparameters`; type a larger `noise=`, a rougher kernel, or `method='variational'`."
+                "`model.hyperparameters`; type a larger `noise=` or a rougher kernel."
             )
         return Moments(mean, variance)
 

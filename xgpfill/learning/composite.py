@@ -18,7 +18,7 @@ import torch
 
 from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.kernels.evaluate import Lags, prior_covariance
-from xgpfill.kernels.prior import outside_kernels
+from xgpfill.kernels.prior import AXES, outside_kernels
 from xgpfill.kernels.spec import RBF, Matern
 from xgpfill.learning.starts import FIRST_NOISE, LEAST_STEPS, AxisSummary, bounds_of
 from xgpfill.linalg.threads import own_threads
@@ -165,13 +165,16 @@ def learn(
         )
     learned = packing.prior_at(found.x)
     if rounds[-1] == "fine":
-        learned = without_shorter(learned, axes, np.concatenate([b.noise for b in blocks]))
+        single = {"time": all(np.ptp(b.points.time) == 0 for b in blocks)}
+        single["space"] = all(np.ptp(b.points.space, axis=0).max() == 0 for b in blocks)
+        units = np.concatenate([b.noise for b in blocks])
+        learned = without_shorter(learned, axes, units, [name for name in AXES if single[name]])
         _warn_of_noise(learned)
     likelihood = problem.penalty(found.x)[0] / len(problem) - float(found.fun) - 0.5 * math.log(2 * math.pi)
     return Learned(learned, state["evaluations"], likelihood)
 
 
-def without_shorter(prior: Prior, axes: dict[str, AxisSummary], units: FloatArray) -> Prior:
+def without_shorter(prior: Prior, axes: dict[str, AxisSummary], units: FloatArray, single: Sequence[str] = ()) -> Prior:
     """The prior with the variance of terms that neighbours in time and space share nothing of given to the noise.
 
     Parameters
@@ -182,6 +185,8 @@ def without_shorter(prior: Prior, axes: dict[str, AxisSummary], units: FloatArra
     units : array (n,)
         What the noise of the prior multiplies at each observation. Where squared standard errors differ, a factor on
         them cannot hold what is the same everywhere, and the term stays.
+    single : names of axes
+        Those of one point, along which nothing can tell a term from noise.
     """
     unit = float(units.mean())
     if prior.fixed_noise or not unit > 0 or np.ptp(units) > 1e-9 * unit:
@@ -189,7 +194,8 @@ def without_shorter(prior: Prior, axes: dict[str, AxisSummary], units: FloatArra
     values: dict[str, Any] = {}
     noise = float(prior.noise or 0.0)
     for term in prior.terms:
-        if _is_white(term.time, axes["time"]) and _is_white(term.space, axes["space"]):
+        both = (_is_white(term.time, axes["time"]), _is_white(term.space, axes["space"]))
+        if any(both) and all(white or name in single for white, name in zip(both, AXES, strict=True)):
             variance = float(term.variance or 0.0)
             noise, values[f"{term.name}.variance"] = noise + variance / unit, min(variance, SMALLEST_VARIANCE)
     return prior.with_values(values | {"noise": noise}) if values else prior

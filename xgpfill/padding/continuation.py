@@ -42,7 +42,9 @@ def continued(fields: FloatArray, widths: Widths, periods: Periods, mode: str, m
     sizes = [n if period is None else period for n, period in zip(fields.shape[1:], periods, strict=True)]
     once = fields[:, : sizes[0], : sizes[1]]  # without a meridian that is repeated
     mean = once.mean(axis=(1, 2), keepdims=True)
-    anomalies = out = once - mean
+    unit = np.abs(once - mean).max(axis=(1, 2), keepdims=True)  # squares of large values would be infinite
+    unit[unit == 0.0] = 1.0
+    anomalies = out = (once - mean) / unit
     for axis in (2, 1):
         if periods[axis - 1] is not None or not any(widths[axis - 1]):
             continue
@@ -56,7 +58,7 @@ def continued(fields: FloatArray, widths: Widths, periods: Periods, mode: str, m
         first = predicted(longer[:, ::-1, ::-1], back, before, circular=circular)[:, ::-1, ::-1]
         last = predicted(longer, on, after, circular=circular)
         out = np.swapaxes(np.concatenate([first, longer, last], axis=1), 1, axis)
-    out = out + mean
+    out = out * unit + mean
     for axis, (n, period) in enumerate(zip(fields.shape[1:], periods, strict=True), start=1):
         out = out if period is None else np.take(out, np.arange(n) % period, axis=axis)
     starts = [0 if period is not None else before for period, (before, _) in zip(periods, widths, strict=True)]

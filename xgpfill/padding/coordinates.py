@@ -86,8 +86,9 @@ def _extrapolated(coordinate: xr.DataArray, width: tuple[int, int], *, turn: flo
     margins = numbers[0] + step * np.arange(-width[0], 0), numbers[-1] + step * np.arange(1, width[1] + 1)
     if values.dtype.kind == "f":
         return np.concatenate([margins[0].astype(values.dtype), values, margins[1].astype(values.dtype)])
-    own = values.dtype if values.dtype.kind == "i" else np.dtype(np.int64)
-    return np.concatenate([np.rint(margins[0]).astype(own), values.astype(own), np.rint(margins[1]).astype(own)])
+    found = np.concatenate([np.rint(margins[0]).astype(np.int64), values, np.rint(margins[1]).astype(np.int64)])
+    kept = values.dtype.kind == "i" and np.array_equal(found.astype(values.dtype), found)
+    return found.astype(values.dtype) if kept else found
 
 
 def _extrapolated_dates(coordinate: xr.DataArray, width: tuple[int, int]) -> NDArray[Any]:
@@ -138,8 +139,13 @@ def _require_on_globe(
                 f"Padding {name!r} by {width} would lead to latitude {float(degrees[np.abs(degrees).argmax()]):.6g}, "
                 f"outside −90…90 degrees. As many rows as fit are `pad({{{name!r}: {fit}}})`."
             )
-    elif not closed and np.ptp(np.unwrap(degrees, period=360.0)) > 360.0:
+        return
+    round_trip = np.unwrap(degrees, period=360.0)
+    if not closed and np.ptp(round_trip) > 360.0 - 0.5 * abs(round_trip[1] - round_trip[0]):
+        most = int(
+            (360.0 - np.ptp(round_trip[width[0] : len(degrees) - width[1]])) / abs(round_trip[1] - round_trip[0])
+        )
         raise CoordinateError(
-            f"Padding {name!r} by {width} would go round the globe more than once, along an axis that does not close. "
-            f"Add fewer columns, e.g. `pad({{{name!r}: 1}})`."
+            f"Padding {name!r} by {width} would go round the globe and meet itself, along an axis that does not close. "
+            f"Add {max(most - 1, 0)} columns at most, on both sides together."
         )
