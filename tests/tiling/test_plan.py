@@ -303,6 +303,18 @@ def test_bands_grow_from_poles_where_all_columns_must_be_seen_and_each_is_cut_as
     assert_allclose(total, 1.0, rtol=1e-12)
 
 
+def test_tiles_see_rows_no_farther_than_observations_matter_unless_a_halo_is_named():
+    of, prior = globe(1.0, 30), product(spec.Matern(1.5, 2.0), spec.Matern(1.5, 1000.0), "sphere")
+    near = Sight(of, prior, screening=(None, 400.0))
+    y = near.axis(1, 6)
+    assert y.halo > near.rows_seen == near.nearer(y).halo
+    assert near.plan(1, y, [4], near=True).y.halo == near.rows_seen
+    assert near.plan(1, y, [1], near=False).y == y
+    named = Sight(of, prior, {"y": 9}, screening=(None, 400.0))
+    assert named.plan(1, named.axis(1, 6), [4], near=True).y.halo == 9
+    assert Sight(of, prior).nearer(y) == y  # it is not known how far they matter
+
+
 @axis_property
 @given(st.integers(1, 200), st.integers(1, 20), st.integers(0, 30), st.integers(0, 30))
 def test_tapered_tiles_cover_the_axis_and_grow_from_its_ends(size, count, first, last):

@@ -195,6 +195,7 @@ class _Search:
         """The rows in so many tiles, and in ever thinner ones towards poles where those would see all columns."""
         for count in counts:
             y = self.sight.axis(1, count)
+            y = self.sight.nearer(y) if self.near else y
             yield y
             halos, most = self._halos(y), self.sight.lattice.shape[2]
             ends = [2 * halo >= most for halo in (halos[0], halos[-1])] if halos else [False, False]

@@ -8,7 +8,7 @@ hardly matter (:mod:`xgpfill.tiling.screening`), and no rows beyond it either.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,7 @@ class Sight:
 
         `near`: tiles see rows and columns that are near, where columns are not averaged, and no others.
         """
+        y = self.nearer(y) if near else y
         x, halos = self.axis(2, max(columns)), self.columns_seen(y) if near else ()
         if not halos:
             return TilePlan(self.axis(0, time), y, x)
@@ -121,6 +122,12 @@ class Sight:
         """Rows beyond those that a tile evaluates which it sees where it does not see all columns; None: all."""
         (_, distance), step = self.screening, self.lattice.space.steps[0]
         return None if distance is None or not step else max(MIN_HALO, int(np.ceil(distance / step)))
+
+    def nearer(self, y: AxisTiles) -> AxisTiles:
+        """Tiles of rows that see no farther than observations matter, unless their halo was named."""
+        if self.rows_seen is None or not self.drops_columns or "y" in self.given:
+            return y
+        return replace(y, halo=min(y.halo, self.rows_seen))
 
     def rows_averaged(self, y: AxisTiles) -> int | None:
         """Of these the ones beyond the halo, which are seen in groups."""
