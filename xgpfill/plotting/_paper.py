@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from xgpfill.errors import KernelError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -22,3 +28,21 @@ def new_panels(
     engine = ConstrainedLayoutEngine(w_pad=MARGIN, h_pad=MARGIN, compress=layout == "compressed")
     figure, axes = plt.subplots(rows, columns, figsize=size, layout=engine, squeeze=False, **options)
     return figure, list(axes.flat)
+
+
+def panels_by_lag(count: int, axes: Sequence[Axes] | None) -> list[Axes]:
+    """So many panels side by side, for what depends on time lag and on distance: those that were given, or new ones.
+
+    Raises
+    ------
+    KernelError
+        When too few were given.
+    """
+    if axes is None:
+        return new_panels(1, count, (0.4 + 4.6 * count, 4.0))[1]
+    panels = list(np.ravel(np.asarray(axes, dtype=object)))
+    if len(panels) < count:
+        raise KernelError(
+            f"axes= holds {len(panels)} panel(s); {count} are needed, e.g. `plt.subplots(1, {count})[1]`."
+        )
+    return panels

@@ -9,7 +9,7 @@ import numpy as np
 
 from xgpfill.errors import KernelError
 from xgpfill.plotting._ink import ink, pencil
-from xgpfill.plotting._paper import new_panels
+from xgpfill.plotting._paper import new_panels, panels_by_lag
 from xgpfill.words import bracketed, units_of, with_units
 
 if TYPE_CHECKING:
@@ -66,15 +66,7 @@ def covariance(model: Any, *, axes: Sequence[Axes] | None = None) -> Figure:
             f"There is no covariance to draw in a {type(model).__name__}. Give a fitted model, or "
             f"`model.covariance(time=..., distance=...)`; one learned on a single value has neither."
         )
-    panels = (
-        new_panels(1, len(names), (0.4 + 4.6 * len(names), 4.0))[1]
-        if axes is None
-        else list(np.ravel(np.asarray(axes, dtype=object)))
-    )
-    if len(panels) < len(names):
-        raise KernelError(
-            f"axes= holds {len(panels)} panel(s); {len(names)} are needed, e.g. `plt.subplots(1, {len(names)})[1]`."
-        )
+    panels = panels_by_lag(len(names), axes)
     for ax, name in zip(panels, names, strict=False):
         _draw_covariance(ax, table, name)
     figure: Figure = panels[0].figure  # type: ignore[assignment]
