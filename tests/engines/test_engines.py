@@ -21,6 +21,7 @@ from xgpfill.engines.memory import (
     PER_EVALUATED,
     PER_LAG,
     PER_OBSERVATION,
+    PER_PAIR_OF_PLACES,
     available_memory,
     tile_limit,
 )
@@ -395,7 +396,7 @@ def test_a_tile_takes_more_where_tables_draws_or_observations_are_many(monkeypat
     assert tile_limit(Iterative(), one).memory == MEMORY_SHARE * (8 * 2**30 - LIBRARIES)
     monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 4e8)
     assert tile_limit(Iterative(), one).memory == pytest.approx(0.1 * 4e8)
-    cells, tables = 3 * 10 * 20, PER_LAG * 10 * 10 * 20
+    cells, tables = 3 * 10 * 20, PER_LAG * 10 * 10 * 20 + PER_PAIR_OF_PLACES * 200**2
     full = (PER_CELL + PER_OBSERVATION) * cells
     assert load(3, 10, 20) == pytest.approx(full + tables)
     assert load(3, 10, 20, 0.1) == pytest.approx((PER_CELL + 0.1 * PER_OBSERVATION) * cells + tables)

@@ -147,8 +147,8 @@ def preconditioner_scaled(patch):
 
 def preconditioner_is_a_poor_one(patch):
     """Of three neighbours."""
-    true = system.VecchiaFactor
-    patch.setattr(system, "VecchiaFactor", lambda neighbours, count, **how: true(neighbours, 3, **how))
+    true = system.preconditioner_of
+    patch.setattr(system, "preconditioner_of", lambda neighbours, cells, _, **how: true(neighbours, cells, 3, **how))
 
 
 def precision_too_small(patch):

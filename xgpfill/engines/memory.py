@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from xgpfill.engines.select import suits_iteration
 from xgpfill.engines.settings import Exact, Iterative, Settings, Variational
+from xgpfill.linalg.vecchia import MOST_PLACES
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice
@@ -23,6 +24,8 @@ PER_EVALUATED = 100
 """Bytes of each cell whose variance is asked for."""
 PER_LAG = 100
 """Bytes of each pair of rows and lag in longitude, for all terms: tables, blocks in two precisions, those of draws."""
+PER_PAIR_OF_PLACES = 48
+"""Bytes of each pair of places whose map is told apart: some dense matrices of them."""
 MEMORY_SHARE, LIBRARIES, LEAST_SHARE = 0.65, 4e8, 0.1
 """Of what there is that a tile is planned for: this share of what libraries leave; and at least so much of all."""
 
@@ -95,7 +98,8 @@ class Limit:
         fields = (PER_CELL * nt * ny * nx + PER_OBSERVATION * observed) * self.columns / USUAL_COLUMNS
         pairs = ny * ny * nx if self.is_regular else (ny * nx) ** 2
         read = self.chunks.bytes(shape) if self.chunks else 0.0
-        return fields + PER_EVALUATED * evaluated + PER_LAG * pairs + read
+        apart = (ny * nx) ** 2 if ny * nx <= MOST_PLACES else 0
+        return fields + PER_EVALUATED * evaluated + PER_LAG * pairs + PER_PAIR_OF_PLACES * apart + read
 
 
 def tile_limit(settings: Settings, lattice: Lattice, device: str = "cpu") -> Limit | None:

@@ -18,7 +18,7 @@ from xgpfill.linalg.lattice import LatticeOperator
 from xgpfill.linalg.loops import put, taken
 from xgpfill.linalg.neighbours import Neighbours
 from xgpfill.linalg.threads import in_parts, own_threads
-from xgpfill.linalg.vecchia import VecchiaFactor
+from xgpfill.linalg.vecchia import preconditioner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.points import IntArray, Observations, Points
     from xgpfill.kernels.covariance import Covariance
     from xgpfill.linalg.conjugate_gradients import Solution
+    from xgpfill.linalg.vecchia import Factor
 
     Watch = Callable[[int, float], None]
     Float32Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -214,17 +215,16 @@ class System:
         repeats = bool(np.unique(cell).size < cell.size)
         self._lattice = Products(self.operator, self.site, self.time, self.noise, repeats=repeats)
         self._products = self._on_observed_places() or self._lattice
-        self.neighbours = Neighbours(
-            self.operator.tables,
-            self.operator.tables.cells(points.time_index, points.site_index),
-            observations.noise,
-        )
+        cells = self.operator.tables.cells(points.time_index, points.site_index)
+        self.neighbours = Neighbours(self.operator.tables, cells, observations.noise)
         self.num_neighbours = settings.neighbours_of(len(observations))
         kind = torch.float32 if law.device == "cpu" else law.dtype  # half the memory, and as good a factor
-        self.preconditioner = VecchiaFactor(self.neighbours, self.num_neighbours, device=law.device, dtype=kind)
+        self.preconditioner = preconditioner_of(
+            self.neighbours, cells, self.num_neighbours, device=law.device, dtype=kind
+        )
         # Residuals are small or large beside what is not known of an observation from all others.
         self.scale = torch.as_tensor(self.preconditioner.precision, device=law.device).to(law.dtype).rsqrt()
-        self._fast: tuple[Products, VecchiaFactor] | None = None
+        self._fast: tuple[Products, Factor] | None = None
         if law.dtype == torch.float64:
             self._fast = self._products.to(torch.float32), self.preconditioner.to(torch.float32)
         self.factor_seconds = time.perf_counter() - began

@@ -135,6 +135,9 @@ def conjugate_gradients(
         if bool(slow) and fast is None and not bool(better.any()):
             break  # rounding stops this precision as well
         if bool(slow):
+            if check is not product:  # what float32 says is left is not what is left
+                remainder = right - product(x)
+                residual = _norms(remainder, weight) / size
             fast, check = None, product
     return Solution(x, steps, residual, bool((residual <= tolerance).all()), remainder)
 

@@ -8,6 +8,7 @@ through the slow terms alone, for which a sample is as good.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -95,6 +96,12 @@ class Neighbours:
         maps = fine_map(tables, ordered), coarse_map(tables, ordered)
         noisy = Noisy(tables.arrays, *maps, ordered, np.ascontiguousarray(noise[self.order]))
         self.noisy: Noisy = plain(noisy)
+
+    def under(self, tables: Tables) -> Neighbours:
+        """The same observations in the same order, whose neighbours are those under another covariance."""
+        found, maps = copy(self), (fine_map(tables, self.noisy[3]), coarse_map(tables, self.noisy[3]))
+        found.tables, found.noisy = tables, plain(Noisy(tables.arrays, *maps, *self.noisy[3:]))
+        return found
 
     def by_place(self, first: int = 0) -> Int32Array:
         """Places of the order from `first` on, those of one row of the lattice together, then those of one column.

@@ -3,20 +3,32 @@
 In a random order every observation is conditioned on its m most correlated predecessors, under the full sum of terms;
 the row of U holds the weights of that regression over its standard deviation (Katzfuss & Guinness 2021,
 doi:10.1214/19-STS755).
+
+A map is known from the average of all times, of which the few neighbours of an observation hold little: a factor that
+conditions on neighbours leaves it a thousand times too uncertain. With the map's covariance V at the p places that are
+ever observed, E which place each observation is at, and M = UᵀU ≈ (K_rest + noise)⁻¹ for the other terms,
+
+    (K_rest + E V Eᵀ + noise)⁻¹ ≈ M − M E C⁻¹ Eᵀ M,   C⁻¹ = (V⁻¹ + EᵀME)⁻¹ = L (I + LᵀEᵀMEL)⁻¹ Lᵀ,   V = LLᵀ
+
+(Woodbury's identity, Henderson & Searle 1981, doi:10.1137/1023004); C⁻¹ is the covariance of the map given the data.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from xgpfill.linalg.loops import refuse_nan, regressions, sparse_rows, transposed
+from xgpfill.linalg.dense import cholesky
+from xgpfill.linalg.loops import gathered, refuse_nan, regressions, sparse_rows, transposed
+from xgpfill.linalg.neighbours import Neighbours
+from xgpfill.linalg.tables import summed_nearby
 from xgpfill.linalg.threads import on_threads
 
 if TYPE_CHECKING:
@@ -24,8 +36,15 @@ if TYPE_CHECKING:
 
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import Int32Array, IntArray
-    from xgpfill.linalg.neighbours import Neighbours
     from xgpfill.linalg.scattered import ScatteredNeighbours
+    from xgpfill.linalg.tables import Tables
+
+MOST_PLACES = 2048
+"""Places whose map is told apart, at most: its covariance is dense."""
+OFTEN = 2.0
+"""Times that a place is observed, on average, at least: else there is little to average."""
+SHARE_OF_NEIGHBOURS = 0.5
+"""Of the neighbours that a factor of all terms needs: the rest is told by so many as well."""
 
 
 class VecchiaFactor:
@@ -63,25 +82,137 @@ class VecchiaFactor:
         squares = np.square(weights).ravel()
         self.precision: FloatArray = np.asarray(np.bincount(columns.ravel(), squares, minlength=n), dtype=float)
         weights = weights.astype(np.float32 if dtype == torch.float32 else np.float64, copy=False)
-        upper = _Rows(np.arange(n + 1) * width, columns.ravel(), weights.ravel())
+        upper = Rows(np.arange(n + 1) * width, columns.ravel(), weights.ravel(), n)
         lower = _transposed(columns, weights)
-        self._upper, self._lower = (part if device == "cpu" else part.on(device, dtype) for part in (upper, lower))
+        self._halves = upper.on(device, dtype), lower.on(device, dtype)  # U and Uᵀ
 
     def to(self, dtype: torch.dtype) -> VecchiaFactor:
         """The same factor for products in another precision; on the processor that of any."""
         found = copy(self)
-        found._upper, found._lower = self._upper.to(dtype), self._lower.to(dtype)
+        found._halves = self._halves[0].to(dtype), self._halves[1].to(dtype)
         return found
 
     def whitened(self, values: Tensor) -> Tensor:
         """U times (n, R)."""
-        found: Tensor = self._upper @ values
+        found: Tensor = self._halves[0] @ values
         return found
 
     def __call__(self, residual: Tensor) -> Tensor:
         """UᵀU times (n, R)."""
-        found: Tensor = self._lower @ (self._upper @ residual)
+        upper, lower = self._halves
+        found: Tensor = lower @ (upper @ residual)
         return found
+
+    def summed(self, group: IntArray, count: int) -> FloatArray:
+        """EᵀUᵀUE (count, count): UᵀU summed over the rows and over the columns of each group, numbered (n,)."""
+        first = self._halves[0]
+        upper = first if isinstance(first, Rows) else Rows.from_device(first)
+        grouped = csr_array(
+            (upper.weights.astype(float), group[upper.columns], upper.starts), (len(group), count), copy=True
+        )
+        grouped.sum_duplicates()
+        return np.asarray((grouped.T @ grouped).toarray(), dtype=float)
+
+
+class StaticFactor:
+    """A preconditioner like :class:`~xgpfill.linalg.vecchia.VecchiaFactor`, with the map of all times told apart.
+
+    Parameters
+    ----------
+    neighbours : Neighbours
+        Under all terms.
+    places : int32 array (p, 3)
+        As cells of the first time.
+    number : int array (n,)
+        Which place each observation is at.
+    num_neighbours : int
+        That a factor of all terms would have.
+    device : str
+    dtype : torch.dtype
+        Of the weights, which are made in float64.
+
+    Attributes
+    ----------
+    precision : array (n,)
+        One over the variance of each observation given all others, about.
+    """
+
+    def __init__(
+        self,
+        neighbours: Neighbours,
+        places: Int32Array,
+        number: IntArray,
+        num_neighbours: int,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        rest = neighbours.under(_without_map(neighbours.tables))
+        own = math.ceil(SHARE_OF_NEIGHBOURS * num_neighbours)
+        self._rest = VecchiaFactor(rest, own, device=device, dtype=dtype)
+        self.precision: FloatArray = self._rest.precision  # with one observation more or less the map is as well known
+        L = cholesky(_of_map(neighbours.tables, places), what="covariance of the static map")
+        told = L.T @ torch.as_tensor(self._rest.summed(number, len(places))) @ L
+        told.diagonal().add_(1.0)
+        root = torch.linalg.solve_triangular(cholesky(told), L.T, upper=False)  # C⁻¹ = rootᵀ root
+        self._root = root.to(device=device)
+        self._number = torch.as_tensor(number, device=device)
+        self._sums = Rows.sums(number, len(places)).on(device, torch.float64)
+
+    def to(self, dtype: torch.dtype) -> StaticFactor:
+        """The same factor for products in another precision; on the processor that of any."""
+        found = copy(self)
+        found._rest = self._rest.to(dtype)
+        return found
+
+    def __call__(self, residual: Tensor) -> Tensor:
+        """M (1 − E C⁻¹ EᵀM) times (n, R): what the map is expected to be is taken off before M, not after."""
+        sums = self._sums @ self._rest(residual).double()
+        given = self._root.T @ (self._root @ sums)
+        return self._rest(residual - given.to(residual)[self._number])
+
+
+Factor = VecchiaFactor | StaticFactor
+
+
+def preconditioner_of(
+    neighbours: Neighbours, cells: Int32Array, num_neighbours: int, *, device: str, dtype: torch.dtype
+) -> Factor:
+    """The factor of the observations at cells (n, 3), with the map of all times apart where there is one to tell."""
+    apart = places_of_map(neighbours.tables, cells)
+    if apart is None:
+        return VecchiaFactor(neighbours, num_neighbours, device=device, dtype=dtype)
+    return StaticFactor(neighbours, *apart, num_neighbours, device=device, dtype=dtype)
+
+
+def places_of_map(tables: Tables, cells: Int32Array) -> tuple[Int32Array, IntArray] | None:
+    """The places (p, 3) that hold the cells, and which one each is at; None where no map is to be told apart."""
+    arrays = tables.arrays
+    if not arrays.static.size or not (arrays.space.size or arrays.alone.size):
+        return None
+    places, number = np.unique(cells[:, 1:], axis=0, return_inverse=True)
+    if len(places) > MOST_PLACES or len(cells) < OFTEN * len(places):
+        return None
+    return np.insert(places, 0, 0, axis=1).astype(np.int32), number.ravel()
+
+
+def _without_map(tables: Tables) -> Tables:
+    """The covariance of all other terms."""
+    arrays = tables.arrays._replace(static=np.zeros((0, 0, 0)))
+    return replace(tables, arrays=arrays._replace(near=summed_nearby(arrays, tables.shape)))
+
+
+def _of_map(tables: Tables, places: Int32Array) -> Tensor:
+    """The covariance of the map at places (p, p)."""
+    arrays, none = tables.arrays, np.zeros((0, 0))
+    apart = arrays._replace(
+        time=arrays.time[:0], space=arrays.space[:0], common=none, alone=none, near=np.zeros((0, 0, 0, 0))
+    )
+    known, p = Neighbours(replace(tables, arrays=apart), places, np.zeros(len(places))), len(places)
+    found, near = np.empty((1, p, p)), np.argsort(known.order).astype(np.int32)[None]
+    gathered(known.noisy, near, np.array([p], np.int32), found)
+    lower = torch.as_tensor(found[0]).tril()
+    return lower + lower.tril(-1).T
 
 
 def regressed(
@@ -117,28 +248,54 @@ def regressed(
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
-    """A sparse matrix on the processor, whose rows are shared among our threads."""
+class Rows:
+    """A sparse matrix on the processor, whose rows are shared among our threads.
+
+    Attributes
+    ----------
+    starts : int array (rows + 1,)
+    columns : int32 array
+    weights : float array
+    num_columns : int
+    """
 
     starts: IntArray
     columns: Int32Array
     weights: FloatArray
+    num_columns: int
 
-    def to(self, _: torch.dtype) -> _Rows:
+    @classmethod
+    def sums(cls, group: IntArray, count: int) -> Rows:
+        """What adds up the values (n,) of each group, numbered (n,)."""
+        starts = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=count))])
+        columns = np.argsort(group, kind="stable").astype(np.int32)
+        return cls(starts.astype(np.intp), columns, np.ones(len(group)), len(group))
+
+    @classmethod
+    def from_device(cls, matrix: Tensor) -> Rows:
+        """A sparse matrix of torch."""
+        parts = (matrix.crow_indices(), matrix.col_indices(), matrix.values())
+        starts, columns, weights = (part.cpu().numpy() for part in parts)
+        return cls(starts.astype(np.intp), columns.astype(np.int32), weights, matrix.shape[1])
+
+    def to(self, _: torch.dtype) -> Rows:
         """Itself, whose products have the precision of what is multiplied."""
         return self
 
-    def on(self, device: str, dtype: torch.dtype) -> Tensor:
-        """The same as a sparse matrix of torch on another device."""
-        n = len(self.starts) - 1
-        matrix = csr_array((self.weights, self.columns, self.starts), shape=(n, n), copy=True)
+    def on(self, device: str, dtype: torch.dtype) -> Rows | Tensor:
+        """The same as a sparse matrix of torch on another device; itself on the processor."""
+        if device == "cpu":
+            return self
+        matrix = csr_array(
+            (self.weights, self.columns, self.starts), (len(self.starts) - 1, self.num_columns), copy=True
+        )
         matrix.eliminate_zeros()
         matrix.sort_indices()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sparse")  # torch warns of its own state of development
             starts, columns = (torch.as_tensor(x.astype(np.int32)) for x in (matrix.indptr, matrix.indices))
-            found = torch.sparse_csr_tensor(starts, columns, torch.as_tensor(matrix.data), (n, n), dtype=dtype)
-            return found.to(device)
+            weights = torch.as_tensor(matrix.data)
+            return torch.sparse_csr_tensor(starts, columns, weights, matrix.shape, dtype=dtype).to(device)
 
     def __matmul__(self, x: Tensor) -> Tensor:
         """Times (n, R)."""
@@ -149,10 +306,11 @@ class _Rows:
         return torch.as_tensor(out)
 
 
-def _transposed(columns: Int32Array, weights: FloatArray) -> _Rows:
+def _transposed(columns: Int32Array, weights: FloatArray) -> Rows:
     """The transpose of a matrix of rows (n, width)."""
-    counts = np.bincount(columns.ravel(), (weights != 0).ravel(), minlength=len(columns)).astype(np.intp)
+    n = len(columns)
+    counts = np.bincount(columns.ravel(), (weights != 0).ravel(), minlength=n).astype(np.intp)
     starts = np.concatenate([[0], np.cumsum(counts)])
     rows, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], weights.dtype)
     transposed(columns, weights, starts, rows, values)
-    return _Rows(starts, rows, values)
+    return Rows(starts, rows, values, n)

@@ -1,0 +1,129 @@
+"""A map that is the same at all times, told apart: the inverse with all neighbours, and few steps with few."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from xgpfill.kernels import spec
+from xgpfill.kernels.prior import Prior, Term
+from xgpfill.linalg import vecchia
+from xgpfill.linalg.conjugate_gradients import conjugate_gradients
+from xgpfill.linalg.vecchia import Rows, StaticFactor, VecchiaFactor, places_of_map
+
+from tests.linalg.lattices import LATTICES, crossed, neighbours_of, observed_on
+from tests.linalg.test_vecchia import SHARED, covariance_of, dense
+from tests.problems import anova, product
+
+
+def apart(prior, observations, frame):
+    neighbours = neighbours_of(prior, observations, frame)
+    points = observations.points
+    return neighbours, places_of_map(neighbours.tables, neighbours.tables.cells(points.time_index, points.site_index))
+
+
+def factor_of(prior, observations, frame, count, **how):
+    neighbours, found = apart(prior, observations, frame)
+    assert found is not None
+    return StaticFactor(neighbours, *found, count, **how)
+
+
+@pytest.mark.parametrize("lattice", ["globe with poles", "globe, odd", "region", "region, uneven times", "irregular"])
+@pytest.mark.parametrize("repeats", [0, 20])
+def test_with_all_predecessors_it_is_the_inverse(lattice, repeats):
+    times, coordinates, _ = LATTICES[lattice]
+    prior = anova("matern12")
+    observations = observed_on(times, coordinates, 0.7, noise=0.1, repeats=repeats)
+    n = len(observations)
+    found = dense(factor_of(prior, observations, coordinates.shape[:2], 2 * n), n)
+    assert_allclose(found @ covariance_of(prior, observations), np.eye(n), atol=1e-7)
+
+
+@pytest.mark.parametrize("noise", [1e-6, 0.1, 10.0])
+def test_with_few_neighbours_it_is_symmetric_and_positive_definite(noise):
+    times, coordinates, _ = LATTICES["region"]
+    observations = observed_on(times, coordinates, 0.7, noise=noise)
+    found = dense(factor_of(anova(), observations, coordinates.shape[:2], 8), len(observations))
+    assert_allclose(found, found.T, rtol=1e-6, atol=1e-10 * np.abs(found).max())
+    assert np.linalg.eigvalsh(0.5 * (found + found.T)).min() > 0
+
+
+def stations(share=1.0):
+    """Months at places that are few, under a map that is much larger than what changes."""
+    times, coordinates = np.arange(60.0), crossed(np.linspace(20, 50, 6), np.linspace(0, 40, 5))
+    terms = (
+        Term("static", spec.Constant(), spec.Matern(1.5, 3000.0), 100.0),
+        Term("fast", spec.Matern(1.5, 3.0), spec.Matern(1.5, 1500.0), 1.0),
+    )
+    prior = Prior(terms, geometry="sphere")
+    return prior, observed_on(times, coordinates, share, noise=0.01), coordinates.shape[:2]
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_it_saves_nearly_all_steps_where_a_map_is_large(share):
+    prior, observations, frame = stations(share)
+    A = torch.as_tensor(covariance_of(prior, observations))
+    right = torch.as_tensor(np.random.default_rng(0).standard_normal((len(observations), 3)))
+
+    def steps(factor):
+        found = conjugate_gradients(A.__matmul__, right, factor, torch.full((3,), 1e-4).double(), max_steps=1000)
+        assert found.converged
+        return found.steps
+
+    told, plain = factor_of(prior, observations, frame, 48), VecchiaFactor(apart(prior, observations, frame)[0], 48)
+    assert steps(told) <= 20
+    assert steps(told) <= 0.34 * steps(plain)
+
+
+def test_the_precision_is_about_that_of_each_observation_given_all_others():
+    prior, observations, frame = stations(0.7)
+    exact = np.diag(np.linalg.inv(covariance_of(prior, observations)))
+    found = factor_of(prior, observations, frame, 32).precision / exact
+    assert 0.8 <= np.median(found) <= 1.1
+    assert found.min() > 0.4
+    assert found.max() < 1.2
+
+
+def test_products_in_float32_are_those_in_float64():
+    prior, observations, frame = stations(0.7)
+    x = torch.as_tensor(np.random.default_rng(0).standard_normal((len(observations), 3)))
+    double = factor_of(prior, observations, frame, 16)
+    single = factor_of(prior, observations, frame, 16, dtype=torch.float32)
+    for y in (single(x), single.to(torch.float32)(x.float()).double(), double.to(torch.float32)(x)):
+        assert_allclose(y, double(x), atol=1e-4 * double(x).abs().max())
+
+
+def test_sums_over_groups_are_those_of_the_dense_matrix():
+    prior, observations, frame = stations(0.5)
+    neighbours = apart(prior, observations, frame)[0]
+    n, group = len(observations), observations.points.site_index % 7
+    factor = VecchiaFactor(neighbours, 12)
+    before = dense(factor, n)
+    E = np.eye(7)[group]
+    assert_allclose(factor.summed(group, 7), E.T @ before @ E, rtol=1e-9)
+    assert_allclose(dense(factor, n), before, atol=0)  # nothing is changed by it
+    values = torch.as_tensor(np.random.default_rng(0).standard_normal((n, 2)))
+    assert_allclose(Rows.sums(group, 7) @ values, E.T @ values.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [product(spec.Matern(1.5, 3.0), spec.Matern(1.5, 500.0), "sphere"), SHARED.restricted(("c", "d", "e", "g"))],
+    ids=["no map", "none that space tells"],
+)
+def test_where_there_is_no_map_none_is_told_apart(prior):
+    times, coordinates, _ = LATTICES["region"]
+    assert apart(prior, observed_on(times, coordinates, 1.0), coordinates.shape[:2])[1] is None
+
+
+def test_nor_is_one_of_one_time_of_places_seen_once_or_of_too_many(monkeypatch):
+    prior, observations, frame = stations()
+    assert apart(prior, observations, frame)[1] is not None
+    once = observations.points.take_in_order(np.flatnonzero(observations.points.time_index == 0))
+    single = replace(observations, points=once, values=np.zeros(len(once)), noise=np.full(len(once), 0.01))
+    assert apart(prior, single, frame)[1] is None
+    monkeypatch.setattr(vecchia, "MOST_PLACES", 29)
+    assert apart(prior, observations, frame)[1] is None
