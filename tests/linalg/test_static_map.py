@@ -10,9 +10,10 @@ import torch
 from numpy.testing import assert_allclose
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.linalg import vecchia
+from xgpfill.linalg import static
 from xgpfill.linalg.conjugate_gradients import conjugate_gradients
-from xgpfill.linalg.vecchia import Rows, StaticFactor, VecchiaFactor, places_of_map
+from xgpfill.linalg.static import StaticFactor, places_of_map
+from xgpfill.linalg.vecchia import Rows, VecchiaFactor
 
 from tests.linalg.lattices import LATTICES, crossed, neighbours_of, observed_on
 from tests.linalg.test_vecchia import SHARED, covariance_of, dense
@@ -125,5 +126,5 @@ def test_nor_is_one_of_one_time_of_places_seen_once_or_of_too_many(monkeypatch):
     once = observations.points.take_in_order(np.flatnonzero(observations.points.time_index == 0))
     single = replace(observations, points=once, values=np.zeros(len(once)), noise=np.full(len(once), 0.01))
     assert apart(prior, single, frame)[1] is None
-    monkeypatch.setattr(vecchia, "MOST_PLACES", 29)
+    monkeypatch.setattr(static, "MOST_PLACES", 29)
     assert apart(prior, observations, frame)[1] is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from xgpfill.engines.base import WhitenedPosterior
 from xgpfill.kernels.covariance import Covariance
-from xgpfill.linalg.titsias import TitsiasWhitener, collapsed_bound
+from xgpfill.linalg.inducing import TitsiasWhitener, collapsed_bound
 
 from tests import reference as ref
 from tests.problems import anova, observed, oracle_covariance, scattered

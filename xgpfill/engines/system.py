@@ -17,8 +17,8 @@ from xgpfill.linalg.draws import PriorDraws, noise_share
 from xgpfill.linalg.lattice import LatticeOperator
 from xgpfill.linalg.loops import put, taken
 from xgpfill.linalg.neighbours import Neighbours
+from xgpfill.linalg.static import preconditioner_of
 from xgpfill.linalg.threads import in_parts, own_threads
-from xgpfill.linalg.vecchia import preconditioner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.points import IntArray, Observations, Points
     from xgpfill.kernels.covariance import Covariance
     from xgpfill.linalg.conjugate_gradients import Solution
-    from xgpfill.linalg.vecchia import Factor
+    from xgpfill.linalg.static import Factor
 
     Watch = Callable[[int, float], None]
     Float32Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]

@@ -1,6 +1,6 @@
 """The variational engine: each tile has its own inducing points and the closed-form optimal q(u).
 
-The algebra is in :mod:`xgpfill.linalg.titsias`; learning by the evidence lower bound in
+The algebra is in :mod:`xgpfill.linalg.inducing`; learning by the evidence lower bound in
 :mod:`xgpfill.learning.elbo`.
 """
 
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from xgpfill.engines.base import WhitenedPosterior
 from xgpfill.engines.settings import Variational
-from xgpfill.linalg.inducing import choose_inducing
-from xgpfill.linalg.titsias import TitsiasWhitener
+from xgpfill.linalg.inducing import TitsiasWhitener, choose_inducing
 
 if TYPE_CHECKING:
     from xgpfill.grid.points import Observations

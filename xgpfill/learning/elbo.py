@@ -20,8 +20,7 @@ from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels.build import PriorKernel
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.learning.composite import Learned, Packing
-from xgpfill.linalg.inducing import choose_inducing
-from xgpfill.linalg.titsias import collapsed_bound
+from xgpfill.linalg.inducing import choose_inducing, collapsed_bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
