@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from xgpfill.grid.points import Observations
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.linalg import static
 from xgpfill.linalg.conjugate_gradients import conjugate_gradients
-from xgpfill.linalg.static import StaticFactor, places_of_map
+from xgpfill.linalg.local import Goals, Patches, local_conditionals, patches_of
+from xgpfill.linalg.static import StaticFactor, conditionals, places_of_map
 from xgpfill.linalg.vecchia import Rows, VecchiaFactor
 
 from tests.linalg.lattices import LATTICES, crossed, neighbours_of, observed_on
+from tests.linalg.test_local import lattice_points
 from tests.linalg.test_vecchia import SHARED, covariance_of, dense
-from tests.problems import anova, product
+from tests.problems import anova, oracle_covariance, oracle_posterior, product
 
 
 def apart(prior, observations, frame):
@@ -128,3 +131,55 @@ def test_nor_is_one_of_one_time_of_places_seen_once_or_of_too_many(monkeypatch):
     assert apart(prior, single, frame)[1] is None
     monkeypatch.setattr(static, "MOST_PLACES", 29)
     assert apart(prior, observations, frame)[1] is None
+
+
+def local_of(prior, observations, frame, values, count, patches=None):
+    """Conditionals of all cells of a lattice, with its map told apart."""
+    neighbours, found = apart(prior, observations, frame)
+    factor = StaticFactor(neighbours, *found, min(2 * len(observations), 3 * count))
+    points = observations.points
+    targets = lattice_points(points.times, points.sites.reshape(*frame, -1), points)
+    cells = neighbours.tables.cells(targets.time_index, targets.site_index)
+    goals = Goals(cells, np.diag(oracle_covariance(prior, targets, targets)).copy())
+    patches = patches or Patches.single(len(targets))
+    mean, variance = np.zeros((len(targets), values.shape[1])), np.zeros(len(targets))
+    for block in conditionals(factor, neighbours, values, goals, patches, count):
+        members, weights = patches.members[block.patches], patches.weights[block.patches]
+        np.add.at(mean, members, weights[..., None] * block.mean)
+        np.add.at(variance, members, weights * block.variance)
+    return mean, variance, targets
+
+
+@pytest.mark.parametrize("lattice", ["globe with poles", "region, uneven times", "irregular"])
+@pytest.mark.parametrize("draws", [0, 2])
+def test_local_conditionals_on_all_neighbours_are_those_of_the_oracle(lattice, draws):
+    times, coordinates, _ = LATTICES[lattice]
+    prior, observations = anova("matern12"), observed_on(times, coordinates, 0.7, noise=0.1)
+    values = np.random.default_rng(0).standard_normal((len(observations), draws))
+    mean, variance, targets = local_of(prior, observations, coordinates.shape[:2], values, 1000)
+    for i in range(draws):
+        expected = oracle_posterior(prior, observations.with_values(values[:, i]), targets, trend=False)
+        assert_allclose(mean[:, i], expected.mean, rtol=1e-6, atol=1e-7)
+    exact = oracle_posterior(prior, observations.with_values(np.zeros(len(observations))), targets, trend=False)
+    assert_allclose(variance, exact.variance, rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+@pytest.mark.parametrize("size", [1, 8])
+def test_with_few_neighbours_they_are_near_it_where_those_of_all_terms_are_far(share, size):
+    prior, observations, frame = stations(share)
+    points = observations.points
+    seen = np.flatnonzero(points.site_index % 4 > 0)  # some places were never observed
+    some = Observations(points.take_in_order(seen), observations.values[seen], observations.noise[seen])
+    values = np.random.default_rng(0).standard_normal((len(some), 1))
+    patches = patches_of((points.times.size, *frame), (0.9, 0.5, 0.5), most=size)
+    _, variance, targets = local_of(prior, some, frame, values, 24, patches)
+    exact = oracle_posterior(prior, some.with_values(np.zeros(len(some))), targets, trend=False).variance
+    ratio = np.sqrt(variance / exact)
+    assert np.median(ratio) < 1.05
+    assert ratio.max() < 1.3
+    assert ratio.min() > 0.9
+    neighbours = apart(prior, some, frame)[0]
+    goals = Goals(neighbours.tables.cells(targets.time_index, targets.site_index), np.full(len(targets), 101.0))
+    far = local_conditionals(neighbours, values, goals, Patches.single(len(targets)), 24)
+    assert np.median(np.sqrt(np.concatenate([block.variance[:, 0] for block in far]) / exact)) > 1.1

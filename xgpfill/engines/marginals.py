@@ -20,6 +20,7 @@ from xgpfill.errors import XgpfillWarning
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.linalg.local import Goals, Patches, local_conditionals, local_weights, patches_of
 from xgpfill.linalg.neighbourhoods import Neighbourhoods
+from xgpfill.linalg.static import conditionals, given_map
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,8 +48,8 @@ SINGLE = 2000
 """Cells that tell what targets elsewhere miss, at most."""
 PAIRS = 64
 """Pairs of neighbours along an axis that say whether cells may share a patch, at most."""
-MISSED, MOST_MISSED = 0.33, 0.6
-"""Share of its local variance that a probe's exact one may lack, median and largest, for draws to tell it well."""
+MISSED, MISSED_OF_REST = (0.33, 0.6), (0.1, 0.25)
+"""Share of its local variance that a probe's exact one may lack, median and largest; and with a map told apart."""
 MOST_OPERATIONS = 1.2e11
 """Multiplications that local conditionals may take."""
 ATTEMPTS = 3
@@ -247,9 +248,8 @@ class Marginals:
         if asked.is_whole(self._observations.points):
             rng = np.random.default_rng(3)
             gaps = np.flatnonzero(asked.wanted & ~seen)
-            some = (
-                rng.choice(gaps, min(SINGLE, gaps.size), replace=False) if gaps.size else np.flatnonzero(asked.wanted)
-            )
+            gaps = gaps if gaps.size else np.flatnonzero(asked.wanted)
+            some = rng.choice(gaps, min(SINGLE, gaps.size), replace=False)
             sample = Sample(asked.points.take_in_order(some), mean[some], errors[some])
             self._system.told = replace(told, asked=asked, neighbours=self._neighbours(level), sample=sample)
         known = self._system.record[self._system.checked]
@@ -331,7 +331,8 @@ class Marginals:
 
         Of those above one that did not do: the first on which they miss much less.
         """
-        best, least, most = max(above, 0), np.inf, MISSED
+        most, largest = MISSED if given_map(self._system.preconditioner) is None else MISSED_OF_REST
+        best, least = max(above, 0), np.inf
         for rung, level in enumerate(LADDER):
             if rung < above or (rung and self._operations(asked, alike, level) > MOST_OPERATIONS):
                 continue
@@ -345,7 +346,7 @@ class Marginals:
             if rung == above:
                 most, least = MUCH_LESS * middle, middle
                 continue
-            if middle <= most and missed.max() <= MOST_MISSED:
+            if middle <= most and missed.max() <= largest:
                 return rung
             if middle < least:
                 best, least = rung, middle
@@ -355,11 +356,10 @@ class Marginals:
 
     def _local(self, goals: Goals, patches: Patches, level: Level, mean: AnyFloats) -> tuple[FloatArray, Halves]:
         """Blended local variances (m,), and the mean squares that local means of draws miss."""
-        m, draws = mean.shape
+        (m, draws), system = mean.shape, self._system
         local, missed = np.zeros(m), Halves(np.zeros(m), np.zeros(m))
-        data = self._drawn(draws)
-        count = self._neighbours(level)
-        for block in local_conditionals(self._system.neighbours, data, goals, patches, count):
+        how = system.neighbours, self._drawn(draws), goals, patches, self._neighbours(level)
+        for block in conditionals(system.preconditioner, *how):
             members, weights = patches.members[block.patches], patches.weights[block.patches]
             np.add.at(local, members, weights * block.variance)
             if draws:

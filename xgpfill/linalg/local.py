@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from xgpfill.linalg.loops import Noisy
     from xgpfill.linalg.neighbours import Neighbours
     from xgpfill.linalg.scattered import ScatteredNeighbours
+    from xgpfill.linalg.static import GivenMap
 
 PATCH = 16
 """Cells whose middle one has its own neighbours, at most."""
@@ -112,12 +113,9 @@ class LocalBlock:
 
 
 def local_conditionals(
-    neighbours: Neighbours | ScatteredNeighbours,
-    values: FloatArray,
-    goals: Goals,
-    patches: Patches,
-    num_neighbours: int,
-) -> Iterator[LocalBlock]:
+    neighbours: Neighbours | ScatteredNeighbours, values: FloatArray, goals: Goals, patches: Patches,
+    num_neighbours: int, given: GivenMap | None = None,
+) -> Iterator[LocalBlock]:  # fmt: skip
     """Conditionals of all targets, some patches at a time.
 
     Parameters
@@ -129,6 +127,8 @@ def local_conditionals(
     goals : Goals
     patches : Patches
     num_neighbours : int
+    given : GivenMap, optional
+        A map whose variance is added; neighbours, values and goals are then those of the rest of the field.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def local_conditionals(
     step = max(1, BLOCK // (width * count))
     for begin in range(0, len(patches), step):
         some = slice(begin, min(begin + step, len(patches)))
-        yield _conditioned(neighbours, ordered, goals, patches, some, count)
+        yield _conditioned(neighbours, ordered, goals, patches, some, count, given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +200,7 @@ def _conditioned(
     patches: Patches,
     some: slice,
     count: int,
+    given: GivenMap | None,
 ) -> LocalBlock:
     """Conditionals of some patches: L⁻¹ of covariances with targets and of values gives both moments."""
     found = _problems(neighbours, goals, patches, some, count)
@@ -212,15 +213,16 @@ def _conditioned(
         data = ordered[torch.as_tensor(found.near[a:b].astype(np.intp))]
         data[torch.as_tensor(np.arange(count) >= found.sizes[a:b, None])] = 0.0
         L, solve = _factors(K), torch.linalg.solve_triangular
-        if draws <= width:
+        if draws <= width and given is None:
             both = solve(L, torch.cat([cross, data], 2), upper=False)
             moved, weights, data = both[..., :width], both[..., :width], both[..., width:]
         else:  # there are fewer weights to solve for
             moved = solve(L, cross, upper=False)
             weights = solve(L.mT, moved, upper=True)
         torch.bmm(weights.mT, data, out=torch.as_tensor(mean[a:b]))
-        left = prior[a:b] - moved.square().sum(1).numpy()
-        variance[a:b] = np.maximum(left, LEAST * prior[a:b])
+        variance[a:b] = np.maximum(prior[a:b] - moved.square().sum(1).numpy(), LEAST * prior[a:b])
+        if given is not None:
+            variance[a:b] += given.left(neighbours.order[found.near[a:b]], found.cells[a * width : b * width], weights)
 
     in_parts(work, k, max(1, ELEMENTS // (count * (count + width + draws))))
     refuse_nan(finite=all(finite) and bool(np.isfinite(variance).all()))

@@ -13,23 +13,28 @@ from __future__ import annotations
 
 import math
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from xgpfill.linalg.dense import cholesky
-from xgpfill.linalg.loops import gathered
+from xgpfill.linalg.local import local_conditionals
+from xgpfill.linalg.loops import crossed, gathered
 from xgpfill.linalg.neighbours import Neighbours
 from xgpfill.linalg.tables import summed_nearby
 from xgpfill.linalg.vecchia import Rows, VecchiaFactor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import Int32Array, IntArray
+    from xgpfill.linalg.local import Goals, LocalBlock, Patches
     from xgpfill.linalg.tables import Tables
 
 MOST_PLACES = 2048
@@ -61,6 +66,8 @@ class StaticFactor:
     ----------
     precision : array (n,)
         One over the variance of each observation given all others, about.
+    rest : Neighbours
+        The observations under all other terms.
     """
 
     def __init__(
@@ -73,17 +80,32 @@ class StaticFactor:
         device: str = "cpu",
         dtype: torch.dtype = torch.float64,
     ) -> None:
-        rest = neighbours.under(_without_map(neighbours.tables))
+        self.rest = neighbours.under(_without_map(neighbours.tables))
         own = math.ceil(SHARE_OF_NEIGHBOURS * num_neighbours)
-        self._rest = VecchiaFactor(rest, own, device=device, dtype=dtype)
+        self._rest = VecchiaFactor(self.rest, own, device=device, dtype=dtype)
         self.precision: FloatArray = self._rest.precision  # with one observation more or less the map is as well known
-        L = cholesky(_of_map(neighbours.tables, places), what="covariance of the static map")
+        self._places, self._tables = places, neighbours.tables
+        L = self._prior_root = cholesky(_of_map(neighbours.tables, places), what="covariance of the static map")
         told = L.T @ torch.as_tensor(self._rest.summed(number, len(places))) @ L
         told.diagonal().add_(1.0)
         root = torch.linalg.solve_triangular(cholesky(told), L.T, upper=False)  # C⁻¹ = rootᵀ root
         self._root = root.to(device=device)
-        self._number = torch.as_tensor(number, device=device)
+        self.number = torch.as_tensor(number, device=device)
         self._sums = Rows.sums(number, len(places)).on(device, torch.float64)
+
+    @cached_property
+    def given(self) -> GivenMap | None:
+        """The map given the data on all sites of the lattice; None where these are too many."""
+        _, rows, columns = self._tables.shape
+        if rows * columns * len(self._places) > MOST_PLACES**2:
+            return None
+        prior, with_places = _of_sites(self._tables, self._places)
+        half = torch.linalg.solve_triangular(self._prior_root, with_places.T, upper=False)
+        weights = torch.linalg.solve_triangular(self._prior_root.T, half, upper=True).T
+        covariance = (self._root.T @ self._root).cpu()
+        beside = weights @ covariance
+        variance = prior - half.square().sum(0) + (beside * weights).sum(1)
+        return GivenMap(self.number.cpu(), covariance, beside, prior.numpy(), variance.clamp_min(0.0), weights, columns)
 
     def to(self, dtype: torch.dtype) -> StaticFactor:
         """The same factor for products in another precision; on the processor that of any."""
@@ -91,14 +113,103 @@ class StaticFactor:
         found._rest = self._rest.to(dtype)
         return found
 
+    def expected(self, values: Tensor) -> Tensor:
+        """The map at the places given values (n, R) of the observations, C⁻¹EᵀM times them, (p, R)."""
+        found: Tensor = self._root.T @ (self._root @ (self._sums @ self._rest(values).double()))
+        return found
+
     def __call__(self, residual: Tensor) -> Tensor:
-        """M (1 − E C⁻¹ EᵀM) times (n, R): what the map is expected to be is taken off before M, not after."""
-        sums = self._sums @ self._rest(residual).double()
-        given = self._root.T @ (self._root @ sums)
-        return self._rest(residual - given.to(residual)[self._number])
+        """M (1 − E C⁻¹ EᵀM) times (n, R): the map that is expected is taken off before M, not after."""
+        found: Tensor = self._rest(residual - self.expected(residual).to(residual)[self.number])
+        return found
 
 
 Factor = VecchiaFactor | StaticFactor
+
+
+@dataclass(frozen=True, eq=False)
+class GivenMap:
+    """What the data say of the map at every site of a lattice.
+
+    Given the map, the rest of the field is told by neighbours alone, and the variance of a cell is that which they
+    leave of the rest, plus that of what they make of the map: (e − Eᵀw)ᵀ C⁻¹ (e − Eᵀw), with w their weights.
+
+    Attributes
+    ----------
+    number : int Tensor (n,)
+        The place of each observation.
+    covariance : Tensor (p, p)
+        C⁻¹, of the places.
+    beside : Tensor (sites, p)
+        Of each site with the places.
+    prior : array (sites,)
+    variance : Tensor (sites,)
+    weights : Tensor (sites, p)
+        Of the places in the map at each site.
+    columns : int
+        Of the lattice.
+    """
+
+    number: Tensor
+    covariance: Tensor
+    beside: Tensor
+    prior: FloatArray
+    variance: Tensor
+    weights: Tensor
+    columns: int
+
+    def sites(self, cells: Int32Array) -> IntArray:
+        """The sites (m,) of cells (m, 3) of the lattice."""
+        return cells[:, 1].astype(np.intp) * self.columns + cells[:, 2]
+
+    def left(self, near: IntArray, cells: Int32Array, weights: Tensor) -> FloatArray:
+        """Variance that the map adds to the cells of k patches, (k, cells).
+
+        Parameters
+        ----------
+        near : int array (k, count)
+            The observations that each patch is conditioned on.
+        cells : int32 array (k · cells, 3)
+        weights : Tensor (k, count, cells)
+            Those of the observations; zero beyond their number.
+        """
+        places = self.number[torch.as_tensor(near)]
+        sites = torch.as_tensor(self.sites(cells).reshape(len(near), -1))
+        own = self.covariance[places[:, :, None], places[:, None, :]]
+        between = self.beside[sites[:, None, :], places[:, :, None]]
+        found = self.variance[sites] + (weights * (own @ weights - 2.0 * between)).sum(1)
+        return np.asarray(found.clamp_min(0.0).numpy())
+
+
+def given_map(factor: Factor) -> GivenMap | None:
+    """The map that a factor tells apart on all sites; None where it tells none."""
+    return factor.given if isinstance(factor, StaticFactor) else None
+
+
+def conditionals(
+    factor: Factor,
+    neighbours: Neighbours,
+    values: FloatArray,
+    goals: Goals,
+    patches: Patches,
+    num_neighbours: int,
+) -> Iterator[LocalBlock]:
+    """Local conditionals of cells, as :func:`~xgpfill.linalg.local.local_conditionals`, with the map told apart.
+
+    Neighbours tell the rest of the field from what the map that the data let expect leaves of them.
+    """
+    given = given_map(factor)
+    if given is None or not isinstance(factor, StaticFactor):
+        yield from local_conditionals(neighbours, values, goals, patches, num_neighbours)
+        return
+    sites, expected = given.sites(goals.cells), given.weights.new_zeros(len(given.weights), values.shape[1])
+    if values.shape[1]:
+        places = factor.expected(torch.as_tensor(values))
+        values, expected = values - places[given.number].numpy(), given.weights @ places
+    rest = replace(goals, prior=np.maximum(goals.prior - given.prior[sites], 0.0))
+    for block in local_conditionals(factor.rest, values, rest, patches, num_neighbours, given):
+        map_there = expected[torch.as_tensor(sites[patches.members[block.patches]])]
+        yield replace(block, mean=block.mean + map_there.numpy())
 
 
 def preconditioner_of(
@@ -128,14 +239,30 @@ def _without_map(tables: Tables) -> Tables:
     return replace(tables, arrays=arrays._replace(near=summed_nearby(arrays, tables.shape)))
 
 
-def _of_map(tables: Tables, places: Int32Array) -> Tensor:
-    """The covariance of the map at places (p, p)."""
+def _map_at(tables: Tables, places: Int32Array) -> Neighbours:
+    """Places of which nothing but the map is known."""
     arrays, none = tables.arrays, np.zeros((0, 0))
     apart = arrays._replace(
         time=arrays.time[:0], space=arrays.space[:0], common=none, alone=none, near=np.zeros((0, 0, 0, 0))
     )
-    known, p = Neighbours(replace(tables, arrays=apart), places, np.zeros(len(places))), len(places)
+    return Neighbours(replace(tables, arrays=apart), places, np.zeros(len(places)))
+
+
+def _of_map(tables: Tables, places: Int32Array) -> Tensor:
+    """The covariance of the map at places (p, p)."""
+    known, p = _map_at(tables, places), len(places)
     found, near = np.empty((1, p, p)), np.argsort(known.order).astype(np.int32)[None]
     gathered(known.noisy, near, np.array([p], np.int32), found)
     lower = torch.as_tensor(found[0]).tril()
     return lower + lower.tril(-1).T
+
+
+def _of_sites(tables: Tables, places: Int32Array) -> tuple[Tensor, Tensor]:
+    """The variance of the map at every site (sites,), and its covariance with that at places (sites, p)."""
+    known, (_, rows, columns) = _map_at(tables, places), tables.shape
+    sites = np.indices((1, rows, columns), np.int32).reshape(3, -1).T.copy()
+    near, sizes = np.argsort(known.order).astype(np.int32)[None], np.array([len(places)], np.int32)
+    found = np.empty((len(sites), len(places)))
+    crossed(known.noisy, sites, near, sizes, 0, 1, found)
+    row = np.repeat(np.arange(rows), columns)
+    return torch.as_tensor(tables.arrays.static[row, row, 0]), torch.as_tensor(found)
