@@ -121,7 +121,7 @@ KNOWN: dict[str, dict[str, int]] = {
     "folder": {
         ".": 40,
         "engines": 12,
-        "grid": 21,
+        "grid": 22,
         "kernels": 12,
         "linalg": 20,
         "plotting": 23,
