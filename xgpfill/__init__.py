@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from xgpfill.kernels.spec import Spectral as Spectral
     from xgpfill.loading import load as load
     from xgpfill.model import FittedModel as FittedModel
+    from xgpfill.priors import prior_covariance as prior_covariance
     from xgpfill.priors import prior_draws as prior_draws
     from xgpfill.report import Experiment as Experiment
     from xgpfill.report import report_experiments as report_experiments
@@ -70,6 +71,7 @@ _HOMES = {
     "Experiment": "report",
     "report_experiments": "report",
     "Reconstruction": "results",
+    "prior_covariance": "priors",
     "prior_draws": "priors",
 }
 

@@ -41,9 +41,10 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
             "matern12", "matern32", "matern52", "rbf", "rational_quadratic", "periodic", "spectral", "brownian" (time),
             "constant", or an object such as ``xgpfill.Matern(1.5, lengthscale=30.0)``; they compose with ``+`` and
             ``*``. Lengthscales are in days and km; a given one is where learning starts, unless the kernel has
-            ``fixed=True``, while a given period is kept. None: no correlation along that axis. A GPyTorch kernel or a
-            function of two arrays of coordinates is accepted too; see ``xgpfill.FromFunction``. "auto": the Matérn
-            smoothness that predicts hidden observations best.
+            ``fixed=True``, while a given period is kept. ``variance=`` of a kernel is that of its term; where it and
+            all else is held, the noise too, nothing is learned, and intervals are those of the normal law. None: no
+            correlation along that axis. A GPyTorch kernel or a function of two arrays of coordinates is accepted too;
+            see ``xgpfill.FromFunction``. "auto": the Matérn smoothness that predicts hidden observations best.
         combine : {{"anova", "product", "sum"}}, optional
             "anova" (default): a static space term, a common time term and `scales` space-time products. A fixed kernel,
             or None on one side, implies "product".
@@ -58,6 +59,9 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
         noise : float or DataArray, optional
             A short name for either: ``noise=0.3`` is ``noise_variance=0.3`` (data units²), while a DataArray is read as
             ``noise_std`` (data units). Where it may have been meant otherwise, a warning says how it was read.
+        trend : {{"constant"}}, number or None
+            The mean of the field: "constant" is one that the data tell (ordinary kriging), None is zero, a number is
+            that (simple kriging; data units).
         method : {{"auto", "exact", "iterative", "variational", "vecchia"}} or settings
             The engine, e.g. ``xgpfill.Iterative(num_samples=32)``. "auto" takes "exact" for up to 1,000 observations
             and beyond "iterative" on lattices, elsewhere "vecchia" from 4,000 on; see ``xgpfill.select_method``.
@@ -289,6 +293,7 @@ class DataArrayAccessor(_Accessor):
         noise_std: float | xr.DataArray | None = None,
         noise_variance: float | xr.DataArray | None = None,
         noise_fixed: bool | None = None,
+        trend: float | str | None = "constant",
         method: str | Settings = "auto",
         geometry: str = "auto",
         valid: xr.DataArray | bool | None = None,
@@ -309,8 +314,8 @@ class DataArrayAccessor(_Accessor):
         self._model = fit(
             self._data, dims=dims, coords=coords, time_kernel=time_kernel, space_kernel=space_kernel, combine=combine,
             scales=scales, noise=noise, noise_std=noise_std, noise_variance=noise_variance, noise_fixed=noise_fixed,
-            method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters, tile=tile, halo=halo,
-            check=check, amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype, seed=seed,
+            trend=trend, method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters, tile=tile,
+            halo=halo, check=check, amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype, seed=seed,
             progress=progress,
         )  # fmt: skip
         return self._model  # type: ignore[no-any-return]
@@ -392,6 +397,7 @@ class DatasetAccessor(_Accessor):
         noise_std: float | xr.DataArray | None = None,
         noise_variance: float | xr.DataArray | None = None,
         noise_fixed: bool | None = None,
+        trend: float | str | None = "constant",
         method: str | Settings = "auto",
         geometry: str = "auto",
         valid: xr.DataArray | bool | None = None,
@@ -412,10 +418,9 @@ class DatasetAccessor(_Accessor):
         self._model = fit_dataset(
             self._data, variable, vector=vector, dims=dims, coords=coords, time_kernel=time_kernel,
             space_kernel=space_kernel, combine=combine, scales=scales, noise=noise, noise_std=noise_std,
-            noise_variance=noise_variance,
-            noise_fixed=noise_fixed, method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters,
-            tile=tile, halo=halo, check=check, amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype,
-            seed=seed, progress=progress,
+            noise_variance=noise_variance, noise_fixed=noise_fixed, trend=trend, method=method, geometry=geometry,
+            valid=valid, hyperparameters=hyperparameters, tile=tile, halo=halo, check=check, amplitude=amplitude,
+            calibrate=calibrate, device=device, dtype=dtype, seed=seed, progress=progress,
         )  # fmt: skip
         return self._model  # type: ignore[no-any-return]
 

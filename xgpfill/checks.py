@@ -98,3 +98,22 @@ def checked_sel(sel: Any) -> dict[Any, Any]:
     if sel is not None and not isinstance(sel, Mapping):
         raise DimensionError(f"sel={shown(sel)}: expected a mapping of dimension to label, e.g. `sel={{'lat': 40.0}}`.")
     return dict(sel or {})
+
+
+def known_mean(trend: Any) -> float | None:
+    """The mean of the field that `trend` says, zero for None; None where it is not known.
+
+    Raises
+    ------
+    DataError
+    """
+    if trend is None:
+        return 0.0
+    if isinstance(trend, str) and trend == "constant":
+        return None
+    if isinstance(trend, bool) or not isinstance(trend, Real) or not np.isfinite(float(trend)):
+        raise DataError(
+            f"trend={shown(trend)}: expected 'constant' (a mean that the data tell), None (a mean of zero) or a number "
+            f"(the mean, in units of the data), e.g. `fit(trend=None)`."
+        )
+    return float(trend)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from xgpfill.checks import checked_flag
+from xgpfill.checks import checked_flag, known_mean
 from xgpfill.conventions import with_companions
-from xgpfill.errors import VariableError, listed
+from xgpfill.errors import DataError, VariableError, listed, shown
 from xgpfill.fitting import fit
 from xgpfill.grid.variables import has_variable, named_variable, only_variable
 from xgpfill.variables import FittedDataset, own_arguments
@@ -42,6 +42,11 @@ def fit_dataset(
 def _fit_vector(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -> FittedVector:
     """Fit two variables as the components of a vector, with one covariance."""
     names = component_names(variable)
+    if known_mean(trend := arguments.get("trend", "constant")):
+        raise DataError(
+            f"trend={shown(trend)} with vector=True: the components of a vector have no level, since directions differ "
+            f"from place to place. Take a mean flow off first, or leave `trend=` out."
+        )
     both, told = stacked(ds, names)
     arguments = {key: of_both(value, names, told, key) for key, value in arguments.items()}
     roles = component_roles(both, told, dims, arguments.get("coords"))

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill import hyperparameters as tables
-from xgpfill.checks import checked_flag, require_array
+from xgpfill.checks import checked_flag, known_mean, require_array
 from xgpfill.engines.select import Choice, require_takes_vectors, select_settings
 from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
 from xgpfill.errors import DataError, NoiseError, shown, warn
@@ -41,7 +41,7 @@ from xgpfill.tiling.screening import distances_where_large
 from xgpfill.tiling.sight import check_tiles
 
 if TYPE_CHECKING:
-    from xgpfill.grid.lattice import Lattice
+    from xgpfill.grid.lattice import FloatArray, Lattice
     from xgpfill.grid.points import Observations
 
 AUTO = "auto"
@@ -61,6 +61,7 @@ def fit(
     noise_std: float | xr.DataArray | None = None,
     noise_variance: float | xr.DataArray | None = None,
     noise_fixed: bool | None = None,
+    trend: float | str | None = "constant",
     method: str | Settings = "auto",
     geometry: str = "auto",
     valid: xr.DataArray | bool | None = None,
@@ -80,7 +81,7 @@ def fit(
     require_array(da, "fit")
     opened = sources_of(da, noise, noise_std, noise_variance, valid)  # before anything is read
     show = show_progress(progress)
-    settings = as_settings(method)
+    settings, mean = as_settings(method), known_mean(trend)
     amplitude, calibrate = checked_flag(amplitude, "amplitude"), checked_flag(calibrate, "calibrate")
     options: dict[str, Any] = {
         "device": resolve_device(device), "dtype": checked_dtype(dtype), "seed": checked_seed(seed),
@@ -119,26 +120,26 @@ def fit(
     elif lattice.is_lazy:
         check_fills(np.concatenate(observed), lattice.fills)
         check_range(np.concatenate(observed), declared_range(da))
-    scaling = Scaling.of_fields(observed, repr(da.name) if da.name is not None else "the data")
-    vector = layout.roles.component is not None
-    scaling = scaling.about_zero() if vector else scaling
-    note_noise(alias, da, scaling.scale)
-    count = round(share * float(np.prod(lattice.shape)))
+    vector, count = layout.roles.component is not None, round(share * float(np.prod(lattice.shape)))
     prior = build_prior(
         time_kernel, space_kernel, combine=combine, scales=scales,
         num_times=lattice.moments.size, num_sites=lattice.num_places, geometry=lattice.space.geometry,
         vector=vector,
     )  # fmt: skip
-    choice = Choice(settings, "named by `method=`") if settings else select_settings(count, lattice, prior)
+    choice = _choice(settings, count, lattice, prior)
     if isinstance(choice.settings, Exact) and options["tile"] == "auto" and hyperparameters is None:
         require_affordable(choice.settings, count)
-    if vector:
-        require_takes_vectors(choice.settings)
     check_outside(prior, lattice, options["seed"])
     prior = resolve_brownian(prior, lattice.moments.min() - lattice.time_step, lattice.time_extent + lattice.time_step)
-    prior = _with_noise(prior, noise, noise_fixed, scaling)
+    prior = replace(_with_noise(prior, noise, noise_fixed), centred=vector or mean is not None)
+    given = prior.is_given and hyperparameters is None
+    scaling = _units(da, observed, prior, 0.0 if vector else mean)
+    note_noise(alias, da, scaling.scale)
+    prior = prior if errors is not None else _with_jitter(prior, scaling)
+    options["calibrate"] = calibrate and not given
     bound = choice.settings if isinstance(choice.settings, Variational) and choice.settings.train == "elbo" else None
-    rules = Rules(bound, errors is not None, auto, amplitude, calibrate, options["seed"], options["device"])
+    own_amplitude = amplitude and not prior.holds_variances
+    rules = Rules(bound, errors is not None, auto, own_amplitude, calibrate, options["seed"], options["device"])
     if hyperparameters is not None:
         prior = _given(prior, hyperparameters, has_errors=errors is not None)
         tables.require_units(hyperparameters, lattice)
@@ -147,6 +148,8 @@ def fit(
         course = _course(known, blocks, scaling, rules, prior)
         intervals = course.intervals(prior.scaled(1 / scaling.reference**2, noise=errors is None))
         record = Record(choice=str(choice))
+    elif given:
+        intervals, record = None, Record(choice=str(choice))
     else:
         free = prior.scaled(1 / scaling.reference**2, noise=errors is None)
         with progress_bar("Learning", show, total=None) as step:
@@ -161,7 +164,7 @@ def fit(
         prior=prior, scaling=scaling, settings=choice.settings, lattice=lattice, layout=layout, options=options,
         record=record, share=share, valid=valid, errors=errors, opened=opened, intervals=intervals,
         learned_shape=(lattice.moments.size, lattice.num_places),
-        typical_error=None if errors is None else float(np.sqrt(np.median(np.concatenate([b.noise for b in blocks])))),
+        typical_error=_typical(blocks) if errors is not None else None,
         screening=distances_where_large(lattice, own, choice.settings, options["seed"]),
     )  # fmt: skip
 
@@ -173,11 +176,48 @@ def _course(
     return Course(lattice, blocks, scaling, rules, known, *([] if step is None else [step]))
 
 
+def _choice(settings: Settings | None, count: int, lattice: Lattice, prior: Prior) -> Choice:
+    """The engine that was named, or suits."""
+    choice = Choice(settings, "named by `method=`") if settings else select_settings(count, lattice, prior)
+    if lattice.space.components > 1:
+        require_takes_vectors(choice.settings)
+    return choice
+
+
+def _units(da: xr.DataArray, observed: list[FloatArray], prior: Prior, mean: float | None) -> Scaling:
+    """Units to compute in: those of the data, or of a prior that is given, which needs none.
+
+    Raises
+    ------
+    DataError
+        When the data tell none, or no mean where they should.
+    """
+    name = repr(da.name) if da.name is not None else "the data"
+    if prior.is_given:
+        values = np.concatenate(observed)
+        if mean is None and not values.size:
+            raise DataError(
+                f"{name} has no observation at all (every value is NaN), which could tell the mean. Give it, e.g. "
+                f"`fit(trend=0.0)`, or check the mask, `da.notnull().sum()`."
+            )
+        total = sum(float(term.variance or 0.0) for term in prior.terms)
+        return Scaling(float(values.mean()) if mean is None else mean, total**0.5)
+    scaling = Scaling.of_fields(observed, name)
+    scaling = scaling if mean is None else scaling.about(mean)
+    return scaling.of_all() if prior.holds_variances else scaling
+
+
+def _typical(blocks: list[Observations]) -> float | None:
+    """The median standard error of observations; None where there is none."""
+    found = [block.noise for block in blocks]
+    return float(np.sqrt(np.median(np.concatenate(found)))) if found else None
+
+
 def _is_auto(kernel: KernelLike) -> bool:
     return isinstance(kernel, str) and kernel.lower() == AUTO
 
 
-def _with_noise(prior: Prior, noise: float | xr.DataArray | None, held: bool | None, scaling: Scaling) -> Prior:
+def _with_noise(prior: Prior, noise: float | xr.DataArray | None, held: bool | None) -> Prior:
     """The prior with the noise that was given: a variance in data units², which is held unless `held` says no.
 
     Of a field of standard errors the factor on their squares is learned, unless `held` says to leave them as they are.
@@ -192,9 +232,14 @@ def _with_noise(prior: Prior, noise: float | xr.DataArray | None, held: bool | N
         return prior
     if isinstance(noise, xr.DataArray):
         return replace(prior, noise=1.0, fixed_noise=True) if fixed else prior
-    return replace(
-        prior, noise=max(noise, tables.SMALLEST_NOISE * scaling.reference**2), fixed_noise=fixed is not False
-    )
+    return replace(prior, noise=noise, fixed_noise=fixed is not False)
+
+
+def _with_jitter(prior: Prior, scaling: Scaling) -> Prior:
+    """The prior with a given noise that is no less than rounding."""
+    if prior.noise is None:
+        return prior
+    return replace(prior, noise=max(prior.noise, tables.SMALLEST_NOISE * scaling.reference**2))
 
 
 def _given(prior: Prior, hyperparameters: xr.Dataset, *, has_errors: bool) -> Prior:

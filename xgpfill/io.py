@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Components = Mapping[str, dict[str, Any]]
 
-FORMAT = 3
+FORMAT = 4
 """Version of the file format; a file of a newer one is refused."""
 
 _PLAIN: dict[str, type] = {

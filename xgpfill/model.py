@@ -451,7 +451,7 @@ class FittedModel:
     def trend(self) -> xr.Dataset:
         """The constant mean with its standard error (data units), for each independent field.
 
-        With a local amplitude D the mean of the field is m + D·b, of which this is the value where D is one.
+        With a local amplitude D the mean is m + D·b, of which this is the value where D is one; known, its error is 0.
         """
         from xgpfill.reconstruction import trend
 

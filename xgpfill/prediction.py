@@ -14,15 +14,14 @@ from xgpfill.amplitude import noise_at
 from xgpfill.conventions import mapping_names, origin, placing, settled
 from xgpfill.decoding import dtype_of, mean_attrs, positions_of, suffixed, variance_attrs
 from xgpfill.engines.settings import MAX_JOINT_TARGETS
-from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooManyPointsError, listed, shown
+from xgpfill.errors import AlignmentError, MethodError, TooManyPointsError, listed, shown
 from xgpfill.grid.companions import as_mask
 from xgpfill.grid.dates import typed_dates
 from xgpfill.grid.dims import require_numeric
-from xgpfill.grid.directions import COMPONENTS, with_directions
-from xgpfill.grid.metric import POLE
+from xgpfill.grid.directions import COMPONENTS
 from xgpfill.grid.names import LAT_NAMES, LON_NAMES, TIME_NAMES, role_of_name
 from xgpfill.grid.places import still
-from xgpfill.grid.points import Points
+from xgpfill.grid.targets import broadcast, points_at
 from xgpfill.nearness import Nearness
 from xgpfill.options import show_progress
 from xgpfill.results import Context, Reconstruction
@@ -36,8 +35,7 @@ from xgpfill.tiling.assemble import (
 
 if TYPE_CHECKING:
     from xgpfill.grid.encode import Layout
-    from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.metric import Metric
+    from xgpfill.grid.points import Points
     from xgpfill.model import FittedModel
 
 
@@ -86,11 +84,10 @@ def read_target(model: FittedModel, target: Any) -> Target:
     _check_space_pair(given, own, roles)
     for name in own.keys() - {roles.clock}:
         require_numeric(own[name].values, name)
-    arrays = _broadcast(own)
+    arrays = broadcast(own)
     by_name = dict(zip(own, arrays, strict=True))
     shape, dims = arrays[0].shape, arrays[0].dims
-    days, places = _embedded(layout, by_name, own)
-    points = Points.scattered(days, places)
+    points = points_at(layout, by_name, own)
     coords: dict[Hashable, Any] = {}
     for c in own.values():
         coords.update(c.coords)
@@ -99,7 +96,7 @@ def read_target(model: FittedModel, target: Any) -> Target:
     if roles.component is not None:
         dims, shape = (roles.component, *dims), (COMPONENTS, *shape)
         coords[roles.component] = layout.template.coords[roles.component]
-    return Target(points, _nearest_cells(model, days, places), dims, shape, coords)
+    return Target(points, _nearest_cells(model, points), dims, shape, coords)
 
 
 def _coordinate(target: Any, name: Hashable, layout: Layout) -> xr.DataArray | None:
@@ -205,19 +202,6 @@ def _with_dates(coordinate: xr.DataArray, layout: Layout) -> xr.DataArray:
     return coordinate
 
 
-def _broadcast(own: dict[Hashable, xr.DataArray]) -> tuple[xr.DataArray, ...]:
-    """The coordinates against each other; dimensions that they share must be the same points."""
-    try:
-        aligned = xr.align(*own.values(), join="exact", copy=False)
-    except ValueError as error:
-        raise AlignmentError(
-            f"The target coordinates {listed(own)} do not go together: {str(error).splitlines()[0]}. Coordinates that "
-            f"share a dimension are points and need the same ones; for a grid give each its own, e.g. "
-            f"`model.predict({{{', '.join(f'{str(n)!r}: [...]' for n in own)}}})`."
-        ) from None
-    return xr.broadcast(*aligned)
-
-
 def _own_coordinate(layout: Layout, name: Hashable) -> xr.DataArray:
     template = layout.template
     if name in template.coords:
@@ -240,62 +224,16 @@ def _check_space_pair(given: Any, own: Any, roles: Any) -> None:
         raise AlignmentError(f"The target lacks the coordinate {missing!r}; give both {y!r} and {x!r}.")
 
 
-def _embedded(
-    layout: Layout, by_name: dict[Hashable, xr.DataArray], own: dict[Hashable, xr.DataArray]
-) -> tuple[FloatArray, FloatArray]:
-    """Days (n,) and embedded km (n, d) of every target."""
-    roles = layout.roles
-    size = next(iter(by_name.values())).size
-    if not size:
-        return np.zeros(0), _placed(layout, layout.metric, np.zeros(0), np.zeros(0))
-    days = np.zeros(size)
-    if roles.clock is not None:
-        assert layout.clock is not None
-        units = str(own[roles.clock].attrs.get("units", layout.template[roles.clock].attrs.get("units", "")))
-        values = by_name[roles.clock].values.ravel()
-        if values.dtype.kind in "iuf":
-            require_numeric(values, roles.clock)
-        days = layout.clock.days(values, units)
-    flat = []
-    for name in (roles.coordinates.get("y"), roles.coordinates.get("x")):
-        if name is None:
-            flat.append(np.zeros(size))
-            continue
-        values = by_name[name].values.ravel()
-        flat.append(np.asarray(values, float))
-    metric = layout.metric_of([own[name] for name in (roles.y, roles.x) if name is not None])
-    beyond = np.abs(metric.factor * flat[0]) > POLE
-    if metric.degrees and beyond.any():
-        raise CoordinateError(
-            f"Target latitude {float(flat[0][beyond][0])!r} is outside −90…90 degrees. Swap latitude and longitude if "
-            f"they are mixed up."
-        )
-    far = np.abs(metric.factor * flat[1]) > 720
-    if metric.degrees and far.any():
-        raise CoordinateError(
-            f"Target longitude {float(flat[1][far][0])!r} is several times round the globe; expected degrees, within "
-            f"-360…360. Give those, e.g. `model.predict({{'lon': [3.2]}})`."
-        )
-    found = _placed(layout, metric, flat[0], flat[1])
-    return np.tile(days, len(found) // size), found
-
-
-def _placed(layout: Layout, metric: Metric, y: FloatArray, x: FloatArray) -> FloatArray:
-    """Embedded km of targets, (n, d); those of the second component of a vector after those of the first."""
-    places = metric.embed(y, x)
-    return places if layout.roles.component is None else with_directions(places, metric.directions(y, x))
-
-
-def _nearest_cells(model: FittedModel, days: FloatArray, places: FloatArray) -> Any:
+def _nearest_cells(model: FittedModel, points: Points) -> Any:
     from scipy.spatial import KDTree
 
     space = model.lattice.space
     if model.lattice.days is not None:  # one tile, which is not blended
-        return np.zeros((days.size, 3), dtype=np.intp)
+        return np.broadcast_to(np.zeros(3, dtype=np.intp), (len(points), 3))
     flat = space.coordinates.reshape(space.size, -1)
-    y, x = np.unravel_index(KDTree(flat).query(places)[1], space.shape)
-    t = KDTree(model.lattice.time[:, None]).query(days[:, None])[1]
-    return np.stack([t, y, x], axis=1)
+    y, x = np.unravel_index(KDTree(flat).query(points.sites)[1], space.shape)
+    t = KDTree(model.lattice.time[:, None]).query(points.times[:, None])[1]
+    return np.stack([t[points.time_index], y[points.site_index], x[points.site_index]], axis=1)
 
 
 def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance: bool, valid: Any) -> Any:

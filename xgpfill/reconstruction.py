@@ -141,4 +141,6 @@ def _member_trend(solver: TileSolver, values: Any, errors: Any) -> tuple[float, 
     solver = solver.together
     tile = list(solver.plan.tiles())[len(solver.plan) // 2]
     found = solver.posterior(tile, seen_by_tiles(solver, values, errors)(tile)).trend
+    if found is None and solver.prior.centred:
+        return 0.0, 0.0
     return found if found is not None else (float("nan"), float("nan"))

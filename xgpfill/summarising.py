@@ -11,7 +11,7 @@ from xgpfill import hyperparameters as tables
 from xgpfill.calibration import LEVELS, NORMAL
 from xgpfill.metrics import normal_quantile
 from xgpfill.report.summary import ModelSummary
-from xgpfill.words import squared, units_of
+from xgpfill.words import squared, units_of, with_units
 
 if TYPE_CHECKING:
     from xgpfill.model import FittedModel
@@ -54,7 +54,7 @@ def _heading(model: FittedModel) -> str:
 def _notes(model: FittedModel) -> list[str]:
     loose = tables.unidentified(model.prior, model.lattice)
     notes = [] if model.has_data else ["Loaded without data: `condition` it on observations first."]
-    notes += [*_amplitude(model), *_intervals(model)]
+    notes += [*_mean(model), *_amplitude(model), *_intervals(model)]
     if model._jitter:
         notes.append(f"{model._jitter.capitalize()}.")
     if loose:
@@ -79,6 +79,13 @@ def _checked(model: FittedModel) -> list[str]:
     )
     means = f"; means within {mean:.3f} standard deviations" if probes else ""
     return [f"Checked: standard deviations {exact}{bias:+.1%} on the whole{means}."]
+
+
+def _mean(model: FittedModel) -> list[str]:
+    """The mean, where it is known."""
+    if not model.prior.centred or model.layout.roles.component is not None:
+        return []
+    return [f"The mean is known: {with_units(f'{model.scaling.shift:.6g}', units_of(model.layout.template))}."]
 
 
 def _amplitude(model: FittedModel) -> list[str]:

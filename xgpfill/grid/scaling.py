@@ -173,6 +173,16 @@ class Scaling:
         unit = float(np.sqrt(np.mean([scale**2 for _, scale in fields]))) if fields else None
         return replace(self, shift=0.0, scale=float(np.hypot(self.shift, self.scale)), fields=fields, unit=unit)
 
+    def about(self, mean: float) -> Scaling:
+        """Units of a field whose mean is known, with root mean squares about it as scales."""
+        found = replace(self, shift=self.shift - mean, fields=tuple((shift - mean, s) for shift, s in self.fields))
+        found = found.about_zero()
+        return replace(found, shift=mean, fields=tuple((mean, s) for _, s in found.fields))
+
+    def of_all(self) -> Scaling:
+        """The same units for all of several independent fields."""
+        return replace(self, fields=(), unit=None)
+
     def with_amplitude(self, amplitude: Amplitude | None) -> Scaling:
         """The same with another D."""
         return replace(self, amplitude=amplitude)

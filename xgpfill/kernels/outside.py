@@ -28,6 +28,7 @@ class Outside(Kernel):
     name: str = ""
 
     def __post_init__(self) -> None:
+        self._require_variance()
         if not isinstance(self.name, str) or not self.name:
             raise KernelError(f"{type(self).__name__}(name={self.name!r}): expected a name, e.g. `name='mine'`.")
 
@@ -40,9 +41,11 @@ class FromFunction(Outside):
     ----------
     function : callable
         Of days (n, 1) along time; of km in space, (n, 3) on the sphere, (n, 2) on a plane. Its values are multiplied
-        with the variance of the term, which is learned, so let it be one at zero lag.
+        with the variance of the term, so where that is learned let it be one at zero lag.
     name : str, optional
         By default the function's own; a saved model asks for it by this name.
+    fixed : bool
+        Hold the variance that is given.
 
     Examples
     --------
@@ -52,6 +55,8 @@ class FromFunction(Outside):
     >>> FromFunction(triangle).name
     'triangle'
     """
+
+    fixed: bool = False
 
     def __post_init__(self) -> None:
         if self.function is not None and not callable(self.function):

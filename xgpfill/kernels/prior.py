@@ -13,6 +13,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from xgpfill.errors import KernelError, listed, shown
+from xgpfill.kernels.given import Given, apart
 from xgpfill.kernels.outside import FromGPyTorch, Outside, with_function
 from xgpfill.kernels.spec import (
     Brownian,
@@ -37,12 +38,16 @@ AXES = ("time", "space")
 
 @dataclass(frozen=True)
 class Term:
-    """One separable part: ``variance · k_time(t, t') · k_space(s, s')``; a constant factor is :class:`Constant`."""
+    """One separable part: ``variance · k_time(t, t') · k_space(s, s')``; a constant factor is :class:`Constant`.
+
+    `fixed` says whether the variance stays as it was given.
+    """
 
     name: str
     time: Kernel
     space: Kernel
     variance: Number | None = None
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ class Prior:
     fixed_noise : bool
         Whether the noise stays as it was given.
     centred : bool
-        Whether the mean is known to be zero, as of the components of a vector, which have no level in common.
+        Whether the mean is known, zero in standardised units: as given, and of the components of a vector, which have
+        no level in common.
     """
 
     terms: tuple[Term, ...]
@@ -72,7 +78,7 @@ class Prior:
     def items(self) -> Iterator[tuple[str, Any, str, bool]]:
         """Every hyperparameter as (path, value, unit, fixed); the path is e.g. ``slow.time.lengthscale``."""
         for term in self.terms:
-            yield f"{term.name}.variance", term.variance, "variance", False
+            yield f"{term.name}.variance", term.variance, "variance", term.fixed
             for axis in AXES:
                 for path, kernel in walk(getattr(term, axis)):
                     for name, unit in kernel.parameter_units().items():
@@ -107,6 +113,16 @@ class Prior:
         new_noise = self.noise * factor if noise and self.noise is not None else self.noise
         return replace(self, terms=terms, noise=new_noise)
 
+    @property
+    def is_given(self) -> bool:
+        """Whether every number was given and stays as it is, so that there is nothing to learn."""
+        return all(fixed and value is not None for _, value, _, fixed in self.items())
+
+    @property
+    def holds_variances(self) -> bool:
+        """Whether the variance of some term stays as it was given."""
+        return any(term.fixed for term in self.terms)
+
     def restricted(self, names: tuple[str, ...]) -> Prior:
         """The prior of the named terms alone."""
         return replace(self, terms=tuple(t for t in self.terms if t.name in names))
@@ -132,7 +148,8 @@ def build_prior(
     KernelError
         When a kernel or combination is unknown or not valid on its axis.
     """
-    time, space = as_kernel(time_kernel), as_kernel(space_kernel)
+    time, of_time = apart(as_kernel(time_kernel))
+    space, of_space = apart(as_kernel(space_kernel))
     if has_type(space, Brownian):
         raise KernelError("brownian is a kernel of time only; for space choose e.g. `space_kernel='matern12'`.")
     if combine is not None and not (isinstance(combine, str) and combine in COMBINATIONS):
@@ -141,12 +158,33 @@ def build_prior(
         raise KernelError(f"scales={shown(scales)}: expected a positive integer, e.g. `scales=2`.")
     one_sided = isinstance(time, Independent) or isinstance(space, Independent)
     chosen = combine or ("product" if one_sided or time.is_fixed or space.is_fixed else "anova")
-    time = Constant() if num_times == 1 else time
-    space = Constant() if num_sites == 1 else space
+    time = _along(time, num_times, chosen)
+    space = _along(space, num_sites, chosen)
     terms = {"anova": _anova, "product": _product, "sum": _sum}[chosen](time, space, int(scales))
     if vector:
         terms = _of_vectors(terms, chosen)
+    terms = _with_variances(terms, of_time, of_space)
     return Prior(terms=terms, combine=chosen, geometry=geometry, centred=vector)
+
+
+def _along(kernel: Kernel, count: int, combine: str) -> Kernel:
+    """The kernel of an axis of this many points; one point tells nothing of what is to be learned along it."""
+    known = combine == "product" and _is_given(kernel)
+    return Constant() if count <= 1 and not known else kernel
+
+
+def _is_given(kernel: Kernel) -> bool:
+    """Whether all of its numbers are given and stay."""
+    numbers = [(k, name) for _, k in walk(kernel) for name in k.parameter_units()]
+    return kernel.is_fixed and all(k.holds(name) and getattr(k, name) is not None for k, name in numbers)
+
+
+def _with_variances(terms: tuple[Term, ...], of_time: Given, of_space: Given) -> tuple[Term, ...]:
+    """The terms with the variances that were given with kernels: of a sum each its own, else of the first product."""
+    products = [t.name for t in terms if t.name not in ("static", "common", "space", "time")]
+    own = {"time": of_time, "space": of_space} | {name: of_time.times(of_space) for name in products[:1]}
+    found = [(term, own.get(term.name, Given())) for term in terms]
+    return tuple(replace(t, variance=g.variance, fixed=g.held) for t, g in found)
 
 
 def _of_vectors(terms: tuple[Term, ...], combine: str) -> tuple[Term, ...]:

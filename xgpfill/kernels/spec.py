@@ -1,8 +1,8 @@
 """Kernels as frozen, torch-free data: what a covariance is, not how it is evaluated.
 
-Every kernel here is a correlation function of one axis (time in days, or space in km); the variance
-belongs to the term that uses it (see :mod:`xgpfill.kernels.prior`). Brownian is the one exception whose
-diagonal is not constant.
+Every kernel here is a correlation function of one axis (time in days, or space in km); a variance that is given with
+it belongs to the term that uses it (see :mod:`xgpfill.kernels.prior`). Brownian is the one exception whose diagonal is
+not constant.
 """
 
 from __future__ import annotations
@@ -38,7 +38,15 @@ class Kernel:
 
     A number that is given is where learning starts, None lets the data tell where; ``fixed=True`` holds all numbers of
     a kernel. A given period is held all the same, unless it is to be learned: a year is a year.
+
+    Parameters
+    ----------
+    variance : float, optional
+        In data units², by keyword: of the term that the kernel is of, where learning starts, or held when the kernel is
+        fixed. Those of a sum add up, those of a product, and of time and space, are multiplied.
     """
+
+    variance: Number | None = field(default=None, kw_only=True, repr=False)
 
     def __add__(self, other: Kernel | str) -> Sum:
         return Sum(_flat(Sum, self) + _flat(Sum, as_kernel(other)))
@@ -78,6 +86,7 @@ class Kernel:
 
     def __post_init__(self) -> None:
         """Check that given numbers are positive and that what is fixed is given."""
+        self._require_variance()
         for name in self.parameter_units():
             value = getattr(self, name)
             if value is None and getattr(self, "fixed", False):
@@ -89,6 +98,14 @@ class Kernel:
                 raise KernelError(
                     f"{type(self).__name__}({name}={value!r}): expected a positive, finite number, or None to learn it."
                 )
+
+    def _require_variance(self) -> None:
+        """Refuse a variance that is none."""
+        if self.variance is not None and not _in_range(self.variance, zero=False):
+            raise KernelError(
+                f"{type(self).__name__}(variance={self.variance!r}): expected a positive, finite number in squared "
+                f"units of the data, or None to learn it."
+            )
 
 
 @dataclass(frozen=True)
@@ -206,6 +223,7 @@ class Spectral(Kernel):
     fixed: bool = False
 
     def __post_init__(self) -> None:
+        self._require_variance()
         if not isinstance(self.num_components, int) or self.num_components < 1:
             raise KernelError(f"Spectral(num_components={self.num_components!r}): expected a positive integer.")
         for name in self.parameter_units():
@@ -238,10 +256,14 @@ class Brownian(Kernel):
 class Constant(Kernel):
     """Perfect correlation along the axis: one value shared by all of it."""
 
+    fixed: bool = False
+
 
 @dataclass(frozen=True)
 class Independent(Kernel):
     """No correlation along the axis at all, δ(t, t′); what ``None`` means for a kernel."""
+
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -250,8 +272,10 @@ class Sum(Kernel):
 
     parts: tuple[Kernel, ...] = ()
     weights: tuple[Number, ...] | None = field(default=None, metadata={"unit": DIMENSIONLESS})
+    fixed: bool = False
 
     def __post_init__(self) -> None:
+        self._require_variance()
         if self.weights is not None and len(self.weights) != len(self.parts):
             raise KernelError(f"Sum has {len(self.parts)} parts but {len(self.weights)} weights; give one for each.")
         require_numbers("Sum", "weights", self.weights or ())

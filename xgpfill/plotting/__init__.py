@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xgpfill.plotting.calibration import calibration
-from xgpfill.plotting.covariance import covariance, prior_draws
+from xgpfill.plotting.covariance import covariance, prior_covariance, prior_draws
 from xgpfill.plotting.frames import facets
 from xgpfill.plotting.maps import comparison, field_map
 from xgpfill.plotting.scores import bars
@@ -20,6 +20,7 @@ __all__ = [
     "facets",
     "field_map",
     "over_time",
+    "prior_covariance",
     "prior_draws",
     "series",
     "variogram",

@@ -1,4 +1,4 @@
-"""Pictures of priors: a learned covariance against lag, and draws of kernels. They are evaluated elsewhere."""
+"""Pictures of priors: a learned covariance against lag, kernels and draws of them. They are evaluated elsewhere."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import KernelError
+from xgpfill.plotting._drawing import add_bar
 from xgpfill.plotting._ink import ink, pencil
 from xgpfill.plotting._paper import new_panels, panels_by_lag
 from xgpfill.words import bracketed, units_of, with_units
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 DOMINANT = 8.0
 """One term whose variance is so many times that of another hides it on a linear axis."""
+MATRIX_COLOURS = "viridis"
 LEAST = 1e-4
 """Of the largest variance: what is less is not looked for."""
 _AXES = {"time_covariance": ("time", "time_lag"), "space_covariance": ("space", "distance")}
@@ -166,22 +168,71 @@ def prior_draws(draws: xr.DataArray) -> Figure:
             f"`xgpfill.plotting.prior_draws(xgpfill.prior_draws(['matern32', 'rbf'], extent=100.0))`."
         )
     (dim,) = (d for d in draws.dims if d not in ("kernel", "sample"))
-    count = draws.sizes["kernel"]
-    columns = min(count, 3)
-    rows = math.ceil(count / columns)
-    size = (0.3 + 3.6 * columns, 0.3 + 2.3 * rows)
-    figure, panels = new_panels(rows, columns, size, sharex=True)
-    for i, ax in enumerate(panels[:count]):
+    figure, panels = _panels_of_kernels(draws, str(dim), 2.3, sharex=True)
+    for i, ax in enumerate(panels):
         part = draws.isel(kernel=i).transpose(dim, "sample")
         ax.plot(draws[dim].values, part.values, linewidth=1.0)
-        ax.set_title(_folded(str(draws["kernel"].values[i])), fontsize="small")
-        ax.tick_params(labelbottom=i + columns >= count)
-        if i + columns >= count:
-            ax.set_xlabel(bracketed(str(dim), units_of(draws[dim])))
         ax.margins(x=0)
+    return figure
+
+
+def prior_covariance(covariance: xr.DataArray) -> Figure:
+    """Draw the covariance matrices of kernels: one panel for each.
+
+    Parameters
+    ----------
+    covariance : DataArray (kernel, time or distance, the same with `_other`)
+        What :func:`xgpfill.prior_covariance` gives.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    KernelError
+        When they are no such covariances.
+
+    Examples
+    --------
+    >>> import matplotlib, xgpfill
+    >>> matplotlib.use("Agg")
+    >>> figure = prior_covariance(xgpfill.prior_covariance(["matern12", "brownian"], extent=60.0))
+    >>> [ax.get_title() for ax in figure.axes[:2]]
+    ['Matérn-1/2, 6 days', 'Brownian, offset 6 days']
+    """
+    dims = getattr(covariance, "dims", ())
+    dim = next((str(d) for d in dims if f"{d}_other" in dims), "")
+    if "kernel" not in dims or not dim:
+        raise KernelError(
+            f"There are no covariances of kernels in {covariance!r:.80}. Make them first, e.g. "
+            f"`xgpfill.plotting.prior_covariance(xgpfill.prior_covariance(['matern32', 'rbf'], extent=100.0))`."
+        )
+    figure, panels = _panels_of_kernels(covariance, dim, 3.1)
+    for i, ax in enumerate(panels):
+        part = covariance.isel(kernel=i).transpose(f"{dim}_other", dim)
+        at = covariance[dim].values
+        mesh = ax.pcolormesh(at, at, part.values, cmap=MATRIX_COLOURS, shading="nearest", rasterized=True)
+        ax.set_aspect("equal")
+        ax.set_ylabel(bracketed(dim, units_of(covariance[dim])) if i % 3 == 0 else "")
+        add_bar(mesh, [ax], [part.values], "covariance")
+    return figure
+
+
+def _panels_of_kernels(field: xr.DataArray, dim: str, height: float, **shared: Any) -> tuple[Figure, list[Axes]]:
+    """A panel for every kernel, at most three in a row, with its title and its axis along the lowest ones."""
+    count = field.sizes["kernel"]
+    columns = min(count, 3)
+    rows = math.ceil(count / columns)
+    figure, panels = new_panels(rows, columns, (0.3 + 3.6 * columns, 0.3 + height * rows), **shared)
     for unused in panels[count:]:
         unused.remove()
-    return figure
+    for i, ax in enumerate(panels[:count]):
+        lowest = i + columns >= count
+        ax.set_title(_folded(str(field["kernel"].values[i])), fontsize="small")
+        ax.tick_params(labelbottom=lowest)
+        ax.set_xlabel(bracketed(dim, units_of(field[dim])) if lowest else "")
+    return figure, panels[:count]
 
 
 def _folded(text: str) -> str:
