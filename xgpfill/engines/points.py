@@ -229,7 +229,7 @@ class PointsPosterior:
     def means(self, targets: Points) -> FloatArray:
         """Posterior mean for every draw of the data, (m, draws)."""
         weights, beta = self._first
-        return self._fields(weights, targets) + beta.double().cpu().numpy() + self._level
+        return np.asarray(self._fields(weights, targets) + beta.double().cpu().numpy() + self._level)
 
     def _variance(self, targets: Points) -> FloatArray:
         """Latent variance of every target, the trend left out."""
