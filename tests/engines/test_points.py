@@ -93,7 +93,7 @@ def test_smooth_fields_with_little_noise_are_solved(noise, dtype):
     observations = replace(observations, points=replace(observations.points, frame=None))
     found = PointsPosterior(engine.points_system, Covariance(prior, dtype=dtype), observations, trend=True)
     sd = np.sqrt(expected.variance)
-    assert_allclose(found.moments(targets).mean / sd, expected.mean / sd, atol=0.05 if dtype == torch.float64 else 1.0)
+    assert_allclose(found.moments(targets).mean / sd, expected.mean / sd, atol=0.05)
 
 
 def test_a_function_that_is_brought_is_solved_for_exactly():

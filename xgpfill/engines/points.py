@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -166,6 +167,7 @@ class PointsPosterior:
         self, system: Callable[[Covariance, Observations], PointSystem], law: Covariance, observations: Observations,
         *, trend: bool,
     ) -> None:  # fmt: skip
+        law = replace(law, dtype=torch.float64)  # products run in float32, residuals are checked in this
         self._make, self._law, self._has_trend = system, law, trend
         self._observations, _ = without_repeats(observations)
         data = self._observations.columns
