@@ -117,7 +117,8 @@ def beside(
     solver = solve(form, names, "b", axis=1)
     places, right = torch.as_tensor(x).to(dtype).contiguous(), torch.as_tensor(values[:, None]).to(dtype)
     given = places, places, right, torch.tensor([g], dtype=dtype)
-    eps = max(residual, 1e-7 if dtype == torch.float32 else 1e-14) * float(right.norm())
+    least = 1e-7 if dtype == torch.float32 else 1e-14
+    eps = max(residual, least) * float(right.square().mean().sqrt())  # root mean square of what is left
     solver(*given, alpha=ridge, eps=1e6)  # compiles
     began = time.perf_counter()
     found = solver(*given, alpha=ridge, eps=eps)
