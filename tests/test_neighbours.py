@@ -63,19 +63,24 @@ def test_lattices_are_filled_by_neighbours_as_well(ds: xr.Dataset) -> None:
     assert found.sample(2).dims == ("sample", *ds.sst.dims)
 
 
-def test_many_points_are_taken_by_neighbours_and_the_reason_is_told() -> None:
+def test_many_points_are_iterated_on_or_taken_by_neighbours_and_the_reason_is_told() -> None:
     many = track(4100)
     choice = xgpfill.select_method(many)
-    assert choice.settings == xgpfill.Vecchia()
-    assert "4100 observations" in choice.reason and "in linear memory" in choice.reason
-    known = {name: value for name, value in KNOWN.items() if name != "method"}
-    model = many.gpfill.fit(**known, calibrate=False, amplitude=False)
+    assert choice.settings == xgpfill.Iterative()
+    assert "4100 observations" in choice.reason and "without a matrix" in choice.reason
+    model = many.gpfill.fit(**KNOWN | {"method": "vecchia"}, calibrate=False, amplitude=False)
     assert "vecchia engine" in repr(model)
+    known = {"calibrate": False, "amplitude": False, "hyperparameters": model.hyperparameters}
+    iterated = many.gpfill.fit(**KNOWN | {"method": "auto"}, **known)
+    assert "iterative engine" in repr(iterated)
     dense = many.gpfill.fit(**KNOWN, calibrate=False, amplitude=False, hyperparameters=model.hyperparameters)
     found, expected = model.predict(GRID), dense.predict(GRID)
     assert float((((found.mean - expected.mean) / expected.std()) ** 2).mean() ** 0.5) < 0.5
     ratio = found.std() / expected.std()  # what some observations say is never more than what all do
     assert bool((ratio > 0.999).all()) and float(ratio.max()) < 1.3
+    found = iterated.predict(GRID)
+    assert float(abs((found.mean - expected.mean) / expected.std()).max()) < 0.05
+    assert_allclose(found.std(), expected.std(), rtol=0.01)
 
 
 def test_a_curvilinear_grid_of_many_places_is_no_longer_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +89,7 @@ def test_a_curvilinear_grid_of_many_places_is_no_longer_refused(monkeypatch: pyt
     y, x = np.meshgrid(np.linspace(40, 44, 70), np.linspace(0, 6, 70), indexing="ij")
     cells = {"lat": (("j", "i"), y + 0.1 * np.sin(x)), "lon": (("j", "i"), x + 0.1 * np.cos(y))}
     da = xr.DataArray(np.sin(y) + np.cos(x), cells, ("j", "i"), "h").where(rng.uniform(size=y.shape) > 0.1)
-    assert xgpfill.select_method(da).settings == xgpfill.Vecchia()
+    assert xgpfill.select_method(da).settings == xgpfill.Iterative()
     model = da.gpfill.fit(space_kernel=xgpfill.Matern(1.5, 300.0, fixed=True), calibrate=False, amplitude=False)
     error = (model.reconstruct().mean - (np.sin(y) + np.cos(x))).where(da.isnull())
     assert float(np.sqrt((error**2).mean())) < 0.01

@@ -64,7 +64,8 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
             that (simple kriging; data units).
         method : {{"auto", "exact", "iterative", "variational", "vecchia"}} or settings
             The engine, e.g. ``xgpfill.Iterative(num_samples=32)``. "auto" takes "exact" for up to 1,000 observations
-            and beyond "iterative" on lattices, elsewhere "vecchia" from 4,000 on; see ``xgpfill.select_method``.
+            and beyond "iterative" on lattices; elsewhere "exact" to 4,000, "iterative" to 20,000, then "vecchia"; see
+            ``xgpfill.select_method``.
         geometry : {{"auto", "sphere", "cylinder", "plane"}}
             What distance means; the sphere for latitude and longitude.
         valid : DataArray of True and False, 1 and 0, or 1 and NaN; or True, optional

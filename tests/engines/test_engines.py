@@ -365,13 +365,14 @@ def test_settings_out_of_range_say_what_was_expected(make, message):
         make()
 
 
-def test_auto_is_exact_for_few_observations_and_takes_neighbours_for_many_and_says_why():
-    few, many = select_settings(4000), select_settings(4001)
-    assert (few.settings, many.settings) == (Exact(), Vecchia())
-    assert "in linear memory" in many.reason
+def test_auto_is_exact_for_few_observations_iterates_on_more_and_takes_neighbours_for_many_and_says_why():
+    few, more, many = select_settings(4000), select_settings(4001), select_settings(20_001)
+    assert (few.settings, more.settings, many.settings) == (Exact(), Iterative(), Vecchia())
+    assert "without a matrix up to 20000" in more.reason
+    assert "too many for all pairs of them" in many.reason and "in linear memory" in many.reason
     brought = product(FromFunction(lambda a, b: np.exp(-abs(a - b.T))), SPACE_KERNELS["matern12"])
     assert select_settings(4001, None, brought).settings == Variational()
-    assert "4000 observations" in str(few) and "4001 observations" in str(many)
+    assert "4000 observations" in str(few) and "20001 observations" in str(many)
 
 
 def test_settings_build_their_engine_and_say_how_much_a_tile_holds():

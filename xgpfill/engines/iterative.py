@@ -1,5 +1,7 @@
 """The iterative engine: the exact posterior of a lattice by conjugate gradients, never a dense matrix.
 
+Observations that lie on no lattice go to :mod:`xgpfill.engines.points`.
+
 With A = K + noise on the observed cells, one batch of solves gives A⁻¹[y, 1, y₁ … y_S, k₁ … k_P] for the data, the
 constant mean, S draws of data from the prior and P cells that answers are checked on. The mean needs the first two.
 Variances come from local conditionals, which draws correct and probes check (:mod:`xgpfill.engines.marginals`).
@@ -22,9 +24,11 @@ from xgpfill.engines.averages import averaged_on, averaged_prior, solve_closely
 from xgpfill.engines.base import Moments, drawn_jointly
 from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.marginals import Asked, Marginals, places_on
+from xgpfill.engines.points import PointsPosterior, PointSystem
 from xgpfill.engines.settings import Exact, Iterative
 from xgpfill.engines.system import Stalled, System, Unproven
 from xgpfill.errors import NumericalError, XgpfillWarning
+from xgpfill.grid.lattice import are_scattered
 from xgpfill.grid.points import Points, same_places, without_repeats
 from xgpfill.kernels.spec import Independent, has_type
 from xgpfill.linalg.threads import own_threads
@@ -70,15 +74,11 @@ class IterativeEngine:
     lock: RLock = field(default_factory=RLock, repr=False, compare=False)
 
     def condition(self, covariance: Covariance, observations: Observations, *, trend: bool = True) -> Posterior:
-        """Condition the prior on the observations, which must lie on a lattice.
-
-        Raises
-        ------
-        MethodError
-            When the places are no lattice that the operator can do.
-        """
+        """Condition the prior on the observations."""
         if not len(observations):  # nothing to iterate on: the prior
             return ExactEngine().condition(covariance, observations, trend=trend)
+        if are_scattered(observations.points, covariance.prior.geometry):
+            return PointsPosterior(self.points_system, covariance, observations, trend=trend)
         return IterativePosterior(self, covariance, observations, trend=trend)
 
     def system(self, law: Covariance, observations: Observations) -> System:
@@ -93,6 +93,12 @@ class IterativeEngine:
         system = self.systems[key.hexdigest()]
         system.watch = self.watch
         return system
+
+    def points_system(self, law: Covariance, observations: Observations) -> PointSystem:
+        """The system of observations that lie on no lattice."""
+        found = PointSystem(self.settings, law, observations, self.records)
+        found.watch = self.watch
+        return found
 
 
 class IterativePosterior:

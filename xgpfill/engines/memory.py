@@ -106,7 +106,7 @@ def tile_limit(settings: Settings, lattice: Lattice, device: str = "cpu") -> Lim
     """What one tile of a lattice may take; None when tiles are made only on request."""
     if isinstance(settings, Variational):
         return Limit(observations=OBSERVATIONS_PER_INDUCING * settings.num_inducing)
-    if isinstance(settings, Iterative):
+    if isinstance(settings, Iterative) and suits_iteration(lattice):  # elsewhere memory grows with the observations
         return _iterative_limit(lattice, settings.num_samples + 2, device)
     return None
 

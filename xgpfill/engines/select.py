@@ -27,6 +27,8 @@ QUICK_OPERATIONS = 2e10
 """Multiplications of a dense factor and of variances by it that take a second or so."""
 SOME_OBSERVATIONS = 4000
 """Up to here it is affordable where places are no lattice."""
+MANY_POINTS = 20_000
+"""Up to here products of all pairs of points take seconds; there are some for each solve."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,13 @@ def select_settings(num_observations: int, lattice: Lattice | None = None, prior
     if num_observations <= SOME_OBSERVATIONS:
         return Choice(Exact(), f"{many} on no regular lattice; dense up to {SOME_OBSERVATIONS}, exact")
     why = f"{many}, more than the {SOME_OBSERVATIONS} of a dense factor, on no regular lattice"
-    if prior is None or has_formula(prior):
-        return Choice(Vecchia(), f"{why}; each value from its neighbours, in linear memory")
-    return Choice(Variational(), f"{why}, with a kernel that neighbours cannot be told by")
+    if prior is not None and not has_formula(prior):
+        return Choice(Variational(), f"{why}, with a kernel that neighbours cannot be told by")
+    is_vector = lattice is not None and lattice.space.components > 1
+    if num_observations <= MANY_POINTS and not is_vector:
+        return Choice(Iterative(), f"{why}; exact without a matrix up to {MANY_POINTS}, where all pairs take seconds")
+    why = f"{why}, and too many for all pairs of them"
+    return Choice(Vecchia(), f"{why}; each value from its neighbours, in linear memory")
 
 
 def suits_iteration(lattice: Lattice, prior: Prior | None = None) -> bool:

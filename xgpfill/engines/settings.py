@@ -68,7 +68,7 @@ NEIGHBOURS_OF_FEW, NEIGHBOURS_OF_MANY = 64, 36
 
 @dataclass(frozen=True)
 class Iterative:
-    """The exact posterior without a matrix: conjugate gradients over a covariance operator; for lattices.
+    """The exact posterior without a matrix: conjugate gradients over a covariance operator; best on lattices.
 
     Parameters
     ----------

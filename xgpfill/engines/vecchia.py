@@ -127,11 +127,17 @@ class VecchiaPosterior:
     @own_threads()
     def moments(self, targets: Points) -> Moments:
         """Marginal mean (of the first draw of the data) and latent variance of every target."""
-        mean, variance = np.empty(len(targets)), np.empty(len(targets))
-        for own, found, missing, left in self._conditioned(targets, self._y[:, :1]):
-            mean[own] = found[:, 0] + missing @ self._estimated[0][:, 0]
+        mean, variance = self.conditionals(targets, 1)
+        return Moments(mean[:, 0], variance)
+
+    @own_threads()
+    def conditionals(self, targets: Points, draws: int) -> tuple[FloatArray, FloatArray]:
+        """Marginal means (m, draws) of so many draws of the data, and the latent variance (m,), of every target."""
+        mean, variance = np.empty((len(targets), draws)), np.empty(len(targets))
+        for own, found, missing, left in self._conditioned(targets, self._y[:, :draws]):
+            mean[own] = found + missing @ self._estimated[0][:, :draws]
             variance[own] = left + self._unknown(missing)
-        return Moments(mean, variance)
+        return mean, variance
 
     @own_threads()
     def means(self, targets: Points) -> FloatArray:

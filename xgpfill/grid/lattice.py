@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xgpfill.grid.directions import places_of
+from xgpfill.grid.directions import has_directions, places_of
 from xgpfill.grid.meridians import find_meridians
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from xgpfill.grid.meridians import Meridians
     from xgpfill.grid.metric import Metric
+    from xgpfill.grid.points import Points
 
 FloatArray = NDArray[np.float64]
 Window = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
@@ -25,6 +26,10 @@ Window = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 
 MAX_DENSE_SITES = 10_000
 """Places on no regular meridians between which a matrix is made."""
+MAX_DENSE_LIST = 4000
+"""The same where there is one time."""
+TRACK = 2
+"""Times as many observations as times or places that a track has, at most."""
 MAX_TIMES = 20_000
 """Times between which a matrix is made."""
 MOST_STEPS = 10_000
@@ -202,6 +207,27 @@ class Lattice:
             if part.shape[axis] != 1 or self.shape[axis] == 1:
                 part = take(part, indices, axis)
         return part
+
+
+def are_scattered(points: Points, geometry: str) -> bool:
+    """Whether points are better taken one by one than as cells of a lattice.
+
+    On a track each observation has a time and a place of its own, and nearly all cells are empty. Other places are
+    scattered where they are many and lie on no regular meridians. Components of a vector need a lattice.
+    """
+    num_times, num_sites, n = points.times.size, len(points.sites), len(points)
+    if has_directions(points.sites):
+        return False
+    if min(num_times, num_sites) > 1 and n <= TRACK * max(num_times, num_sites) <= num_times * num_sites:
+        return points.frame is None or find_meridians(_framed(points), geometry) is None
+    if num_sites <= (MAX_DENSE_SITES if num_times > 1 else MAX_DENSE_LIST):
+        return False
+    return points.frame is None or find_meridians(_framed(points), geometry) is None
+
+
+def _framed(points: Points) -> FloatArray:
+    assert points.frame is not None
+    return points.sites.reshape(*points.frame, -1)
 
 
 def distance_between(places: FloatArray) -> float:

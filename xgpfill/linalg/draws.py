@@ -21,8 +21,10 @@ from xgpfill.grid.meridians import find_meridians
 from xgpfill.grid.metric import EARTH_RADIUS_KM
 from xgpfill.kernels.averaged import Averaged
 from xgpfill.kernels.evaluate import Lags, correlation
+from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.spec import (
     RBF,
+    Brownian,
     Constant,
     Independent,
     Kernel,
@@ -32,17 +34,19 @@ from xgpfill.kernels.spec import (
     RationalQuadratic,
     Spectral,
     Sum,
+    has_type,
     is_directional,
 )
 from xgpfill.linalg.dense import cholesky
 from xgpfill.linalg.space import is_even
 from xgpfill.linalg.spectral_draws import SpectralFactor, spectral_factor
+from xgpfill.linalg.threads import in_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from xgpfill.grid.lattice import FloatArray, Lattice, Window
-    from xgpfill.grid.points import IntArray
+    from xgpfill.grid.points import IntArray, Points
     from xgpfill.kernels.prior import Prior, Term
 
 FEW_SITES = 256
@@ -51,6 +55,8 @@ DENSE_TIMES = 4000
 CHUNK = 2**21
 """Cells that are drawn at once: as many draws as have no more."""
 NUM_FEATURES = 2000
+FEATURES_AT_ONCE = 2**20
+"""Waves at points that one thread makes at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,6 +223,40 @@ class PriorDraws:
     def __getstate__(self) -> dict[str, object]:
         """Travel without factors; they are made where they are needed."""
         return {"frame": self.frame, "prior": self.prior, "seed": self.seed, "noise_share": self.noise_share}
+
+
+def has_spectrum(prior: Prior) -> bool:
+    """Whether :func:`drawn_at` knows the frequencies of every kernel."""
+    if prior.geometry == "cylinder" and any(is_directional(term.space) for term in prior.terms):
+        return False
+    return not any(
+        has_type(k, Brownian, Independent, Outside, Averaged) for t in prior.terms for k in (t.time, t.space)
+    )
+
+
+def drawn_at(prior: Prior, points: Points, seeds: Sequence[Sequence[int]]) -> FloatArray:
+    """Draws (n, S) of the zero-mean field at points anywhere, by features; a seed is the same field wherever asked.
+
+    With fresh frequencies for every draw their covariance is exact in expectation, and so are second moments of
+    whatever is linear in them.
+    """
+    found, x = np.zeros((len(points), len(seeds))), np.column_stack([points.time, points.space])
+    for s, seed in enumerate(seeds):
+        for number, term in enumerate(prior.terms):
+            assert term.variance is not None
+            rng = np.random.default_rng([*seed, number])
+            parts = [_frequencies(term.time, rng, 1), _frequencies(term.space, rng, x.shape[1] - 1)]
+            frequencies = torch.as_tensor(np.concatenate(parts, axis=1).T)
+            a, b = rng.standard_normal((2, NUM_FEATURES))
+            size = torch.as_tensor(np.hypot(a, b) * math.sqrt(float(term.variance) / NUM_FEATURES)).float()
+            turn, column = torch.as_tensor(np.arctan2(b, a)), found[:, s]
+
+            def part(start: int, stop: int) -> None:
+                phase = torch.remainder(torch.as_tensor(x[start:stop]) @ frequencies - turn, 2 * math.pi)  # noqa: B023
+                column[start:stop] += (phase.float().cos_() @ size).double().numpy()  # noqa: B023
+
+            in_parts(part, len(points), FEATURES_AT_ONCE // NUM_FEATURES)
+    return found
 
 
 def noise_share(prior: Prior, noise: float) -> float:

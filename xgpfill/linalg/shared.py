@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.linalg.dense import cholesky, solve_lower
@@ -18,6 +19,8 @@ from xgpfill.linalg.inducing import choose_inducing
 from xgpfill.linalg.threads import own_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from xgpfill.grid.lattice import FloatArray
@@ -84,3 +87,27 @@ class Shared:
             for block in self.law.blocks(self.points, targets):
                 found[block.index] = solve_lower(self.factor, block.columns).T.numpy()
         return found
+
+
+class WithShared:
+    """(R + hhᵀ)⁻¹ times columns, from R⁻¹ times columns (Woodbury; Golub & Van Loan 2013, eq. 2.1.4).
+
+    Parameters
+    ----------
+    rest : callable
+        R⁻¹ times (n, k), symmetric: of what h leaves, noise included.
+    h : Tensor (n, p)
+        In float64: most of what R⁻¹ says of the span of h is taken away again.
+    """
+
+    def __init__(self, rest: Callable[[Tensor], Tensor], h: Tensor) -> None:
+        self._rest, self._told = rest, rest(h)  # R⁻¹h
+        P = h.T @ self._told
+        P.diagonal().add_(1.0)
+        self._factor = cholesky(P, what="precision of inducing points")
+
+    def __call__(self, residual: Tensor) -> Tensor:
+        """R⁻¹r − R⁻¹h (I + hᵀR⁻¹h)⁻¹ hᵀR⁻¹r."""
+        r = residual.double()
+        found = self._rest(r) - self._told @ torch.cholesky_solve(self._told.T @ r, self._factor)
+        return found.to(residual)

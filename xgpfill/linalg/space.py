@@ -207,9 +207,9 @@ def dense_space(kernel: Kernel, coordinates: FloatArray, geometry: str) -> Tenso
     n = flat.shape[0]
     if n > MAX_DENSE_SITES:
         raise MethodError(
-            f"The iterative engine takes lattices with regular longitudes (or x), or up to {MAX_DENSE_SITES} other "
-            f"places; these {n} lie on no regular meridians. Type `method='vecchia'`, or smaller tiles, e.g. "
-            f"`tile={{'y': 100, 'x': 100}}`."
+            "A matrix between all places is made for lattices with regular longitudes (or x), or up to "
+            f"{MAX_DENSE_SITES} other places; these {n} lie on no regular meridians. Type `method='vecchia'`, or "
+            f"smaller tiles, e.g. `tile={{'y': 100, 'x': 100}}`."
         )
     K = torch.empty(n, n, dtype=torch.float64)
     width = max(1, CHUNK // n)
