@@ -18,7 +18,6 @@ from xgpfill.errors import AlignmentError, CoordinateError, MethodError, TooMany
 from xgpfill.grid.companions import as_mask
 from xgpfill.grid.dates import typed_dates
 from xgpfill.grid.dims import require_numeric
-from xgpfill.grid.directions import COMPONENTS, with_directions
 from xgpfill.grid.metric import POLE
 from xgpfill.grid.names import LAT_NAMES, LON_NAMES, TIME_NAMES, role_of_name
 from xgpfill.grid.places import still
@@ -37,7 +36,6 @@ from xgpfill.tiling.assemble import (
 if TYPE_CHECKING:
     from xgpfill.grid.encode import Layout
     from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.metric import Metric
     from xgpfill.model import FittedModel
 
 
@@ -97,7 +95,7 @@ def read_target(model: FittedModel, target: Any) -> Target:
         if c.name is not None:
             coords[c.name] = c
     if roles.component is not None:
-        dims, shape = (roles.component, *dims), (COMPONENTS, *shape)
+        dims, shape = (roles.component, *dims), (layout.components, *shape)
         coords[roles.component] = layout.template.coords[roles.component]
     return Target(points, _nearest_cells(model, days, places), dims, shape, coords)
 
@@ -247,7 +245,7 @@ def _embedded(
     roles = layout.roles
     size = next(iter(by_name.values())).size
     if not size:
-        return np.zeros(0), _placed(layout, layout.metric, np.zeros(0), np.zeros(0))
+        return np.zeros(0), layout.placed(np.zeros(0), np.zeros(0))
     days = np.zeros(size)
     if roles.clock is not None:
         assert layout.clock is not None
@@ -276,14 +274,8 @@ def _embedded(
             f"Target longitude {float(flat[1][far][0])!r} is several times round the globe; expected degrees, within "
             f"-360…360. Give those, e.g. `model.predict({{'lon': [3.2]}})`."
         )
-    found = _placed(layout, metric, flat[0], flat[1])
+    found = layout.placed(flat[0], flat[1], metric)
     return np.tile(days, len(found) // size), found
-
-
-def _placed(layout: Layout, metric: Metric, y: FloatArray, x: FloatArray) -> FloatArray:
-    """Embedded km of targets, (n, d); those of the second component of a vector after those of the first."""
-    places = metric.embed(y, x)
-    return places if layout.roles.component is None else with_directions(places, metric.directions(y, x))
 
 
 def _nearest_cells(model: FittedModel, days: FloatArray, places: FloatArray) -> Any:
