@@ -380,7 +380,7 @@ def test_what_no_vector_can_be_fitted_with_is_refused(ds) -> None:
 
 
 def test_what_the_model_of_both_knows_is_said_where_it_is(model) -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'trend'. What is known of both .* at `model.model`"):
+    with pytest.raises(AttributeError, match=r"no attribute 'trend'. What is known of all parts .* at `model.model`"):
         _ = model.trend
 
 

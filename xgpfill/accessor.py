@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from xgpfill.description import Description
     from xgpfill.engines.settings import Settings
-    from xgpfill.joint import FittedJoint
+    from xgpfill.joint.model import FittedJoint
     from xgpfill.kernels.spec import Kernel
     from xgpfill.model import FittedModel
     from xgpfill.results import Reconstruction

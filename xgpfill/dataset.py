@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from xgpfill.checks import checked_flag
 from xgpfill.conventions import with_companions
-from xgpfill.coupling import fit_joint
 from xgpfill.errors import VariableError, listed
 from xgpfill.fitting import fit
 from xgpfill.grid.variables import has_variable, named_variable, only_variable
+from xgpfill.joint.fitting import fit_joint
 from xgpfill.variables import FittedDataset, own_arguments
 from xgpfill.vectors import FittedVector, component_names, component_roles, of_both, own_attributes, stacked
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from xgpfill.joint import FittedJoint
+    from xgpfill.joint.model import FittedJoint
     from xgpfill.model import FittedModel
 
 

@@ -10,7 +10,7 @@ from xgpfill.grid.companions import within_valid
 from xgpfill.grid.encode import Layout, encode
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.io import Stored, read
-from xgpfill.joint import FittedJoint
+from xgpfill.joint.model import FittedJoint
 from xgpfill.kernels.prior import with_outside
 from xgpfill.model import FittedModel, Record
 from xgpfill.options import resolve_device

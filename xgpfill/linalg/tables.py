@@ -145,7 +145,6 @@ class Tables:
         common, alone, static = np.zeros((0, 0)), np.zeros((0, 0)), np.zeros((0, 0, 0))
         in_time: list[FloatArray] = []
         in_space: list[FloatArray] = []
-        loadings: list[tuple[float, ...]] = []
         for kernel, group in groups.items():
             table: FloatArray | None = None
             for variance, space in group:
@@ -160,9 +159,6 @@ class Tables:
             elif table is not None:
                 in_time.append(along_time(kernel))
                 in_space.append(table)
-                only = group[0][1] if len(group) == 1 else None
-                once = isinstance(only, Shared) and places_of_each(coordinates, len(only.loadings)) is not None
-                loadings.append(only.loadings if isinstance(only, Shared) and once else ())
             del table
         arrays = Arrays(
             time=_stacked(in_time, (1 if lagged else times.size, times.size)),
@@ -175,12 +171,26 @@ class Tables:
             odd=meridians.odd if meridians is not None and meridians.odd.any() else EVEN,
         )
         arrays = arrays._replace(near=summed_nearby(arrays, (times.size, rows, columns)))
-        return cls(arrays, (times.size, rows, columns), meridians, tuple(loadings))
+        return cls(arrays, (times.size, rows, columns), meridians, _loadings(groups, coordinates))
 
     def cells(self, time_index: IntArray, site_index: IntArray) -> Int32Array:
         """Times, rows and columns (n, 3) of cells whose site counts along x first."""
         row, column = np.divmod(np.asarray(site_index), self.shape[2])
         return np.stack([np.asarray(time_index), row, column], axis=1).astype(np.int32)
+
+
+def _loadings(
+    groups: dict[Kernel, list[tuple[float, Kernel]]], coordinates: FloatArray
+) -> tuple[tuple[float, ...], ...]:
+    """What variables have of each term in time and space that they share, where it is the only one of its time."""
+    found = []
+    for kernel, group in groups.items():
+        varying = [space for _, space in group if not isinstance(space, (Constant, Independent))]
+        if varying and not isinstance(kernel, Constant):
+            only = varying[0] if len(varying) == 1 else None
+            shared = only.loadings if isinstance(only, Shared) else ()
+            found.append(shared if shared and places_of_each(coordinates, len(shared)) is not None else ())
+    return tuple(found)
 
 
 def by_time(prior: Prior, num_times: int) -> dict[Kernel, list[tuple[float, Kernel]]]:

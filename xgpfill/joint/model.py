@@ -1,6 +1,6 @@
 """Several variables fitted together, each in its own units: to the model one standardised field with a dimension more.
 
-What they share is learned in :mod:`xgpfill.coupling`.
+What they share is learned in :mod:`xgpfill.joint.coupling`.
 """
 
 from __future__ import annotations

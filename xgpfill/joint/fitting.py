@@ -22,10 +22,10 @@ from xgpfill.grid.directions import variable_of
 from xgpfill.grid.encode import encode
 from xgpfill.grid.scaling import Scaling
 from xgpfill.grid.variables import named_variable
-from xgpfill.joint import FittedJoint, joint_names, side_by_side, standardised
+from xgpfill.joint.coupling import apart, coupled, tell_of_each_other
+from xgpfill.joint.model import FittedJoint, joint_names, side_by_side, standardised
 from xgpfill.learning.blocks import BlockPlan, draw_blocks, observed_share
 from xgpfill.learning.calibration import calibrated
-from xgpfill.learning.coupling import apart, coupled, tell_of_each_other
 from xgpfill.learning.heldout import ENOUGH
 from xgpfill.learning.samples import in_memory_if_small
 from xgpfill.learning.steps import Course, Rules
