@@ -12,7 +12,7 @@ import xarray as xr
 
 from xgpfill import hyperparameters as tables
 from xgpfill.checks import checked_flag, require_array
-from xgpfill.engines.select import Choice, require_takes_vectors, select_settings
+from xgpfill.engines.select import Choice, require_takes_rows, select_settings
 from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
 from xgpfill.errors import DataError, NoiseError, shown, warn
 from xgpfill.fields import with_fields_of
@@ -133,7 +133,7 @@ def fit(
     if isinstance(choice.settings, Exact) and options["tile"] == "auto" and hyperparameters is None:
         require_affordable(choice.settings, count)
     if vector:
-        require_takes_vectors(choice.settings)
+        require_takes_rows(choice.settings, "vector=True")
     check_outside(prior, lattice, options["seed"])
     prior = resolve_brownian(prior, lattice.moments.min() - lattice.time_step, lattice.time_extent + lattice.time_step)
     prior = _with_noise(prior, noise, noise_fixed, scaling)

@@ -247,7 +247,7 @@ def test_what_cannot_be_fitted_together_is_refused(ds, model) -> None:
         DimensionError, match=r"'member' are independent fields. Select one, e.g. `ds.isel\(member=0\)`"
     ):
         ds.expand_dims(member=2).gpfill.fit(**HOW, dims=("time", "lat", "lon"), method="exact")
-    with pytest.raises(MethodError, match="is for the exact engine and, on lattices, the iterative one"):
+    with pytest.raises(MethodError, match="joint=True is for the exact engine and, on lattices, the iterative one"):
         ds.gpfill.fit(**HOW, method="vecchia")
     with pytest.raises(AlignmentError, match="'sst' is in 'K', but the model was fitted in 'degC'"):
         model.condition(ds.assign(sst=ds.sst.assign_attrs(units="K")))

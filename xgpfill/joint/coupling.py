@@ -171,6 +171,7 @@ def tell_of_each_other(before: Prior, after: Prior, hidden: Hidden | None, block
 
 def _deviance(prior: Prior, blocks: Sequence[Observations]) -> float:
     """−2 log N of all blocks, without its constant."""
-    variances = np.array([float(t.variance or 0.0) for t in prior.terms])
-    found = [_Block.of(block, prior).half_deviance(variances, _loadings(prior)[0]) for block in blocks if len(block)]
+    variances, (loadings, _) = np.array([float(t.variance or 0.0) for t in prior.terms]), _loadings(prior)
+    with own_threads():
+        found = [_Block.of(block, prior).half_deviance(variances, loadings) for block in blocks if len(block)]
     return 2.0 * sum(FAILED if each is None else each[0] for each in found)

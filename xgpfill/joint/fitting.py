@@ -12,7 +12,7 @@ import xarray as xr
 from xgpfill import hyperparameters as tables
 from xgpfill.conventions import with_companions
 from xgpfill.decoding import Measure
-from xgpfill.engines.select import Choice, require_takes_vectors, select_settings
+from xgpfill.engines.select import Choice, require_takes_rows, select_settings
 from xgpfill.engines.settings import as_settings
 from xgpfill.errors import DimensionError, VariableError, listed, warn
 from xgpfill.fitting import fit
@@ -156,5 +156,5 @@ def _choice(method: Any, lattice: Lattice, prior: Prior, share: float) -> Choice
     named = as_settings(method)
     count = round(share * float(np.prod(lattice.shape)))
     choice = Choice(named, "named by `method=`") if named else select_settings(count, lattice, prior)
-    require_takes_vectors(choice.settings)
+    require_takes_rows(choice.settings, "joint=True")
     return choice
