@@ -34,7 +34,7 @@ def two(ds: xr.Dataset) -> xr.Dataset:
 # The signature
 
 
-@pytest.mark.parametrize(("cls", "also"), [(xr.DataArray, []), (xr.Dataset, ["variable", "vector"])])
+@pytest.mark.parametrize(("cls", "also"), [(xr.DataArray, []), (xr.Dataset, ["variable", "vector", "joint"])])
 def test_the_accessor_names_every_argument_of_fit_with_the_same_default(cls: type, also: list[str]) -> None:
     theirs = dict(inspect.signature(fit).parameters)
     ours = dict(inspect.signature(cls.gpfill.fit).parameters)

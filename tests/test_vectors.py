@@ -372,7 +372,7 @@ def test_what_no_vector_can_be_fitted_with_is_refused(ds) -> None:
         ds.gpfill.fit(variable=NAMES, vector=True, method="vecchia")
     with pytest.raises(KernelError, match="is the same at all places, where east and north are not"):
         ds.gpfill.fit(variable=NAMES, vector=True, space_kernel="constant", combine="product")
-    with pytest.raises(DimensionError, match=r"tile= cannot split a vector field in space.*`tile=\{'time': 30\}`"):
+    with pytest.raises(DimensionError, match=r"tile= cannot split a vector field or joint.*`tile=\{'time': 30\}`"):
         ds.gpfill.fit(variable=NAMES, vector=True, tile={"lat": 3})
     points = ds.stack(obs=("lat", "lon")).reset_index("obs")
     with pytest.raises(DimensionError, match=r"these data have scattered observations\. Fit the components apart"):
@@ -380,7 +380,7 @@ def test_what_no_vector_can_be_fitted_with_is_refused(ds) -> None:
 
 
 def test_what_the_model_of_both_knows_is_said_where_it_is(model) -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'trend'. What is known of both .* at `model.model`"):
+    with pytest.raises(AttributeError, match=r"no attribute 'trend'. What is known of all parts .* at `model.model`"):
         _ = model.trend
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xgpfill.engines.settings import Iterative as Iterative
     from xgpfill.engines.settings import Variational as Variational
     from xgpfill.engines.settings import Vecchia as Vecchia
+    from xgpfill.joint.model import FittedJoint as FittedJoint
     from xgpfill.kernels.outside import FromFunction as FromFunction
     from xgpfill.kernels.outside import FromGPyTorch as FromGPyTorch
     from xgpfill.kernels.spec import RBF as RBF
@@ -66,6 +67,7 @@ _HOMES = {
     "RationalQuadratic": "kernels.spec",
     "Spectral": "kernels.spec",
     "FittedDataset": "variables",
+    "FittedJoint": "joint.model",
     "FittedModel": "model",
     "FittedVector": "vectors",
     "Experiment": "report",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from xgpfill.description import Description
     from xgpfill.engines.settings import Settings
+    from xgpfill.joint.model import FittedJoint
     from xgpfill.kernels.spec import Kernel
     from xgpfill.model import FittedModel
     from xgpfill.results import Reconstruction
@@ -388,6 +389,7 @@ class DatasetAccessor(_Accessor):
         *,
         variable: Hashable | list[Hashable] | tuple[Hashable, ...] | None = None,
         vector: bool = False,
+        joint: bool = False,
         dims: Dims = None,
         coords: Coords = None,
         time_kernel: KernelLike = "matern32",
@@ -412,12 +414,12 @@ class DatasetAccessor(_Accessor):
         dtype: str = "float64",
         seed: int = 0,
         progress: bool | None = None,
-    ) -> FittedModel | FittedDataset | FittedVector:
+    ) -> FittedModel | FittedDataset | FittedVector | FittedJoint:
         """Learn the covariance of the field; the full text is made below."""
         from xgpfill.dataset import fit_dataset  # torch loads here, once
 
         self._model = fit_dataset(
-            self._data, variable, vector=vector, dims=dims, coords=coords, time_kernel=time_kernel,
+            self._data, variable, vector=vector, joint=joint, dims=dims, coords=coords, time_kernel=time_kernel,
             space_kernel=space_kernel, combine=combine, scales=scales, noise=noise, noise_std=noise_std,
             noise_variance=noise_variance, noise_fixed=noise_fixed, trend=trend, method=method, geometry=geometry,
             valid=valid, hyperparameters=hyperparameters, tile=tile, halo=halo, check=check, amplitude=amplitude,
@@ -433,8 +435,12 @@ class DatasetAccessor(_Accessor):
         vector : bool
             Whether the two variables named are the components of a vector, to the east and to the north (or along x and
             y), such as a wind. They have one covariance then, that of a Cartesian vector projected on east and north,
-            so that the field is smooth across the poles.""",
-        returns="FittedModel, FittedDataset for a list of variables, or FittedVector for a vector",
+            so that the field is smooth across the poles.
+        joint : bool
+            Whether the variables named are fitted together, so that each helps to fill the gaps of the others. What
+            they share is learned; where hidden observations are not predicted better by it, a warning says so, and the
+            variables stay apart.""",
+        returns="FittedModel, FittedDataset for a list of variables, FittedVector for a vector, or FittedJoint",
         example='model = ds.gpfill.fit(variable="sst", valid=ds["valid"], method="exact")',
     )
 

@@ -257,5 +257,5 @@ def _rows_of_both(weights: Any, groups: Any, counts: Any) -> tuple[Any, Any, Any
     """Weights (sets, time, components, y, x), groups and their counts with the rows of components as one axis."""
     time, component, y, x = groups
     together = np.where((component[:, None] < 0) | (y < 0), -1, component[:, None] * counts[2] + y).ravel()
-    rows = one_after_another(weights, y.size)
+    rows = one_after_another(weights, y.size, component.size)
     return rows, (time, together, x), (counts[0], counts[1] * counts[2], counts[3])

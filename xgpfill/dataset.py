@@ -9,18 +9,20 @@ from xgpfill.conventions import with_companions
 from xgpfill.errors import DataError, VariableError, listed, shown
 from xgpfill.fitting import fit
 from xgpfill.grid.variables import has_variable, named_variable, only_variable
+from xgpfill.joint.fitting import fit_joint
 from xgpfill.variables import FittedDataset, own_arguments
 from xgpfill.vectors import FittedVector, component_names, component_roles, of_both, own_attributes, stacked
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from xgpfill.joint.model import FittedJoint
     from xgpfill.model import FittedModel
 
 
 def fit_dataset(
-    ds: xr.Dataset, variable: Any, *, dims: Any, vector: bool = False, **arguments: Any
-) -> FittedModel | FittedDataset | FittedVector:
+    ds: xr.Dataset, variable: Any, *, dims: Any, vector: bool = False, joint: bool = False, **arguments: Any
+) -> FittedModel | FittedDataset | FittedVector | FittedJoint:
     """Fit the named variable(s) of a Dataset, or the only one that has the fitted dimensions.
 
     Raises
@@ -28,6 +30,10 @@ def fit_dataset(
     VariableError
         When a name is missing, or several variables could be meant.
     """
+    if checked_flag(joint, "joint"):
+        if checked_flag(vector, "vector"):
+            raise VariableError("vector=True and joint=True exclude each other: a vector is fitted together as it is.")
+        return fit_joint(ds, variable, dims=dims, **arguments)
     if checked_flag(vector, "vector"):
         return _fit_vector(ds, variable, dims=dims, **arguments)
     if isinstance(variable, list) or (isinstance(variable, tuple) and not has_variable(ds, variable)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from xgpfill.words import squared
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from xgpfill.calibration import Calibration
     from xgpfill.grid.encode import Layout
+    from xgpfill.grid.scaling import Scaling
 
 _ENCODING_KEPT = ("zlib", "complevel", "shuffle", "compression")
 _RANGES = ("valid_range", "valid_min", "valid_max", "actual_range")
@@ -22,6 +25,38 @@ _PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsig
 _FLAG_MEANINGS = "no_field observed filled"
 ROOM = 1e-6
 """What a variance may be, relative to that of the data, above and below."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How one of several joint variables is measured, which are of one model in standardised units.
+
+    Attributes
+    ----------
+    scaling : Scaling
+        Its units.
+    noise : float
+        Of a typical observation, standardised.
+    intervals : Calibration or None
+        How wide its intervals are.
+    dtype : str
+        That of its data.
+    """
+
+    scaling: Scaling
+    noise: float = 0.0
+    intervals: Calibration | None = None
+    dtype: str = "float64"
+
+    def values(self, field: xr.DataArray) -> xr.DataArray:
+        """A field of standardised values in its units."""
+        return field.copy(data=self.scaling.physical(field.data).astype(self.dtype))
+
+    def variances(self, field: Any) -> Any:
+        """Standardised variances in its units²: a field, or a number."""
+        if not isinstance(field, xr.DataArray):
+            return field * self.scaling.scale**2
+        return field.copy(data=(field.data * self.scaling.scale**2).astype(self.dtype))
 
 
 def dtype_of(template: xr.DataArray, scale: float | None = None) -> np.dtype[Any]:

@@ -12,7 +12,7 @@ import xarray as xr
 
 from xgpfill import hyperparameters as tables
 from xgpfill.checks import checked_flag, known_mean, require_array
-from xgpfill.engines.select import Choice, require_takes_vectors, select_settings
+from xgpfill.engines.select import Choice, require_takes_rows, select_settings
 from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
 from xgpfill.errors import DataError, NoiseError, shown, warn
 from xgpfill.fields import with_fields_of
@@ -180,7 +180,7 @@ def _choice(settings: Settings | None, count: int, lattice: Lattice, prior: Prio
     """The engine that was named, or suits."""
     choice = Choice(settings, "named by `method=`") if settings else select_settings(count, lattice, prior)
     if lattice.space.components > 1:
-        require_takes_vectors(choice.settings)
+        require_takes_rows(choice.settings, "vector=True")
     return choice
 
 

@@ -13,6 +13,7 @@ import xarray as xr
 from xgpfill.calibration import Calibration
 from xgpfill.checks import checked_flag
 from xgpfill.conventions import BOUNDS, OF_COORDINATES, origin, placing, without_bounds
+from xgpfill.decoding import Measure
 from xgpfill.engines.settings import METHODS
 from xgpfill.errors import DataError, FileFormatError, XgpfillError, listed
 from xgpfill.files import as_path, checked_place, require_free, uniform_chunks, written_whole
@@ -21,7 +22,7 @@ from xgpfill.grid.metric import Clock, Metric
 from xgpfill.grid.scaling import Amplitude, Scaling
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch, Outside
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.kernels.spec import TYPES
+from xgpfill.kernels.spec import TYPES, Shared
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +37,7 @@ FORMAT = 4
 
 _PLAIN: dict[str, type] = {
     **TYPES,
+    Shared.__name__: Shared,
     **{
         cls.__name__: cls
         for cls in (
@@ -49,6 +51,7 @@ _PLAIN: dict[str, type] = {
             Scaling,
             Amplitude,
             Calibration,
+            Measure,
             *METHODS.values(),
         )
     },
@@ -89,6 +92,7 @@ def save(
     data: bool = True,
     mode: str = "w-",
     components: Components | None = None,
+    measures: Mapping[str, Measure] | None = None,
 ) -> None:
     """Write a model to ``*.nc`` (netCDF) or ``*.zarr``, whole or not at all; those of several variables as groups.
 
@@ -101,7 +105,9 @@ def save(
     mode : {"w-", "w"}
         "w-" writes only where nothing is yet, "w" replaces what is there; never what the data come from.
     components : mapping of name to attributes, optional
-        Of the components of a vector that the model is of.
+        Of the components of a vector, or the joint variables, that the model is of.
+    measures : mapping of name to Measure, optional
+        Of joint variables.
 
     Raises
     ------
@@ -114,6 +120,8 @@ def save(
     data, several = checked_flag(data, "data"), getattr(model, "models", None)
     require_free(checked_place(path), mode, model.sources)
     nodes = _groups(several, data=data) if several else _nodes(model, data=data, components=components)  # type: ignore[arg-type]
+    if measures is not None:
+        nodes["/"].attrs["measures"] = json.dumps([[name, to_plain(own)] for name, own in measures.items()])
     tree = xr.DataTree.from_dict(nodes)
     with written_whole(path) as temporary:
         if kind == "zarr":
@@ -233,6 +241,7 @@ class Stored:
     parts: dict[str, Any]
     has_data: bool
     components: dict[str, dict[str, Any]] | None = None
+    measures: dict[str, Measure] | None = None
 
 
 def read(path: str | Path) -> Stored | dict[Any, Stored]:
@@ -289,7 +298,9 @@ def _stored(tree: xr.DataTree, path: Path) -> Stored:
         parts["record"].pop("calibration", None)
     valid = arrays.get("valid", parts.pop("valid"))
     components = dict(state["components"]) if "components" in state else None
-    return Stored(arrays["observed"], arrays.get("errors"), valid, parts, state["data"], components)
+    told = tree.attrs.get("measures")
+    measures = None if told is None else {name: from_plain(own) for name, own in json.loads(told)}
+    return Stored(arrays["observed"], arrays.get("errors"), valid, parts, state["data"], components, measures)
 
 
 _PARTS = (

@@ -10,6 +10,7 @@ from xgpfill.grid.companions import within_valid
 from xgpfill.grid.encode import Layout, encode
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.io import Stored, read
+from xgpfill.joint.model import FittedJoint
 from xgpfill.kernels.prior import with_outside
 from xgpfill.model import FittedModel, Record
 from xgpfill.options import resolve_device
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def load(path: str | Path, *, kernels: Mapping[str, Any] | None = None) -> FittedModel | FittedDataset | FittedVector:
+def load(
+    path: str | Path, *, kernels: Mapping[str, Any] | None = None
+) -> FittedModel | FittedDataset | FittedVector | FittedJoint:
     """Read a saved model, or those of several variables.
 
     Parameters
@@ -33,7 +36,7 @@ def load(path: str | Path, *, kernels: Mapping[str, Any] | None = None) -> Fitte
 
     Returns
     -------
-    FittedModel, FittedDataset where several were saved, or FittedVector
+    FittedModel, FittedDataset where several were saved, FittedVector or FittedJoint
         One saved without data can only ``condition``.
 
     Raises
@@ -53,7 +56,11 @@ def load(path: str | Path, *, kernels: Mapping[str, Any] | None = None) -> Fitte
     stored = read(path)
     if isinstance(stored, Stored):
         model = _loaded(stored, kernels)
-        return model if stored.components is None else FittedVector(model, stored.components)
+        if stored.components is None:
+            return model
+        if stored.measures is None:
+            return FittedVector(model, stored.components)
+        return FittedJoint(model, stored.components, stored.measures)
     return FittedDataset({name: _loaded(one, kernels) for name, one in stored.items()})
 
 

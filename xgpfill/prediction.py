@@ -18,7 +18,6 @@ from xgpfill.errors import AlignmentError, MethodError, TooManyPointsError, list
 from xgpfill.grid.companions import as_mask
 from xgpfill.grid.dates import typed_dates
 from xgpfill.grid.dims import require_numeric
-from xgpfill.grid.directions import COMPONENTS
 from xgpfill.grid.names import LAT_NAMES, LON_NAMES, TIME_NAMES, role_of_name
 from xgpfill.grid.places import still
 from xgpfill.grid.targets import broadcast, points_at
@@ -94,7 +93,7 @@ def read_target(model: FittedModel, target: Any) -> Target:
         if c.name is not None:
             coords[c.name] = c
     if roles.component is not None:
-        dims, shape = (roles.component, *dims), (COMPONENTS, *shape)
+        dims, shape = (roles.component, *dims), (layout.components, *shape)
         coords[roles.component] = layout.template.coords[roles.component]
     return Target(points, _nearest_cells(model, points), dims, shape, coords)
 

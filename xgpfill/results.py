@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import xarray as xr
 
-from xgpfill.calibration import NORMAL
+from xgpfill.calibration import NORMAL, Intervals
 from xgpfill.checks import checked_flag, checked_level
 from xgpfill.conventions import global_attrs, on_scale, placing, settled, with_bounds
 from xgpfill.datasetlike import DatasetLike
-from xgpfill.decoding import bound_attrs, flags, standard_deviation, suffixed, variance_attrs
+from xgpfill.decoding import Measure, bound_attrs, flags, standard_deviation, suffixed, variance_attrs
 from xgpfill.errors import DataError, VariableError, XgpfillError, XgpfillWarning, shown
 from xgpfill.files import write_netcdf, write_zarr
 from xgpfill.grouping import Grouped, Groups
@@ -604,8 +604,13 @@ def _require_free_names(names: Iterable[Hashable], field: xr.DataArray) -> None:
         )
 
 
-def by_component(whole: Reconstruction, dim: Hashable, attrs: Mapping[str, dict[str, Any]]) -> Reconstruction:
-    """A reconstruction of a vector, whose components are along `dim`, as one of Datasets.
+def by_component(
+    whole: Reconstruction,
+    dim: Hashable,
+    attrs: Mapping[str, dict[str, Any]],
+    measures: Mapping[str, Measure] | None = None,
+) -> Reconstruction:
+    """A reconstruction of a vector or of joint variables, which are along `dim`, as one of Datasets.
 
     Parameters
     ----------
@@ -613,10 +618,13 @@ def by_component(whole: Reconstruction, dim: Hashable, attrs: Mapping[str, dict[
     dim : name
     attrs : mapping of name to attributes
         Of each component, in order, as those of its mean.
+    measures : mapping of name to Measure, optional
+        Of joint variables, which are in standardised units.
     """
     parts: dict[Hashable, Reconstruction] = {}
     for number, (name, own) in enumerate(attrs.items()):
         part = whole.isel({dim: number}, drop=True)
+        part = part if measures is None else _measured(part, measures[name])
         known, mean = part._context, part.mean.rename(name).assign_attrs(own)
         variance = part.variance
         if variance is not None:
@@ -625,9 +633,40 @@ def by_component(whole: Reconstruction, dim: Hashable, attrs: Mapping[str, dict[
             variance = variance.rename(suffixed(name, "variance")).drop_attrs(deep=False).assign_attrs(said)
         observed = known.observed.rename(name).assign_attrs(own)
         parts[name] = Reconstruction(mean, variance, replace(known, observed=observed))
-    first, second = parts
     found = paired(parts)
+    if measures is not None:
+        return found
+    first, second = parts
     return Reconstruction(*found, replace(found._context, vector=(str(first), str(second))))
+
+
+def _measured(part: Reconstruction, own: Measure) -> Reconstruction:
+    """A standardised reconstruction of one variable in its units, with its noise and its intervals."""
+    known, variance, noise = part._context, part.variance, part._context.noise
+    if not isinstance(noise, xr.DataArray):  # that of a typical observation
+        if variance is not None and known.variance_kind == "observed":
+            variance = variance.copy(data=variance.data + (own.noise - noise))
+        noise = own.noise
+    variance = None if variance is None else own.variances(variance)
+    intervals = None if own.intervals is None else Intervals(own.intervals, {})
+    averager = None if known.averager is None else _MeasuredAverager(known.averager, own)
+    observed = known.observed if known.observed is None else own.values(known.observed)
+    changed = {"noise": own.variances(noise), "observed": observed, "intervals": intervals, "averager": averager}
+    return Reconstruction(own.values(part.mean), variance, replace(known, **changed))
+
+
+@dataclass(frozen=True, eq=False)
+class _MeasuredAverager:
+    """Averages of one joint variable, in its units."""
+
+    standardised: Any
+    measure: Measure
+
+    def __call__(self, *about: Any) -> Reconstruction:
+        return _measured(self.standardised(*about), replace(self.measure, dtype="float64"))
+
+    def weights(self, *about: Any) -> Any:
+        return self.standardised.weights(*about)
 
 
 def paired(parts: dict[Hashable, Reconstruction]) -> Reconstruction:

@@ -34,15 +34,15 @@ Attributes = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class FittedVector:
-    """A vector field whose two components were fitted with one covariance; every call gives a Dataset of both.
+class FittedParts:
+    """Variables that are parts of one field, with a dimension of its own for them; every call gives a Dataset of all.
 
     Attributes
     ----------
     model : FittedModel
-        Of one field with a dimension of components.
+        Of the one field.
     components : dict of name to attributes
-        East (or along x), then north (or along y).
+        The variables, in order.
     """
 
     model: FittedModel
@@ -50,14 +50,14 @@ class FittedVector:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}. What is known of both components together is "
+            f"{type(self).__name__!r} object has no attribute {name!r}. What is known of all parts together is "
             f"at `model.model`, of one field with a dimension {self._dim!r}."
             if not name.startswith("_")
             else f"{type(self).__name__!r} object has no attribute {name!r}"
         )
 
     def __repr__(self) -> str:
-        return f"xgpfill.FittedVector of {listed(self.components)}, as one field:\n{self.model!r}"
+        return f"xgpfill.{type(self).__name__} of {listed(self.components)}, as one field:\n{self.model!r}"
 
     def _repr_html_(self) -> str:
         return self.model._repr_html_()
@@ -68,8 +68,77 @@ class FittedVector:
 
     @property
     def sources(self) -> frozenset[Path]:
-        """Files and stores that lazy data of either component come from."""
+        """Files and stores that lazy data of any part come from."""
         return self.model.sources
+
+    @interruptible
+    def reconstruct(self, **kwargs: Any) -> Reconstruction:
+        """Mean and variance Datasets; see :meth:`FittedModel.reconstruct`."""
+        return self._by_name(self.model.reconstruct(**kwargs))
+
+    @interruptible
+    def predict(self, target: Any, *, include_noise: bool = False, covariance: bool = False, valid: Any = None) -> Any:
+        """Mean and variance Datasets elsewhere; see :meth:`FittedModel.predict`.
+
+        With ``covariance=True`` the mean and the joint covariance of the first parts of all targets, then of the second
+        ones, and so on.
+        """
+        found = self.model.predict(target, include_noise=include_noise, covariance=covariance, valid=valid)
+        if isinstance(found, Reconstruction):
+            return self._by_name(found)
+        mean, joint = found
+        labels = np.repeat(list(self.components), joint.sizes["target"] // len(self.components))
+        sides = {f"{self._dim}{side}": (f"target{side}", labels) for side in ("", "_other")}
+        return self._apart(mean), self._in_units(joint.assign_coords(sides))
+
+    @interruptible
+    def sample(self, n: int = 1, **kwargs: Any) -> xr.Dataset:
+        """Coherent draws of all parts together; see :meth:`FittedModel.sample`."""
+        return self._apart(self.model.sample(n, **kwargs))
+
+    @interruptible
+    def aggregate(self, weights: xr.DataArray, **kwargs: Any) -> Reconstruction:
+        """Averages of each part with their true standard deviations; see :meth:`FittedModel.aggregate`."""
+        return self._by_name(self.model.aggregate(weights, **kwargs))
+
+    @property
+    def filled(self) -> xr.Dataset:
+        """Observed values with the gaps filled by the means."""
+        return self.reconstruct().filled  # type: ignore[no-any-return]
+
+    def save(self, path: str | Path, *, data: bool = True, mode: str = "w-") -> None:
+        """Write to one file, which :func:`xgpfill.load` reads; see :func:`xgpfill.io.save`."""
+        from xgpfill.io import save
+
+        save(self.model, path, data=data, mode=mode, components=self.components)
+
+    def _by_name(self, whole: Reconstruction) -> Reconstruction:
+        """A reconstruction of the one field as one of Datasets."""
+        return by_component(whole, self._dim, self.components)
+
+    def _in_units(self, joint: xr.DataArray) -> xr.DataArray:
+        """A joint covariance in the units of the parts."""
+        return joint
+
+    def _apart(self, both: xr.DataArray) -> xr.Dataset:
+        """A field with a dimension of components as a variable for each."""
+        parts = {}
+        for number, (name, own) in enumerate(self.components.items()):
+            parts[name] = both.isel({self._dim: number}, drop=True).rename(name).assign_attrs(own)
+        return xr.Dataset(parts)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FittedVector(FittedParts):
+    """A vector field whose two components were fitted with one covariance; every call gives a Dataset of both.
+
+    Attributes
+    ----------
+    model : FittedModel
+        Of one field with a dimension of components.
+    components : dict of name to attributes
+        East (or along x), then north (or along y).
+    """
 
     @property
     def hyperparameters(self) -> xr.Dataset:
@@ -83,54 +152,6 @@ class FittedVector:
         both, _ = stacked(ds, names, dim=self._dim)
         given = {key: of_both(value, names, self._dim, key) for key, value in kwargs.items()}
         return replace(self, model=self.model.condition(both, **given), components=own_attributes(ds, names))
-
-    @interruptible
-    def reconstruct(self, **kwargs: Any) -> Reconstruction:
-        """Mean and variance Datasets; see :meth:`FittedModel.reconstruct`."""
-        return by_component(self.model.reconstruct(**kwargs), self._dim, self.components)
-
-    @interruptible
-    def predict(self, target: Any, *, include_noise: bool = False, covariance: bool = False, valid: Any = None) -> Any:
-        """Mean and variance Datasets elsewhere; see :meth:`FittedModel.predict`.
-
-        With ``covariance=True`` the mean and the joint covariance of the first components of all targets and then of
-        the second ones.
-        """
-        found = self.model.predict(target, include_noise=include_noise, covariance=covariance, valid=valid)
-        if isinstance(found, Reconstruction):
-            return by_component(found, self._dim, self.components)
-        mean, joint = found
-        labels = np.repeat(list(self.components), joint.sizes["target"] // len(self.components))
-        sides = {f"{self._dim}{side}": (f"target{side}", labels) for side in ("", "_other")}
-        return self._apart(mean), joint.assign_coords(sides)
-
-    @interruptible
-    def sample(self, n: int = 1, **kwargs: Any) -> xr.Dataset:
-        """Coherent draws of both components together; see :meth:`FittedModel.sample`."""
-        return self._apart(self.model.sample(n, **kwargs))
-
-    @interruptible
-    def aggregate(self, weights: xr.DataArray, **kwargs: Any) -> Reconstruction:
-        """Averages of each component with their true standard deviations; see :meth:`FittedModel.aggregate`."""
-        return by_component(self.model.aggregate(weights, **kwargs), self._dim, self.components)
-
-    @property
-    def filled(self) -> xr.Dataset:
-        """Observed values with the gaps filled by the means."""
-        return self.reconstruct().filled  # type: ignore[no-any-return]
-
-    def save(self, path: str | Path, *, data: bool = True, mode: str = "w-") -> None:
-        """Write to one file, which :func:`xgpfill.load` reads; see :func:`xgpfill.io.save`."""
-        from xgpfill.io import save
-
-        save(self.model, path, data=data, mode=mode, components=self.components)
-
-    def _apart(self, both: xr.DataArray) -> xr.Dataset:
-        """A field with a dimension of components as a variable for each."""
-        parts = {}
-        for number, (name, own) in enumerate(self.components.items()):
-            parts[name] = both.isel({self._dim: number}, drop=True).rename(name).assign_attrs(own)
-        return xr.Dataset(parts)
 
 
 # From two variables to one field
@@ -175,10 +196,10 @@ def stacked(ds: xr.Dataset, names: Sequence[str], dim: str | None = None) -> tup
             f"The components of a vector have one unit, but {names[0]!r} is in {units[0]!r} and {names[1]!r} in "
             f"{units[1]!r}. Convert one of them; if both mean the same, set its `attrs['units']`."
         )
-    dim = _free_name(first) if dim is None else dim
+    dim = free_name(first) if dim is None else dim
     parts = [first, second.transpose(*first.dims).assign_attrs(units=first.attrs.get("units", units[1]))]
     both = xr.concat(
-        parts, _labels(names, dim), coords="minimal", compat="override", join="override", combine_attrs="override"
+        parts, labels(names, dim), coords="minimal", compat="override", join="override", combine_attrs="override"
     )
     both.attrs = {
         k: v for k, v in parts[0].attrs.items() if k in parts[1].attrs and np.array_equal(v, parts[1].attrs[k])
@@ -207,7 +228,7 @@ def _warn_of_none(*components: xr.DataArray) -> None:
             )
 
 
-def _free_name(da: xr.DataArray) -> str:
+def free_name(da: xr.DataArray) -> str:
     """A name of the dimension of components that nothing else has."""
     taken = {str(name) for name in (*da.dims, *da.coords)}
     return next(name for name in (COMPONENT, f"vector_{COMPONENT}", f"vector_{COMPONENT}_") if name not in taken)
@@ -246,10 +267,11 @@ def of_both(value: Any, names: Sequence[str], dim: str, key: str) -> Any:
     missing = [name for name in names if name not in value.data_vars]
     if missing:
         raise VariableError(f"`{key}` holds nothing for {listed(missing)}, only for {listed(value.data_vars)}.")
-    return xr.concat([value[name] for name in names], _labels(names, dim), join="exact").rename(None)
+    return xr.concat([value[name] for name in names], labels(names, dim), join="exact").rename(None)
 
 
-def _labels(names: Sequence[str], dim: str) -> xr.DataArray:
+def labels(names: Sequence[str], dim: str) -> xr.DataArray:
+    """The names along the dimension of components."""
     return xr.DataArray(list(names), dims=dim, name=dim)
 
 

@@ -94,8 +94,8 @@ def suits_iteration(lattice: Lattice, prior: Prior | None = None) -> bool:
     return find_meridians(lattice.space.coordinates, lattice.space.geometry) is not None
 
 
-def require_takes_vectors(settings: Settings) -> None:
-    """Refuse engines that do not know directions.
+def require_takes_rows(settings: Settings, what: str) -> None:
+    """Refuse engines that do not know directions, or variables; `what` asked for them.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def require_takes_vectors(settings: Settings) -> None:
     """
     if not isinstance(settings, (Exact, Iterative)):
         raise MethodError(
-            f"vector=True is for the exact engine and, on lattices, the iterative one; method={settings} was named, or "
+            f"{what} is for the exact engine and, on lattices, the iterative one; method={settings} was named, or "
             f"chosen for many observations on no regular lattice. Type `method='exact'` with fewer observations, or "
             f"`method='iterative'` for regular longitudes."
         )

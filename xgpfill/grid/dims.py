@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 COMPONENT = "component"
 """The role, in a mapping, of a dimension of components of a vector."""
+VARIABLE = "variable"
+"""The role, in a mapping, of a dimension of joint variables."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ class Roles:
     scattered : bool
         Whether cells are observations along one dimension, with coordinates each of their own, in any order.
     component : name or None
-        The dimension of the components of a vector, east (or along x) and north (or along y).
+        The dimension of the components of a vector, east (or along x) and north (or along y), or of joint variables.
+    joint : bool
+        Whether it is one of joint variables.
     """
 
     time: Hashable | None
@@ -58,6 +62,7 @@ class Roles:
     track: Hashable | None = None
     scattered: bool = False
     component: Hashable | None = None
+    joint: bool = False
 
     @property
     def fitted(self) -> tuple[Hashable, ...]:
@@ -114,10 +119,11 @@ def find_roles(
             f"The data have a dimension twice: {da.dims!r}. Name each apart, e.g. "
             f"`xr.DataArray(da.values, dims={tuple(f'{d}{i}' for i, d in enumerate(da.dims))!r})`."
         )
-    if isinstance(dims, Mapping) and COMPONENT in dims:
-        rest = {role: name for role, name in dims.items() if role != COMPONENT}
-        roles = find_roles(da.isel({dims[COMPONENT]: 0}, drop=True), rest or None, coords)
-        return replace(roles, component=dims[COMPONENT])
+    own = next((role for role in (COMPONENT, VARIABLE) if isinstance(dims, Mapping) and role in dims), None)
+    if isinstance(dims, Mapping) and own is not None:
+        rest = {role: name for role, name in dims.items() if role != own}
+        roles = find_roles(da.isel({dims[own]: 0}, drop=True), rest or None, coords)
+        return replace(roles, component=dims[own], joint=own == VARIABLE)
     if coords is not None:
         names = tuple(dims.values()) if isinstance(dims, Mapping) else dims
         return _scattered(da, _names(da, names), named_coordinates(da, coords))

@@ -1,7 +1,9 @@
-"""Directions of vectors: coordinates of a component are its place and, in three more columns, where it points.
+"""Parts of a field whose rows follow one another: components of a vector, which point somewhere, or joint variables.
 
-The components of a vector field are what a Cartesian field of independent parts is along the local directions, so that
-the covariance of two of them is k(x, x') d(x)·d(x'). Nothing is singular at the poles, where east and north turn.
+Coordinates of a component are its place and, in three more columns, where it points. The components of a vector are
+what a Cartesian field of independent parts is along the local directions, so that the covariance of two of them is
+k(x, x') d(x)·d(x'). Nothing is singular at the poles, where east and north turn. Coordinates of a variable are its
+place and, in five more columns, its number and zeros.
 """
 
 from __future__ import annotations
@@ -21,20 +23,36 @@ ALIKE = 0.7
 """Cosine from which on two components point about the same way."""
 COMPONENTS = 2
 """Of a vector: east (or along x) and north (or along y)."""
+MARKS = 5
+"""Columns that say which variable it is: so many that no place of two or three columns with a direction has as many."""
 
 
 def has_directions(coordinates: Any) -> bool:
     """Whether the last axis of coordinates says where components point."""
-    return bool(coordinates.shape[-1] > COLUMNS)
+    return bool(COLUMNS < coordinates.shape[-1] <= 2 * COLUMNS)
+
+
+def has_variables(coordinates: Any) -> bool:
+    """Whether the last axis of coordinates says of which of several joint variables a cell is."""
+    return bool(coordinates.shape[-1] > 2 * COLUMNS)
+
+
+def variable_of(coordinates: Any) -> Any:
+    """The number of the variable, of an array or tensor (..., d) that says it."""
+    return coordinates[..., -MARKS]
 
 
 def places_of(coordinates: Any) -> Any:
     """The columns that say where, of an array or tensor (..., d)."""
+    if has_variables(coordinates):
+        return coordinates[..., :-MARKS]
     return coordinates[..., :-COLUMNS] if has_directions(coordinates) else coordinates
 
 
 def point_alike(first: FloatArray, second: FloatArray) -> NDArray[np.bool_]:
-    """Whether components point about the same way, (...); true where coordinates do not say."""
+    """Whether components point about the same way, or are of one variable, (...); true where coordinates do not say."""
+    if has_variables(first):
+        return np.asarray(variable_of(first) == variable_of(second))
     if not has_directions(first):
         return np.ones(first.shape[:-1], bool)
     return np.asarray(np.sum(first[..., -COLUMNS:] * second[..., -COLUMNS:], axis=-1) > ALIKE)
@@ -45,17 +63,31 @@ def with_directions(places: FloatArray, directions: FloatArray) -> FloatArray:
     return np.concatenate([np.concatenate([places, own], axis=-1) for own in directions], axis=0)
 
 
-def one_after_another(data: Any, rows: int) -> Any:
+def with_variables(places: FloatArray, count: int) -> FloatArray:
+    """Places (ny, ..., d) of each of some variables, one variable after another."""
+    marks = np.zeros((count, *places.shape[:-1], MARKS))
+    marks[..., 0] = np.arange(count).reshape(-1, *[1] * (places.ndim - 1))
+    return np.concatenate([np.concatenate([places, own], axis=-1) for own in marks], axis=0)
+
+
+def places_of_each(coordinates: FloatArray, count: int) -> int | None:
+    """Leading elements of coordinates (n, ..., d) that are one variable's; None unless `count` lie at its places."""
+    rows = len(coordinates) // count
+    alike = np.array_equal(coordinates, with_variables(places_of(coordinates[:rows]), count))
+    return rows if alike else None
+
+
+def one_after_another(data: Any, rows: int, count: int) -> Any:
     """An array (..., components, y, x), in memory or lazy, as (..., components · y, x).
 
-    Axes of length one stand for all `rows` and components; where both are, they still do.
+    Axes of length one stand for all `rows` and all of `count` components; where both are, they still do.
     """
     *lead, components, y, x = data.shape
     if components == y == 1:
         return data.reshape(*lead, 1, x)
-    if (components, y) != (COMPONENTS, rows):
-        data = _broadcast(data, (*lead, COMPONENTS, rows, x))
-    return data.reshape(*lead, COMPONENTS * rows, x)
+    if (components, y) != (count, rows):
+        data = _broadcast(data, (*lead, count, rows, x))
+    return data.reshape(*lead, count * rows, x)
 
 
 def _broadcast(data: Any, shape: tuple[int, ...]) -> Any:

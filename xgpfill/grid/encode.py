@@ -14,7 +14,7 @@ from xgpfill.errors import AlignmentError, CoordinateError, DataError, NoiseErro
 from xgpfill.grid.axes import check_axes, is_closed
 from xgpfill.grid.companions import require_error_units, require_inside
 from xgpfill.grid.dims import Roles, find_roles
-from xgpfill.grid.directions import COMPONENTS, one_after_another, with_directions
+from xgpfill.grid.directions import one_after_another, with_directions, with_variables
 from xgpfill.grid.fills import check_fills, check_range, declared_fills, declared_range, require_decoded
 from xgpfill.grid.lattice import FloatArray, Lattice, Space
 from xgpfill.grid.metric import Clock, Metric, check_latitudes, clock_of, metric_for, same_unit
@@ -47,17 +47,17 @@ class Layout:
 
     @property
     def canonical_dims(self) -> tuple[Hashable, ...]:
-        """The user's dimensions in the order (extra..., time, y, x), components of a vector before y."""
+        """The user's dimensions in the order (extra..., time, y, x), components of a vector, or variables, before y."""
         return tuple(d for d in self._slots() if d is not None)
 
     def canonical(self, da: xr.DataArray) -> Any:
         """The data of `da` as (extra..., time, y, x), axes that are absent having length one.
 
-        The rows of the second component of a vector follow those of the first.
+        The rows of the second component of a vector, or of the second variable, follow those of the first.
         """
         data = da.transpose(*(d for d in self.canonical_dims if d in da.dims)).data
         data = data[tuple(slice(None) if d in da.dims else np.newaxis for d in self._slots())]
-        return data if self.roles.component is None else one_after_another(data, self.axis_sizes()[1])
+        return data if self.roles.component is None else one_after_another(data, self.axis_sizes()[1], self.components)
 
     def _slots(self) -> tuple[Hashable | None, ...]:
         """The canonical axes: a dimension's name, or None for an axis that is absent."""
@@ -69,13 +69,28 @@ class Layout:
         """An array (extra..., time, y, x) in the order of the user's dimensions."""
         if self.roles.component is not None:
             *lead, rows, columns = data.shape
-            data = data.reshape(*lead, COMPONENTS, rows // COMPONENTS, columns)
+            data = data.reshape(*lead, self.components, rows // self.components, columns)
         present = tuple(0 if d is None else slice(None) for d in self._slots())
         squeezed = data[present]
         order = [self.canonical_dims.index(d) for d in self.template.dims]
         found = squeezed.transpose(order)
         cut = self.roles.component is not None and self.template.chunks is not None
         return found.rechunk(self.template.chunks) if cut else found
+
+    @property
+    def components(self) -> int:
+        """Number of components of a vector, or of joint variables; one where there are none."""
+        return 1 if self.roles.component is None else int(self.template.sizes[self.roles.component])
+
+    def placed(self, y: FloatArray, x: FloatArray, metric: Metric | None = None) -> FloatArray:
+        """Embedded km of coordinates, of every component or variable one after another; those of another `metric`."""
+        metric = self.metric if metric is None else metric
+        places = metric.embed(y, x)
+        if self.roles.component is None:
+            return places
+        if self.roles.joint:
+            return with_variables(places, self.components)
+        return with_directions(places, metric.directions(y, x))
 
     @property
     def axis_names(self) -> dict[Hashable, str]:
@@ -305,10 +320,9 @@ def _space(layout: Layout, y: FloatArray, x: FloatArray) -> Space:
     if metric.degrees and metric.geometry != "plane" and not is_list and roles.x is not None and roles.x == roles.x_dim:
         wraps = is_closed(da.coords[roles.x].values, 360.0 / metric.factor)
     short = y[:, :1].copy(), x[:1].copy()  # enough where rows and columns are regular
-    places = metric.embed(y, x)
+    places, count = layout.placed(y, x), layout.components
     if roles.component is not None:
-        places = with_directions(places, metric.directions(y, x))
-        return Space(places, metric.geometry, metric.unit, is_grid=not is_list, wraps=wraps, components=COMPONENTS)
+        return Space(places, metric.geometry, metric.unit, is_grid=not is_list, wraps=wraps, components=count)
     return Space(places, metric.geometry, metric.unit, is_grid=not is_list, wraps=wraps, short=short, metric=metric)
 
 

@@ -53,8 +53,8 @@ class Space:
     wraps : bool
         Whether the last meridian is a neighbour of the first.
     components : int
-        Of a vector: the rows of each follow those of the one before, and coordinates say where it points
-        (:mod:`xgpfill.grid.directions`).
+        Of a vector, or the number of joint variables: the rows of each follow those of the one before, and coordinates
+        say where it points, or which it is (:mod:`xgpfill.grid.directions`).
     short : (array (ny, 1), array (1, nx)), optional
         Coordinates of rows and columns that `metric` makes all places from, which need not travel then.
     metric : Metric, optional
@@ -95,7 +95,7 @@ class Space:
 
     @property
     def first_component(self) -> Space:
-        """The places of the first component of a vector."""
+        """The places of the first component of a vector, or of the first variable."""
         rows = self.shape[0] // self.components
         return replace(self, coordinates=self.coordinates[:rows], components=1)
 

@@ -9,7 +9,6 @@ import xarray as xr
 
 from xgpfill.errors import AlignmentError, CoordinateError, listed
 from xgpfill.grid.dims import require_numeric
-from xgpfill.grid.directions import with_directions
 from xgpfill.grid.metric import POLE
 from xgpfill.grid.points import Points
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from xgpfill.grid.encode import Layout
     from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.metric import Metric
 
 
 def broadcast(own: dict[Hashable, xr.DataArray]) -> tuple[xr.DataArray, ...]:
@@ -63,7 +61,7 @@ def _embedded(
     """Days (n,) and embedded km (n, d) of every target."""
     size, clock = next(iter(by_name.values())).size, layout.roles.clock
     if not size:
-        return np.zeros(0), _placed(layout, layout.metric, np.zeros(0), np.zeros(0))
+        return np.zeros(0), layout.placed(np.zeros(0), np.zeros(0))
     days = np.zeros(size) if clock is None else _days(layout, by_name[clock], own)
     found = _places(layout, by_name, own)
     return np.tile(days, len(found) // size), found
@@ -109,10 +107,4 @@ def _places(layout: Layout, by_name: dict[Hashable, xr.DataArray], own: dict[Has
             f"Target longitude {float(flat[1][far][0])!r} is several times round the globe; expected degrees, within "
             f"-360…360. Give those, e.g. `model.predict({{'lon': [3.2]}})`."
         )
-    return _placed(layout, metric, flat[0], flat[1])
-
-
-def _placed(layout: Layout, metric: Metric, y: FloatArray, x: FloatArray) -> FloatArray:
-    """Embedded km of targets, (n, d); those of the second component of a vector after those of the first."""
-    places = metric.embed(y, x)
-    return places if layout.roles.component is None else with_directions(places, metric.directions(y, x))
+    return layout.placed(flat[0], flat[1], metric)

@@ -14,7 +14,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from xgpfill.errors import KernelError
-from xgpfill.grid.directions import COLUMNS, has_directions, places_of
+from xgpfill.grid.directions import COLUMNS, has_directions, has_variables, places_of, variable_of
 from xgpfill.grid.metric import EARTH_RADIUS_KM
 from xgpfill.kernels.averaged import Averaged
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch, positive_parameters
@@ -28,6 +28,7 @@ from xgpfill.kernels.spec import (
     Periodic,
     Product,
     RationalQuadratic,
+    Shared,
     Spectral,
     Sum,
 )
@@ -83,6 +84,12 @@ class Lags:
         if not has_directions(a):
             return None
         return sum((a[..., k] * b[..., k] for k in range(-COLUMNS, 0)), start=a.new_zeros(()))
+
+    @cached_property
+    def variables(self) -> tuple[Tensor, Tensor] | None:
+        """The numbers of the variables of both; None where coordinates do not say."""
+        a, b = self._given
+        return (variable_of(a).long(), variable_of(b).long()) if has_variables(a) else None
 
     @cached_property
     def components(self) -> tuple[Tensor, ...]:
@@ -293,6 +300,15 @@ def _sum(kernel: Sum, lags: Lags) -> Tensor:
     return sum(parts)  # type: ignore[return-value]
 
 
+def _shared(kernel: Shared, lags: Lags) -> Tensor:
+    found = _scalar(kernel.of_one, lags)
+    if lags.variables is None:  # of what is shared, whatever the variables have of it
+        return found
+    loadings = torch.as_tensor(kernel.loadings, dtype=found.dtype, device=found.device)
+    first, second = lags.variables
+    return found * loadings[first] * loadings[second]
+
+
 def _product(kernel: Product, lags: Lags) -> Tensor:
     return math.prod(_scalar(part, lags) for part in kernel.parts)  # type: ignore[return-value]
 
@@ -456,6 +472,7 @@ _EVALUATORS: dict[type[Kernel], Callable[..., Tensor]] = {
     Constant: _constant,
     Independent: _independent,
     Sum: _sum,
+    Shared: _shared,
     Product: _product,
     Averaged: _averaged,
     FromFunction: _from_function,

@@ -288,6 +288,23 @@ class Product(Kernel):
     parts: tuple[Kernel, ...] = ()
 
 
+@dataclass(frozen=True)
+class Shared(Kernel):
+    """What several variables have of one field of space: k(s, s') wₐ w_b between variables a and b.
+
+    Terms of such kernels are a linear model of coregionalisation (Goovaerts 1997, §4.2.3), each of rank one. `loadings`
+    are the w, in the order of the variables (:mod:`xgpfill.grid.directions`); they may be negative.
+    """
+
+    parts: tuple[Kernel, ...] = ()
+    loadings: tuple[float, ...] = ()
+
+    @property
+    def of_one(self) -> Kernel:
+        """The kernel of the field that is shared."""
+        return self.parts[0]
+
+
 KERNELS: dict[str, Kernel] = {
     "rbf": RBF(),
     "matern": Matern(1.5),

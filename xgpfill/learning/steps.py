@@ -125,7 +125,7 @@ class Course:
             learned = relearn(start, rounds=("fine",)) if rules.auto else relearn(start, starts=starts)
         learned = self._local(learned, relearn) if rules.amplitude else learned
         found = without_field(learned.prior) if self._is_white(learned) else learned.prior
-        if not found.fixed_noise and (hidden := self._hidden(found)) is not None:
+        if not found.fixed_noise and (hidden := self.hidden(found)) is not None:
             found = settle_noise(found, hidden.some(NUM_TO_CHOOSE))
         intervals = self.intervals(found)
         return Found(found, self.scaling, intervals, self.evaluations, learned.log_likelihood)
@@ -134,7 +134,7 @@ class Course:
         """How wide intervals must be; None where too little could be hidden, or nobody asks."""
         if not self.rules.calibrate:
             return None
-        hidden = self._hidden(prior)
+        hidden = self.hidden(prior)
         fields = len(list(self.lattice.members()))
         return None if hidden is None else calibrated(hidden.predict(prior), fields)
 
@@ -161,7 +161,7 @@ class Course:
         self.evaluations += learned.evaluations
         return learned
 
-    def _hidden(self, prior: Prior) -> Hidden | None:
+    def hidden(self, prior: Prior) -> Hidden | None:
         """Observations to hide, always the same, with numbers in the units of now; they count as gaps do by a prior."""
         if not self._is_drawn:
             found = [
@@ -181,7 +181,7 @@ class Course:
             return relearn(prior, rounds=("coarse",), starts=starts).prior
 
         first = near(start, starts)
-        hidden = self._hidden(first)
+        hidden = self.hidden(first)
         if hidden is None:
             return first
         return settle_smoothness(first, self.rules.auto, near, hidden.some(NUM_TO_CHOOSE))
@@ -191,7 +191,7 @@ class Course:
 
         Days are few where most are empty: the amplitude that suits what is hidden then does not suit the field.
         """
-        hidden = self._hidden(learned.prior)
+        hidden = self.hidden(learned.prior)
         if hidden is None:
             return learned
         before = hidden.predict(learned.prior)

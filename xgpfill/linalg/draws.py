@@ -9,7 +9,7 @@ that the covariance over draws is exact in expectation.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from xgpfill.errors import KernelError
+from xgpfill.grid.directions import places_of_each
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.grid.metric import EARTH_RADIUS_KM
 from xgpfill.kernels.averaged import Averaged
@@ -32,6 +33,7 @@ from xgpfill.kernels.spec import (
     Periodic,
     Product,
     RationalQuadratic,
+    Shared,
     Spectral,
     Sum,
     has_type,
@@ -112,12 +114,35 @@ class PriorDraws:
         self, term: Term, rngs: Sequence[np.random.Generator], t: IntArray, sites: IntArray
     ) -> Iterable[FloatArray]:
         """Draws of a term of unit variance, each (times, sites)."""
+        if isinstance(term.space, Shared) and (one := self._of_one(len(term.space.loadings))) is not None:
+            variable, place = np.divmod(sites, one.frame.space.size)
+            loadings, own = np.array(term.space.loadings)[variable], replace(term, space=term.space.of_one)
+            places, back = np.unique(place, return_inverse=True)
+            return (loadings * drawn[:, back] for drawn in one._term(own, rngs, t, places))
         unmixed = isinstance(term.space, (Constant, Independent))
         few = self.frame.time.size <= DENSE_TIMES or isinstance(term.time, (Constant, Independent))
         spectral = self._spectral(term.space) if self.frame.space.size > FEW_SITES and few and not unmixed else None
         if spectral is not None:
             return self._in_longitude(spectral, term, rngs, t, sites)
         return (self._drawn(term, rng, t, sites) for rng in rngs)
+
+    def _of_one(self, count: int) -> PriorDraws | None:
+        """Draws of what `count` variables share, made once; None where these do not lie at the same places."""
+        if count not in self._shared:
+            whole = self.frame.space
+            rows = places_of_each(whole.coordinates, count)
+            space = None if rows is None else replace(whole, coordinates=whole.coordinates[:rows], components=1)
+            one = (
+                None
+                if space is None
+                else PriorDraws(replace(self.frame, space=space), self.prior, self.seed, self.noise_share)
+            )
+            self._shared[count] = one
+        return self._shared[count]
+
+    @cached_property
+    def _shared(self) -> dict[int, PriorDraws | None]:
+        return {}
 
     def _drawn(self, term: Term, rng: np.random.Generator, t: IntArray, sites: IntArray) -> FloatArray:
         """A draw of a term by its dense factors or by features."""

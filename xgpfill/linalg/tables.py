@@ -6,17 +6,18 @@ are not regular every site is a row of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from xgpfill.grid.directions import places_of_each
 from xgpfill.grid.lattice import is_regular
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.kernels.averaged import Averaged
 from xgpfill.kernels.formula import Formula
 from xgpfill.kernels.outside import Outside
-from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, has_type
+from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, Shared, has_type
 from xgpfill.linalg.space import by_row, dense_space, is_even
 from xgpfill.linalg.time import by_lag, is_stationary, time_matrix
 
@@ -108,11 +109,14 @@ class Tables:
     shape : tuple of int
         Times, rows, columns; times, sites, 1 where a kernel of space needs regular meridians and there are none.
     meridians : Meridians or None
+    loadings : tuple of tuples of float
+        For each table of space: what variables have of a term that is all of it; empty for other tables.
     """
 
     arrays: Arrays
     shape: tuple[int, int, int]
     meridians: Meridians | None
+    loadings: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def of(cls, prior: Prior, times: FloatArray, coordinates: FloatArray) -> Tables:
@@ -167,12 +171,26 @@ class Tables:
             odd=meridians.odd if meridians is not None and meridians.odd.any() else EVEN,
         )
         arrays = arrays._replace(near=summed_nearby(arrays, (times.size, rows, columns)))
-        return cls(arrays, (times.size, rows, columns), meridians)
+        return cls(arrays, (times.size, rows, columns), meridians, _loadings(groups, coordinates))
 
     def cells(self, time_index: IntArray, site_index: IntArray) -> Int32Array:
         """Times, rows and columns (n, 3) of cells whose site counts along x first."""
         row, column = np.divmod(np.asarray(site_index), self.shape[2])
         return np.stack([np.asarray(time_index), row, column], axis=1).astype(np.int32)
+
+
+def _loadings(
+    groups: dict[Kernel, list[tuple[float, Kernel]]], coordinates: FloatArray
+) -> tuple[tuple[float, ...], ...]:
+    """What variables have of each term in time and space that they share, where it is the only one of its time."""
+    found = []
+    for kernel, group in groups.items():
+        varying = [space for _, space in group if not isinstance(space, (Constant, Independent))]
+        if varying and not isinstance(kernel, Constant):
+            only = varying[0] if len(varying) == 1 else None
+            shared = only.loadings if isinstance(only, Shared) else ()
+            found.append(shared if shared and places_of_each(coordinates, len(shared)) is not None else ())
+    return tuple(found)
 
 
 def by_time(prior: Prior, num_times: int) -> dict[Kernel, list[tuple[float, Kernel]]]:
@@ -262,6 +280,12 @@ def _add_space(
     meridians: Meridians | None,
 ) -> FloatArray:
     """`total` plus a kernel of space by (row, row', lag); in place."""
+    rows = places_of_each(coordinates, len(kernel.loadings)) if isinstance(kernel, Shared) else None
+    if isinstance(kernel, Shared) and rows is not None:
+        one = None if meridians is None else replace(meridians, column=meridians.column[:rows])
+        own = _add_space(None, variance, kernel.of_one, coordinates[:rows], geometry, one)
+        part = np.kron(np.outer(kernel.loadings, kernel.loadings)[..., None], own)
+        return part if total is None else np.add(total, part, out=total)
     if meridians is None:
         table = dense_space(kernel, coordinates, geometry)[..., None]
     else:

@@ -207,7 +207,7 @@ def named_sizes(sizes: str | Mapping[str, int], what: str, lattice: Lattice, sma
         raise DimensionError(f"{what}= cannot split a list of sites, whose order is not space; split time only.")
     if splits and lattice.space.components > 1:
         raise DimensionError(
-            f"{what}= cannot split a vector field in space, whose components go together; split time only, e.g. "
-            f"`{what}={{'time': 30}}`."
+            f"{what}= cannot split a vector field or joint variables in space, whose parts go together; split time "
+            f"only, e.g. `{what}={{'time': 30}}`."
         )
     return found
