@@ -308,9 +308,10 @@ def test_auto_names_the_engine_and_why(ds: xr.Dataset) -> None:
     assert lazy.settings == xgpfill.Exact()
     many = xr.DataArray(np.zeros((20, 20, 20)), dims=("time", "y", "x"))
     assert isinstance(xgpfill.select_method(many).settings, xgpfill.Iterative)
-    lat, lon = np.random.default_rng(0).uniform((-60, 0), (60, 360), (12_000, 2)).T
-    scattered = xr.DataArray(np.zeros(12_000), dims="site", coords={"lat": ("site", lat), "lon": ("site", lon)})
+    lat, lon = np.random.default_rng(0).uniform((-60, 0), (60, 360), (24_000, 2)).T
+    scattered = xr.DataArray(np.zeros(24_000), dims="site", coords={"lat": ("site", lat), "lon": ("site", lon)})
     assert isinstance(xgpfill.select_method(scattered).settings, xgpfill.Vecchia)
+    assert isinstance(xgpfill.select_method(scattered[:12_000]).settings, xgpfill.Iterative)
 
 
 def test_numbers_given_in_kernels_are_where_learning_starts_or_what_stays(ds: xr.Dataset) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from xgpfill.engines.select import suits_iteration
 from xgpfill.engines.settings import Exact, Iterative, Settings, Variational
-from xgpfill.linalg.static import MOST_PLACES
+from xgpfill.grid.lattice import MOST_PLACES
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice

@@ -101,9 +101,10 @@ class PointSystem:
         inverse = torch.as_tensor(1.0 / left, device=law.device)[:, None]
         return (lambda r: inverse.to(r) * r), 1.0 / left
 
-    def size(self, right: Tensor) -> Tensor:
-        """Of columns, as residuals are measured."""
-        return (right / self.scale[:, None]).square().mean(0).sqrt().clamp_min(torch.finfo(right.dtype).tiny)
+    def allowed(self, right: Tensor, share: float) -> Tensor:
+        """Residuals that are a small share of columns that are no data."""
+        size = (right / self.scale[:, None]).square().mean(0).sqrt()
+        return (min(share, self.settings.tolerance) * size).clamp_min(torch.finfo(right.dtype).tiny)
 
     def solution(self, right: Tensor, tolerance: Tensor) -> tuple[Tensor, Tensor]:
         """A⁻¹ times (n, R), to residuals as in :meth:`xgpfill.engines.system.System.solution`, and what is left.
@@ -248,7 +249,7 @@ class PointsPosterior:
     def _exactly(self, targets: Points) -> FloatArray:
         """Of a few targets k(x, x) − kᵀA⁻¹k, whose error is of second order in what the solve leaves."""
         cross = self._law.matrix(self._observations.points, targets)
-        x, left = self._system.solution(cross, SHARE * self._system.size(cross))
+        x, left = self._system.solution(cross, self._system.allowed(cross, SHARE))
         prior = self._law.diagonal(targets)
         found = torch.maximum(prior - (x * (cross + left)).sum(0), EPS * prior)
         return np.asarray(found.double().cpu().numpy())
@@ -302,7 +303,7 @@ class PointsPosterior:
         cross, joint = self._law.matrix(self._observations.points, targets), self._law.matrix(targets, targets)
         for start in range(0, m, COLUMNS):
             some = slice(start, start + COLUMNS)
-            x, _ = self._system.solution(cross[:, some], JOINT_SHARE * self._system.size(cross[:, some]))
+            x, _ = self._system.solution(cross[:, some], self._system.allowed(cross[:, some], JOINT_SHARE))
             joint[:, some] -= cross.T @ x
         if self._basis is not None:
             r = 1.0 - cross.T @ self._basis
@@ -316,7 +317,7 @@ class PointsPosterior:
         """Mean (of the first draw of the data) and latent variance of wᵀf for every column of weights, a solve each."""
         w, own = self._law.tensor(weights), self._observations.points
         cross = PairProducts(self._law, targets, w[:, :1]).across(own, w)
-        x, left = self._system.solution(cross, JOINT_SHARE * self._system.size(cross))
+        x, left = self._system.solution(cross, self._system.allowed(cross, JOINT_SHARE))
         prior = averaged_prior(self._law, targets, w)
         variance, total = prior - (x * (cross + left)).sum(0), w.sum(0)
         solved, beta = self._first

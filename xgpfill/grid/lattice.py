@@ -28,6 +28,8 @@ MAX_DENSE_SITES = 10_000
 """Places on no regular meridians between which a matrix is made."""
 MAX_DENSE_LIST = 4000
 """The same where there is one time."""
+MOST_PLACES = 2048
+"""Places whose map is told apart, at most: its covariance is dense."""
 TRACK = 2
 """Times as many observations as times or places that a track has, at most."""
 MAX_TIMES = 20_000

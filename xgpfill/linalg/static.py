@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from xgpfill.grid.lattice import MOST_PLACES
 from xgpfill.linalg.dense import cholesky
 from xgpfill.linalg.local import local_conditionals
 from xgpfill.linalg.loops import crossed, gathered
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from xgpfill.linalg.local import Goals, LocalBlock, Patches
     from xgpfill.linalg.tables import Tables
 
-MOST_PLACES = 2048
-"""Places whose map is told apart, at most: its covariance is dense."""
 OFTEN = 2.0
 """Times that a place is observed, on average, at least: else there is little to average."""
 SHARE_OF_NEIGHBOURS = 0.5
@@ -60,7 +59,7 @@ class StaticFactor:
         That a factor of all terms would have.
     device : str
     dtype : torch.dtype
-        Of the weights, which are made in float64.
+        Of the weights on another device; on the processor they are float64.
 
     Attributes
     ----------
@@ -81,8 +80,10 @@ class StaticFactor:
         dtype: torch.dtype = torch.float64,
     ) -> None:
         self.rest = neighbours.under(_without_map(neighbours.tables))
-        own = math.ceil(SHARE_OF_NEIGHBOURS * num_neighbours)
-        self._rest = VecchiaFactor(self.rest, own, device=device, dtype=dtype)
+        share = SHARE_OF_NEIGHBOURS if num_neighbours < len(number) else 1.0  # all are all
+        own = math.ceil(share * num_neighbours)
+        exact = torch.float64 if device == "cpu" else dtype  # what is told of the map hangs on differences of weights
+        self._rest = VecchiaFactor(self.rest, own, device=device, dtype=exact)
         self.precision: FloatArray = self._rest.precision  # with one observation more or less the map is as well known
         self._places, self._tables = places, neighbours.tables
         L = self._prior_root = cholesky(_of_map(neighbours.tables, places), what="covariance of the static map")
