@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 OFTEN = 2.0
 """Times that a place is observed, on average, at least: else there is little to average."""
-SHARE_OF_NEIGHBOURS = 0.5
-"""Of the neighbours that a factor of all terms needs: the rest is told by so many as well."""
+SHARE_OF_NEIGHBOURS, ENOUGH_NEIGHBOURS = 0.5, 32
+"""Of the neighbours that a factor of all terms needs: the rest is told by so many as well, from enough of them on."""
 
 
 class StaticFactor:
@@ -80,8 +80,8 @@ class StaticFactor:
         dtype: torch.dtype = torch.float64,
     ) -> None:
         self.rest = neighbours.under(_without_map(neighbours.tables))
-        share = SHARE_OF_NEIGHBOURS if num_neighbours < len(number) else 1.0  # all are all
-        own = math.ceil(share * num_neighbours)
+        own = max(math.ceil(SHARE_OF_NEIGHBOURS * num_neighbours), min(num_neighbours, ENOUGH_NEIGHBOURS))
+        own = own if num_neighbours < len(number) else num_neighbours  # all are all
         exact = torch.float64 if device == "cpu" else dtype  # what is told of the map hangs on differences of weights
         self._rest = VecchiaFactor(self.rest, own, device=device, dtype=exact)
         self.precision: FloatArray = self._rest.precision  # with one observation more or less the map is as well known
