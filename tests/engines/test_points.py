@@ -74,12 +74,13 @@ def test_joint_laws_equal_the_oracle(posterior, targets, expected):
 
 
 def test_draws_at_many_targets_have_the_posterior_law(posterior, targets, expected):
-    drawn, sd = posterior.sample(targets, 200, np.random.default_rng(1)), np.sqrt(expected.variance)
-    assert_allclose(drawn.std(0) / sd, 1.0, atol=0.25)
-    assert np.median(drawn.std(0) / sd) == pytest.approx(1.0, abs=0.02)
-    assert np.abs((drawn.mean(0) - expected.mean) / sd).max() < 5 / np.sqrt(200)
-    assert drawn.mean(1).std() == pytest.approx(expected.covariance.mean() ** 0.5, rel=0.15)
-    np.testing.assert_array_equal(drawn, posterior.sample(targets, 200, np.random.default_rng(1)))
+    drawn, sd = posterior.sample(targets, 100, np.random.default_rng(1)), np.sqrt(expected.variance)
+    assert_allclose(drawn.std(0) / sd, 1.0, atol=0.35)
+    assert np.median(drawn.std(0) / sd) == pytest.approx(1.0, abs=0.03)
+    assert np.abs((drawn.mean(0) - expected.mean) / sd).max() < 5 / np.sqrt(100)
+    assert drawn.mean(1).std() == pytest.approx(expected.covariance.mean() ** 0.5, rel=0.25)
+    few = [posterior.sample(targets, 2, np.random.default_rng(1)) for _ in range(2)]
+    np.testing.assert_array_equal(*few)
 
 
 @pytest.mark.parametrize("noise", [1.0, 1e-4])
@@ -142,8 +143,9 @@ def test_tracks_and_many_places_are_scattered_and_lattices_are_not():
     many = Points.scattered(np.zeros(4001), rng.random((4001, 2)))
     x, y = np.meshgrid(np.arange(80.0), np.arange(60.0))
     regular = Points.grid(np.zeros(1), np.column_stack([x.ravel(), y.ravel()]), (60, 80))
-    found = [are_scattered(points, "plane") for points in (track, stations, many, regular)]
-    assert found == [True, False, True, False]
+    broken = Points.grid(np.arange(400.0), rng.random((3, 2))).take_in_order(rng.choice(1200, 300, replace=False))
+    found = [are_scattered(points, "plane") for points in (track, stations, many, regular, broken)]
+    assert found == [True, False, True, False, False]
 
 
 def test_repeated_measurements_count_as_one(targets):

@@ -32,6 +32,8 @@ MOST_PLACES = 2048
 """Places whose map is told apart, at most: its covariance is dense."""
 TRACK = 2
 """Times as many observations as times or places that a track has, at most."""
+EMPTY = 20
+"""Times as many cells as observations that the lattice of all its times and places has, at least."""
 MAX_TIMES = 20_000
 """Times between which a matrix is made."""
 MOST_STEPS = 10_000
@@ -220,7 +222,7 @@ def are_scattered(points: Points, geometry: str) -> bool:
     num_times, num_sites, n = points.times.size, len(points.sites), len(points)
     if has_directions(points.sites):
         return False
-    if min(num_times, num_sites) > 1 and n <= TRACK * max(num_times, num_sites) <= num_times * num_sites:
+    if n <= TRACK * max(num_times, num_sites) and EMPTY * n <= num_times * num_sites:
         return points.frame is None or find_meridians(_framed(points), geometry) is None
     if num_sites <= (MAX_DENSE_SITES if num_times > 1 else MAX_DENSE_LIST):
         return False
