@@ -12,7 +12,7 @@ import xarray as xr
 
 from xgpfill import hyperparameters as tables
 from xgpfill.checks import checked_flag, known_mean, require_array
-from xgpfill.engines.select import Choice, require_takes_rows, select_settings
+from xgpfill.engines.select import settings_for
 from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
 from xgpfill.errors import DataError, NoiseError, shown, warn
 from xgpfill.fields import with_fields_of
@@ -126,7 +126,7 @@ def fit(
         num_times=lattice.moments.size, num_sites=lattice.num_places, geometry=lattice.space.geometry,
         vector=vector,
     )  # fmt: skip
-    choice = _choice(settings, count, lattice, prior)
+    choice = settings_for(settings, count, lattice, prior, "vector=True" if vector else "")
     if isinstance(choice.settings, Exact) and options["tile"] == "auto" and hyperparameters is None:
         require_affordable(choice.settings, count)
     check_outside(prior, lattice, options["seed"])
@@ -174,14 +174,6 @@ def _course(
 ) -> Course:
     known = rules.has_errors or prior.fixed_noise
     return Course(lattice, blocks, scaling, rules, known, *([] if step is None else [step]))
-
-
-def _choice(settings: Settings | None, count: int, lattice: Lattice, prior: Prior) -> Choice:
-    """The engine that was named, or suits."""
-    choice = Choice(settings, "named by `method=`") if settings else select_settings(count, lattice, prior)
-    if lattice.space.components > 1:
-        require_takes_rows(choice.settings, "vector=True")
-    return choice
 
 
 def _units(da: xr.DataArray, observed: list[FloatArray], prior: Prior, mean: float | None) -> Scaling:

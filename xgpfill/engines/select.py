@@ -78,6 +78,22 @@ def select_settings(num_observations: int, lattice: Lattice | None = None, prior
     return Choice(Vecchia(), f"{why}; each value from its neighbours, in linear memory")
 
 
+def settings_for(
+    named: Settings | None, num_observations: int, lattice: Lattice, prior: Prior, rows_of: str = ""
+) -> Choice:
+    """The engine that was named, or that suits; of rows of several parts where something, `rows_of`, asked for them.
+
+    Raises
+    ------
+    MethodError
+        Where it does not know parts.
+    """
+    choice = Choice(named, "named by `method=`") if named else select_settings(num_observations, lattice, prior)
+    if rows_of:
+        require_takes_rows(choice.settings, rows_of)
+    return choice
+
+
 def suits_iteration(lattice: Lattice, prior: Prior | None = None) -> bool:
     """Whether the iterative engine takes it: regular meridians or few places, and not too many times.
 

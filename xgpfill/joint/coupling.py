@@ -117,7 +117,7 @@ def coupled(prior: Prior, blocks: Sequence[Observations]) -> Prior:
     start = np.log(np.maximum([float(t.variance or 0.0) for t in prior.terms], LEAST))
     terms, count = len(start), sum(map(len, blocks))
     with own_threads():
-        parts = [_Block.of(block, prior) for block in blocks if len(block)]
+        parts = _parts(prior, blocks)
 
         def objective(theta: FloatArray) -> tuple[float, FloatArray]:
             loadings = before.copy()
@@ -165,13 +165,18 @@ def tell_of_each_other(before: Prior, after: Prior, hidden: Hidden | None, block
     """
     if hidden is not None:
         return hidden.predict(after).is_better_than(hidden.predict(before))
-    fall = _deviance(before, blocks) - _deviance(after, blocks)
+    with own_threads():
+        parts = _parts(before, blocks)  # correlations are the same, however much variables have of each other
+        fall = _deviance(before, parts) - _deviance(after, parts)
     return fall > 2.0 * int(_loadings(after)[1].sum())
 
 
-def _deviance(prior: Prior, blocks: Sequence[Observations]) -> float:
+def _parts(prior: Prior, blocks: Sequence[Observations]) -> list[_Block]:
+    return [_Block.of(block, prior) for block in blocks if len(block)]
+
+
+def _deviance(prior: Prior, parts: Sequence[_Block]) -> float:
     """−2 log N of all blocks, without its constant."""
     variances, (loadings, _) = np.array([float(t.variance or 0.0) for t in prior.terms]), _loadings(prior)
-    with own_threads():
-        found = [_Block.of(block, prior).half_deviance(variances, loadings) for block in blocks if len(block)]
+    found = [part.half_deviance(variances, loadings) for part in parts]
     return 2.0 * sum(FAILED if each is None else each[0] for each in found)

@@ -12,7 +12,7 @@ import xarray as xr
 from xgpfill import hyperparameters as tables
 from xgpfill.conventions import with_companions
 from xgpfill.decoding import Measure
-from xgpfill.engines.select import Choice, require_takes_rows, select_settings
+from xgpfill.engines.select import settings_for
 from xgpfill.engines.settings import as_settings
 from xgpfill.errors import DimensionError, VariableError, listed, warn
 from xgpfill.fitting import fit
@@ -59,8 +59,8 @@ def fit_joint(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -> 
             alike[name] = fit(da, dims=dims, **own | {"amplitude": False})
     measures = {name: _measure(ds[name], model) for name, model in alike.items()}
     lattice, layout, errors, valid = _together(ds, alike, measures, free_name(ds[names[0]]))
-    blocks, rules = _read(lattice, models[names[0]])
-    course = Course(in_memory_if_small(lattice), blocks, Scaling(0.0, 1.0), rules, noise_is_known=True)
+    course = _course(in_memory_if_small(lattice), models[names[0]])
+    blocks = course.blocks
     before = apart({n: alike[n].prior.scaled(1 / measures[n].scaling.scale ** 2) for n in names})
     after = coupled(before, blocks)
     hidden = course.hidden(after)
@@ -73,7 +73,8 @@ def fit_joint(ds: xr.Dataset, variable: Any, *, dims: Any, **arguments: Any) -> 
     if arguments.get("calibrate", True) and hidden is not None:
         measures = _with_intervals(measures, hidden, after)
     first, share = models[names[0]], observed_share(lattice, 0)
-    choice = _choice(arguments.get("method", "auto"), lattice, after, share)
+    count = round(share * float(np.prod(lattice.shape)))
+    choice = settings_for(as_settings(arguments.get("method", "auto")), count, lattice, after, "joint=True")
     model = FittedModel(
         prior=after, scaling=Scaling(0.0, 1.0), settings=choice.settings, lattice=lattice, layout=layout,
         options=first.options, record=Record(clock_time.perf_counter() - began, choice=str(choice)), share=share,
@@ -134,11 +135,11 @@ def _together(
     return within_valid(lattice), layout, noise, where
 
 
-def _read(lattice: Lattice, model: FittedModel) -> tuple[list[Any], Rules]:
-    """Blocks to learn from, and how they are read."""
+def _course(lattice: Lattice, model: FittedModel) -> Course:
+    """Blocks to learn from and observations to hide, read as those of one variable are."""
     seed = model.options["seed"]
     rules = Rules(has_errors=True, seed=seed, device=model.options["device"])
-    return draw_blocks(in_memory_if_small(lattice), BlockPlan(), seed), rules
+    return Course(lattice, draw_blocks(lattice, BlockPlan(), seed), Scaling(0.0, 1.0), rules, noise_is_known=True)
 
 
 def _with_intervals(measures: dict[str, Measure], hidden: Hidden, prior: Prior) -> dict[str, Measure]:
@@ -149,12 +150,3 @@ def _with_intervals(measures: dict[str, Measure], hidden: Hidden, prior: Prior) 
         part = every.take(number == k)
         found[name] = replace(own, intervals=calibrated(part if part.mean.size >= ENOUGH else every, 1))
     return found
-
-
-def _choice(method: Any, lattice: Lattice, prior: Prior, share: float) -> Choice:
-    """The engine that was named, or suits the observations of all variables."""
-    named = as_settings(method)
-    count = round(share * float(np.prod(lattice.shape)))
-    choice = Choice(named, "named by `method=`") if named else select_settings(count, lattice, prior)
-    require_takes_rows(choice.settings, "joint=True")
-    return choice
