@@ -25,9 +25,11 @@ from xgpfill.linalg.dense import cholesky
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from xgpfill.engines.variance import Check
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import Observations, Points
     from xgpfill.kernels.covariance import Covariance
+    from xgpfill.linalg.conjugate_gradients import Solution
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,69 @@ class WhitenedPosterior:
             return None
         assert self._beta is not None
         return float(self._beta[0, 0]), float(self._precision[0, 0]) ** -0.5
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """How a solve went.
+
+    Attributes
+    ----------
+    steps : int
+    residual : float
+        Largest true residual over its tolerance; at most 1 when the solve converged.
+    tolerance : float
+        Of the mean.
+    observations, columns : int
+    factor_seconds, solve_seconds : float
+    check : Check or None
+        What the answers that it gave were found to be worth.
+    """
+
+    steps: int
+    residual: float
+    tolerance: float
+    observations: int
+    columns: int
+    factor_seconds: float
+    solve_seconds: float
+    check: Check | None = None
+
+    @classmethod
+    def of(
+        cls, found: Solution, tolerance: Tensor, asked: float, factor_seconds: float, solve_seconds: float
+    ) -> Convergence:
+        """Of a solve to tolerances (R,) of its columns, where `asked` is that of the mean."""
+        worst = float((found.residual / tolerance).max()) if tolerance.numel() else 0.0
+        n, columns = found.values.shape
+        return cls(found.steps, worst, asked, n, columns, factor_seconds, solve_seconds)
+
+    @property
+    def error(self) -> float:
+        """About how far off means are, in standard deviations."""
+        return self.residual * self.tolerance
+
+    @property
+    def as_text(self) -> str:
+        """How far it came, of one that missed its tolerance."""
+        return (
+            f"Conjugate gradients stopped after {self.steps} steps at {self.residual:.2g} times the tolerance: means "
+            f"are about {self.error:.2g} standard deviations off."
+        )
+
+
+def require_few_jointly(m: int) -> None:
+    """Refuse the joint covariance of more targets than go together.
+
+    Raises
+    ------
+    TooManyPointsError
+    """
+    if m > MAX_JOINT_TARGETS:
+        raise TooManyPointsError(
+            f"The joint covariance of {m} targets would take {m * m * 8 / 2**30:.1f} GiB; at most "
+            f"{MAX_JOINT_TARGETS} go together. Use fewer targets, or draws: `model.sample(n, target=...)`."
+        )
 
 
 def drawn_jointly(posterior: Posterior, targets: Points, n: int, rng: np.random.Generator) -> FloatArray:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from xgpfill.engines.base import Posterior
-    from xgpfill.engines.system import Convergence, Draws, Watch
+    from xgpfill.engines.base import Convergence, Posterior
+    from xgpfill.engines.system import Draws, Watch
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray, Observations
     from xgpfill.kernels.covariance import Covariance

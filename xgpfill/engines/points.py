@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from xgpfill.engines.averages import averaged_prior
-from xgpfill.engines.base import Moments, drawn_jointly
-from xgpfill.engines.settings import MAX_JOINT_TARGETS, Exact, Vecchia
-from xgpfill.engines.system import DRAW_TOLERANCE, EPS, USELESS, Convergence
+from xgpfill.engines.base import Convergence, Moments, drawn_jointly, require_few_jointly
+from xgpfill.engines.settings import Exact, Vecchia
+from xgpfill.engines.system import DRAW_TOLERANCE, EPS, USELESS
 from xgpfill.engines.variance import Pool
 from xgpfill.engines.vecchia import VecchiaPosterior, random_order
-from xgpfill.errors import NumericalError, TooManyPointsError, XgpfillWarning
+from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.grid.points import without_repeats
 from xgpfill.kernels.formula import has_formula
 from xgpfill.linalg.conjugate_gradients import conjugate_gradients
@@ -124,30 +124,24 @@ class PointSystem:
             self.products, right, self._preconditioner, tolerance,
             max_steps=self.settings.max_steps, scale=self.scale, fast=self._fast, callback=self.watch,
         )  # fmt: skip
-        worst = float((found.residual / tolerance).max()) if tolerance.numel() else 0.0
-        n, columns = right.shape
         seconds = self.factor_seconds, time.perf_counter() - began
-        self.records.append(Convergence(found.steps, worst, self.settings.tolerance, n, columns, *seconds))
+        made = Convergence.of(found, tolerance, self.settings.tolerance, *seconds)
+        self.records.append(made)
         if not found.converged:
-            self._complain(found.steps, worst, n)
+            self._complain(made)
         return found.values, found.remainder
 
-    def _complain(self, steps: int, worst: float, n: int) -> None:
+    def _complain(self, made: Convergence) -> None:
         """Say how far a solve came that missed its tolerance, and what to type."""
-        error, more = worst * self.settings.tolerance, 2 * self.settings.neighbours_of(n)
+        n, more = made.observations, 2 * self.settings.neighbours_of(made.observations)
         cures = f"`method=xgpfill.Iterative(num_neighbours={more})`, more `max_steps=`, a larger `noise=`"
-        if not error <= USELESS:
+        if not made.error <= USELESS:
             other = "exact" if n <= Exact().max_observations else "vecchia"
             raise NumericalError(
-                f"Conjugate gradients stopped after {steps} steps with means about {error:.2g} standard deviations "
-                f"off, for {n} observations. Type {cures}, or `method={other!r}`."
+                f"Conjugate gradients stopped after {made.steps} steps with means about {made.error:.2g} standard "
+                f"deviations off, for {n} observations. Type {cures}, or `method={other!r}`."
             )
-        warnings.warn(
-            f"Conjugate gradients stopped after {steps} steps at {worst:.2g} times the tolerance: means are about "
-            f"{error:.2g} standard deviations off. Type {cures}.",
-            XgpfillWarning,
-            stacklevel=2,
-        )
+        warnings.warn(f"{made.as_text} Type {cures}.", XgpfillWarning, stacklevel=2)
 
 
 class PointsPosterior:
@@ -243,7 +237,7 @@ class PointsPosterior:
                 found[some] = self._exactly(targets.take_in_order(some))
             return found
         if not has_spectrum(self._law.prior):  # no draws: what neighbours say, which is a little too large
-            return self._neighbours(np.zeros((len(self._observations), 1))).conditionals(targets, 0)[1]
+            return self._neighbours.conditionals(targets, 0)[1]
         return self._corrected(targets)
 
     def _exactly(self, targets: Points) -> FloatArray:
@@ -254,14 +248,16 @@ class PointsPosterior:
         found = torch.maximum(prior - (x * (cross + left)).sum(0), EPS * prior)
         return np.asarray(found.double().cpu().numpy())
 
-    def _neighbours(self, data: FloatArray) -> VecchiaPosterior:
-        """What neighbours say of draws of the data."""
+    @cached_property
+    def _neighbours(self) -> VecchiaPosterior:
+        """What neighbours say of draws of the data, where there are such."""
+        data = self._draws[0] if has_spectrum(self._law.prior) else np.zeros((len(self._observations), 1))
         return VecchiaPosterior(self._law, self._observations.with_values(data), Vecchia(), trend=False)
 
     def _corrected(self, targets: Points) -> FloatArray:
         """Variances given neighbours less what draws tell that these miss, by how much they leave of the prior's."""
         data, weights = self._draws
-        mean, local = self._neighbours(data).conditionals(targets, data.shape[1])
+        mean, local = self._neighbours.conditionals(targets, data.shape[1])
         exact = self._fields(weights, targets)
         error = drawn_at(self._law.prior, targets, self._seeds) - exact
         prior = self._law.diagonal(targets).double().cpu().numpy()
@@ -295,11 +291,7 @@ class PointsPosterior:
             When the matrix would be too large.
         """
         m = len(targets)
-        if m > MAX_JOINT_TARGETS:
-            raise TooManyPointsError(
-                f"The joint covariance of {m} targets would take {m * m * 8 / 2**30:.1f} GiB; at most "
-                f"{MAX_JOINT_TARGETS} go together. Use fewer targets, or draws: `model.sample(n, target=...)`."
-            )
+        require_few_jointly(m)
         cross, joint = self._law.matrix(self._observations.points, targets), self._law.matrix(targets, targets)
         for start in range(0, m, COLUMNS):
             some = slice(start, start + COLUMNS)

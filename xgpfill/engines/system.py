@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from xgpfill.engines.base import Convergence
 from xgpfill.errors import XgpfillWarning
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.linalg.conjugate_gradients import ROWS, conjugate_gradients
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from xgpfill.engines.marginals import Asked, Told
     from xgpfill.engines.settings import Iterative
-    from xgpfill.engines.variance import Check, Pool
+    from xgpfill.engines.variance import Pool
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import IntArray, Observations, Points
     from xgpfill.kernels.covariance import Covariance
@@ -55,33 +56,6 @@ MANY = 1024
 ENOUGH_NOISE = 1e-4
 """Share of the variance from which on float32 rounds fields of draws far below what is not known of them."""
 EPS = 2.3e-16
-
-
-@dataclass(frozen=True)
-class Convergence:
-    """How a solve went.
-
-    Attributes
-    ----------
-    steps : int
-    residual : float
-        Largest true residual over its tolerance; at most 1 when the solve converged.
-    tolerance : float
-        Of the mean.
-    observations, columns : int
-    factor_seconds, solve_seconds : float
-    check : Check or None
-        What the answers that it gave were found to be worth.
-    """
-
-    steps: int
-    residual: float
-    tolerance: float
-    observations: int
-    columns: int
-    factor_seconds: float
-    solve_seconds: float
-    check: Check | None = None
 
 
 class Stalled(Exception):  # noqa: N818  (no error yet: another engine may do it)
@@ -316,22 +290,17 @@ class System:
         return found
 
     def _note(self, found: Solution, tolerance: Tensor, seconds: float, *, recorded: bool) -> None:
-        worst = float((found.residual / tolerance).max()) if tolerance.numel() else 0.0
-        n, columns = found.values.shape
+        made = Convergence.of(found, tolerance, self.settings.tolerance, self.factor_seconds, seconds)
         if recorded:
-            self.record.append(
-                Convergence(found.steps, worst, self.settings.tolerance, n, columns, self.factor_seconds, seconds)
-            )
+            self.record.append(made)
         if found.converged:
             return
-        error = worst * self.settings.tolerance
-        if not error <= USELESS:
-            raise Stalled(f"stopped after {found.steps} steps with means about {error:.2g} standard deviations off")
+        if not made.error <= USELESS:
+            raise Stalled(f"stopped after {made.steps} steps with means about {made.error:.2g} standard deviations off")
         most = self.num_neighbours
         warnings.warn(
-            f"Conjugate gradients stopped after {found.steps} steps at {worst:.2g} times the tolerance: means are "
-            f"about {error:.2g} standard deviations off. Type `method=xgpfill.Iterative(num_neighbours={2 * most})`, "
-            f"more `max_steps=`, or a larger `noise=`.",
+            f"{made.as_text} Type `method=xgpfill.Iterative(num_neighbours={2 * most})`, more `max_steps=`, or a "
+            f"larger `noise=`.",
             XgpfillWarning,
             stacklevel=2,
         )

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from xgpfill.engines.base import Moments
-from xgpfill.engines.settings import MAX_JOINT_TARGETS, Vecchia
-from xgpfill.errors import TooManyPointsError
+from xgpfill.engines.base import Moments, require_few_jointly
+from xgpfill.engines.settings import Vecchia
 from xgpfill.grid.points import Points
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.formula import formula
@@ -186,11 +185,7 @@ class VecchiaPosterior:
             When the matrix would be too large.
         """
         m = len(targets)
-        if m > MAX_JOINT_TARGETS:
-            raise TooManyPointsError(
-                f"The joint covariance of {m} targets would take {m * m * 8 / 2**30:.1f} GiB; at most "
-                f"{MAX_JOINT_TARGETS} go together. Use fewer targets, or draws: `model.sample(n, target=...)`."
-            )
+        require_few_jointly(m)
         joint = self._jointly(targets)
         spread = joint.drawn(np.eye(m))  # U⁻¹
         found = spread @ spread.T + self._of_coefficients(joint, np.eye(m))
