@@ -180,6 +180,13 @@ def observed(rng: np.random.Generator, prior: Prior, points: Points, *, unequal:
     return Observations(points, np.linalg.cholesky(K) @ rng.standard_normal(len(points)), noise)
 
 
+def raised(prior: Prior, n: int = 700) -> Observations:
+    """Scattered observations with noise of their own, of a draw of the prior about a level of 0.4."""
+    rng = np.random.default_rng(0)
+    found = observed(rng, prior, scattered(rng, n, "sphere"), unequal=True)
+    return found.with_values(found.values + 0.4)
+
+
 def lattice(values, *, geometry: str = "sphere", wraps: bool = False, spacing: float = 2.0, **kwargs) -> Lattice:
     """A lattice of daily fields (time, y, x) on a region of `spacing` degrees, or around the globe."""
     nt, ny, nx = values.shape[-3:]

@@ -17,7 +17,7 @@ from xgpfill.kernels import spec
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.outside import FromFunction
 
-from tests.problems import TIME_KERNELS, anova, observed, oracle_posterior, product, scattered
+from tests.problems import TIME_KERNELS, anova, observed, oracle_posterior, product, raised, scattered
 
 PRIOR = anova("matern32", noise=0.05)
 FEW = Vecchia(num_neighbours=60)
@@ -25,9 +25,7 @@ FEW = Vecchia(num_neighbours=60)
 
 @pytest.fixture(scope="module")
 def observations():
-    rng = np.random.default_rng(0)
-    found = observed(rng, PRIOR, scattered(rng, 700, "sphere"), unequal=True)
-    return found.with_values(found.values + 0.4)
+    return raised(PRIOR)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from xgpfill.grid.points import Observations, Points
 from xgpfill.linalg.neighbours import Neighbours
 from xgpfill.linalg.tables import Tables
@@ -60,3 +61,13 @@ def neighbours_of(prior, observations, frame, *, seed=0):
     tables = Tables.of(prior, points.times, points.sites.reshape(*frame, -1))
     cells = tables.cells(points.time_index, points.site_index)
     return Neighbours(tables, cells, observations.noise, seed=seed)
+
+
+def product_of(operator, v):
+    """K times (points, R), points in the order of a grid of times and sites."""
+    nt = operator.times.size
+    t, s = np.indices((nt, operator.num_sites)).reshape(2, -1)
+    site, time = operator.cells(t, s)
+    field = operator.empty(v.shape[1])
+    field[site, :, time] = torch.as_tensor(v).to(field)
+    return operator(field)[site, :, time].double().numpy()

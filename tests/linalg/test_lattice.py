@@ -19,6 +19,7 @@ from xgpfill.linalg import time
 from xgpfill.linalg.lattice import LatticeOperator
 
 from tests import reference as ref
+from tests.linalg.lattices import product_of
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, oracle, oracle_covariance, product
 
 DIRECTIONAL = ("periodic", "spectral", "a product")
@@ -58,16 +59,6 @@ def embedded(name, geometry="sphere"):
     if geometry == "plane":
         return 100.0 * np.stack([lon, lat], axis=-1)
     return (ref.chord if geometry == "sphere" else ref.cylinder)(lat, lon)
-
-
-def product_of(operator, v):
-    """K times (points, R), points in the order of a grid of times and sites."""
-    nt = operator.times.size
-    t, s = np.indices((nt, operator.num_sites)).reshape(2, -1)
-    site, time = operator.cells(t, s)
-    field = operator.empty(v.shape[1])
-    field[site, :, time] = torch.as_tensor(v).to(field)
-    return operator(field)[site, :, time].double().numpy()
 
 
 def cells(times, coordinates):

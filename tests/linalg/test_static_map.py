@@ -113,6 +113,14 @@ def test_sums_over_groups_are_those_of_the_dense_matrix():
     assert_allclose(Rows.sums(group, 7) @ values, E.T @ values.numpy(), rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse")  # torch warns of its own state of development
+def test_rows_come_back_from_a_sparse_matrix_of_torch_as_they_were():
+    dense_rows = torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]], dtype=torch.float64)
+    found, values = Rows.from_device(dense_rows.to_sparse_csr()), torch.eye(3, dtype=torch.float64)
+    assert found.num_columns == 3
+    assert_allclose(found @ values, dense_rows, atol=0)
+
+
 @pytest.mark.parametrize(
     "prior",
     [product(spec.Matern(1.5, 3.0), spec.Matern(1.5, 500.0), "sphere"), SHARED.restricted(("c", "d", "e", "g"))],

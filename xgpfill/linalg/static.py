@@ -23,7 +23,7 @@ import torch
 from xgpfill.grid.lattice import MOST_PLACES
 from xgpfill.linalg.dense import cholesky
 from xgpfill.linalg.local import local_conditionals
-from xgpfill.linalg.loops import crossed, gathered
+from xgpfill.linalg.loops import crossed
 from xgpfill.linalg.neighbours import Neighbours
 from xgpfill.linalg.tables import summed_nearby
 from xgpfill.linalg.vecchia import Rows, VecchiaFactor
@@ -86,7 +86,7 @@ class StaticFactor:
         self._rest = VecchiaFactor(self.rest, own, device=device, dtype=exact)
         self.precision: FloatArray = self._rest.precision  # with one observation more or less the map is as well known
         self._places, self._tables = places, neighbours.tables
-        L = self._prior_root = cholesky(_of_map(neighbours.tables, places), what="covariance of the static map")
+        L = self._prior_root = cholesky(_map_at(neighbours.tables, places, places), what="covariance of the static map")
         told = L.T @ torch.as_tensor(self._rest.summed(number, len(places))) @ L
         told.diagonal().add_(1.0)
         root = torch.linalg.solve_triangular(cholesky(told), L.T, upper=False)  # C⁻¹ = rootᵀ root
@@ -100,7 +100,9 @@ class StaticFactor:
         _, rows, columns = self._tables.shape
         if rows * columns * len(self._places) > MOST_PLACES**2:
             return None
-        prior, with_places = _of_sites(self._tables, self._places)
+        sites = np.indices((1, rows, columns), np.int32).reshape(3, -1).T.copy()
+        prior = torch.as_tensor(self._tables.arrays.static[sites[:, 1], sites[:, 1], 0])
+        with_places = _map_at(self._tables, sites, self._places)
         half = torch.linalg.solve_triangular(self._prior_root, with_places.T, upper=False)
         weights = torch.linalg.solve_triangular(self._prior_root.T, half, upper=True).T
         covariance = (self._root.T @ self._root).cpu()
@@ -199,10 +201,10 @@ def conditionals(
 
     Neighbours tell the rest of the field from what the map that the data let expect leaves of them.
     """
-    given = given_map(factor)
-    if given is None or not isinstance(factor, StaticFactor):
+    if not isinstance(factor, StaticFactor) or factor.given is None:
         yield from local_conditionals(neighbours, values, goals, patches, num_neighbours)
         return
+    given = factor.given
     sites, expected = given.sites(goals.cells), given.weights.new_zeros(len(given.weights), values.shape[1])
     if values.shape[1]:
         places = factor.expected(torch.as_tensor(values))
@@ -240,30 +242,13 @@ def _without_map(tables: Tables) -> Tables:
     return replace(tables, arrays=arrays._replace(near=summed_nearby(arrays, tables.shape)))
 
 
-def _map_at(tables: Tables, places: Int32Array) -> Neighbours:
-    """Places of which nothing but the map is known."""
-    arrays, none = tables.arrays, np.zeros((0, 0))
-    apart = arrays._replace(
+def _map_at(tables: Tables, cells: Int32Array, places: Int32Array) -> Tensor:
+    """The covariance of the map at cells (m, 3) with that at places, (m, p)."""
+    arrays, none, p = tables.arrays, np.zeros((0, 0)), len(places)
+    alone = arrays._replace(
         time=arrays.time[:0], space=arrays.space[:0], common=none, alone=none, near=np.zeros((0, 0, 0, 0))
     )
-    return Neighbours(replace(tables, arrays=apart), places, np.zeros(len(places)))
-
-
-def _of_map(tables: Tables, places: Int32Array) -> Tensor:
-    """The covariance of the map at places (p, p)."""
-    known, p = _map_at(tables, places), len(places)
-    found, near = np.empty((1, p, p)), np.argsort(known.order).astype(np.int32)[None]
-    gathered(known.noisy, near, np.array([p], np.int32), found)
-    lower = torch.as_tensor(found[0]).tril()
-    return lower + lower.tril(-1).T
-
-
-def _of_sites(tables: Tables, places: Int32Array) -> tuple[Tensor, Tensor]:
-    """The variance of the map at every site (sites,), and its covariance with that at places (sites, p)."""
-    known, (_, rows, columns) = _map_at(tables, places), tables.shape
-    sites = np.indices((1, rows, columns), np.int32).reshape(3, -1).T.copy()
-    near, sizes = np.argsort(known.order).astype(np.int32)[None], np.array([len(places)], np.int32)
-    found = np.empty((len(sites), len(places)))
-    crossed(known.noisy, sites, near, sizes, 0, 1, found)
-    row = np.repeat(np.arange(rows), columns)
-    return torch.as_tensor(tables.arrays.static[row, row, 0]), torch.as_tensor(found)
+    known = Neighbours(replace(tables, arrays=alone), places, np.zeros(p))
+    near, found = np.argsort(known.order).astype(np.int32)[None], np.empty((len(cells), p))
+    crossed(known.noisy, cells, near, np.array([p], np.int32), 0, 1, found)
+    return torch.as_tensor(found)
