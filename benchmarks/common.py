@@ -123,7 +123,7 @@ def open_case(path: Path) -> Case:
 def scored(case: Case, filled: Filled) -> dict[str, float | None]:
     """RMSE, MAE, CRPS (data units), coverage of 95 and 68 % intervals on the hidden cells; None without a spread."""
     from xgpfill.metrics import interval_coverage
-    from xgpfill.scoring import score_gaussian
+    from xgpfill.metrics.scoring import score_gaussian
 
     std = xr.full_like(filled.mean, np.nan) if filled.std is None else filled.std
     scores = score_gaussian(filled.mean, std, case.truth, observed=case.obs)
@@ -185,7 +185,7 @@ def tabulated(case: Case, targets: str = "hidden") -> Table:
     targets : {"hidden", "gaps"}
         The cells that are scored, or every valid cell without an observation.
     """
-    from xgpfill.grid.encode import encode
+    from xgpfill.layout.encode import encode
 
     lattice, layout = encode(case.obs, valid=case.valid, geometry=_geometry(case.obs))
     obs = case.obs.transpose(*layout.canonical_dims).astype(float)
@@ -237,7 +237,7 @@ def held_out(case: Case, like: xr.DataArray, rng: np.random.Generator) -> NDArra
 
 def _geometry(obs: xr.DataArray) -> str:
     """Choose "plane" for a small region of latitudes and longitudes, else whatever suits the coordinates."""
-    from xgpfill.grid.dims import find_roles
+    from xgpfill.layout.dims import find_roles
 
     roles = find_roles(obs, None)
     if not roles.degrees:

@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.engines.iterative import IterativeEngine
 from xgpfill.engines.points import PointSystem
-from xgpfill.engines.settings import Iterative
 from xgpfill.files import written_whole
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels import spec
-from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.linalg.threads import own_threads
+from xgpfill.machine.threads import own_threads
+from xgpfill.settings import Iterative
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ import torch
 from xgpfill.grid.metric import Metric
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.kernels.spec import Constant, Matern
-from xgpfill.linalg.lattice import LatticeOperator
+from xgpfill.operators.lattice import LatticeOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable

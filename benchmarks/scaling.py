@@ -93,7 +93,7 @@ def measured(nt: int, ny: int, nx: int, hidden: float) -> dict[str, Any]:
     """Learn, reconstruct, score; seconds of one product of the operator with ten columns."""
     import xgpfill.engines.iterative
     import xgpfill.fitting  # noqa: F401
-    from xgpfill.linalg.lattice import LatticeOperator
+    from xgpfill.operators.lattice import LatticeOperator
 
     rng = np.random.default_rng(1)
     known: dict[str, Any] = {}
@@ -141,11 +141,11 @@ def checked(solve: xr.Dataset) -> dict[str, float]:
 
 def stations(nt: int, ny: int, nx: int, count: int, rng: np.random.Generator) -> tuple[Any, Any, dict[str, Any]]:
     """Months at a few places of a region; truth, observations, and the prior they are drawn from."""
-    from xgpfill.grid.encode import encode
-    from xgpfill.hyperparameters import to_dataset
     from xgpfill.kernels import spec
+    from xgpfill.kernels.hyperparameters import to_dataset
     from xgpfill.kernels.prior import Prior, Term
-    from xgpfill.linalg.draws import PriorDraws
+    from xgpfill.layout.encode import encode
+    from xgpfill.operators.draws import PriorDraws
 
     def term(name: str, variance: float, days: float | None, km: float | None) -> Term:
         time_kernel, space_kernel = (spec.Constant() if x is None else spec.Matern(1.5, x) for x in (days, km))
@@ -179,7 +179,7 @@ def stations(nt: int, ny: int, nx: int, count: int, rng: np.random.Generator) ->
 
 def synthetic(nt: int, ny: int, nx: int) -> xr.DataArray:
     """A draw of the prior around the globe; no cell is at a pole."""
-    from xgpfill.linalg.draws import PriorDraws
+    from xgpfill.operators.draws import PriorDraws
 
     lat, lon = (np.arange(ny) + 0.5) * 180 / ny - 90, np.arange(nx) * 360 / nx
     coordinates = Metric("sphere", degrees=True).embed(lat[:, None], lon[None])

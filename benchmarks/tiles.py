@@ -29,7 +29,7 @@ sys.path.insert(0, str(HERE.parent))
 import xgpfill  # noqa: E402
 from cases import save, surroundings  # noqa: E402
 from scale import NOISE, block  # noqa: E402
-from xgpfill.tiling import screening  # noqa: E402
+from xgpfill.tiling.views import screening  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

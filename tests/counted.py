@@ -9,7 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import xarray as xr
-    from xgpfill.results import Reconstruction
+    from xgpfill.results.reconstruction import Reconstruction
 
 
 def counted_pair(

@@ -25,8 +25,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.points import Observations, Points
-from xgpfill.hyperparameters import SMALLEST_NOISE, to_dataset
 from xgpfill.kernels import spec
+from xgpfill.kernels.hyperparameters import SMALLEST_NOISE, to_dataset
 from xgpfill.kernels.prior import Prior, Term
 
 from tests import reference as ref

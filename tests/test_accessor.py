@@ -157,7 +157,7 @@ def test_a_variable_that_is_not_there_is_an_error_of_ours(two: xr.Dataset, argum
 
 
 def test_every_name_is_looked_up_before_anything_is_learned(two: xr.Dataset, monkeypatch) -> None:
-    monkeypatch.setattr("xgpfill.dataset.fit", lambda *a, **k: pytest.fail("learned"))
+    monkeypatch.setattr("xgpfill.several.dataset.fit", lambda *a, **k: pytest.fail("learned"))
     with pytest.raises(VariableError, match=r"no variable 't2m' in the Dataset"):
         two.gpfill.fit(variable=("sst", "t2m"))
 

@@ -396,7 +396,7 @@ def test_predictions_that_are_too_many_or_in_several_tiles_are_refused(tiled: Fi
     assert found.average(SPACE).mean.dims == ("time",)
     with pytest.raises(MethodError, match=r"An average of predictions needs targets within one tile"):
         found.average()
-    monkeypatch.setattr("xgpfill.targets.MAX_JOINT_TARGETS", 7)
+    monkeypatch.setattr("xgpfill.posterior.targets.MAX_JOINT_TARGETS", 7)
     with pytest.raises(TooManyPointsError, match=r"Averages of 8 targets.*fewer at a time, or.*`model\.reconstruct\("):
         found.isel(time=0).average()
 
@@ -418,7 +418,7 @@ def test_averages_in_tiles_equal_the_oracle_whatever_the_tiles(ds, gappy, model,
 def without_memory(da: xr.DataArray, **known: Any) -> FittedModel:
     """A model in tiles, on a machine whose memory does not hold all observations."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xgpfill.reconstruction.settings_of_all", lambda *_: None)
+        patch.setattr("xgpfill.posterior.field.settings_of_all", lambda *_: None)
         model = da.gpfill.fit(**known)
         assert model._solver(None, None).together.plan.shape == (2, 1, 1)
     return model
@@ -452,7 +452,7 @@ def test_draws_tell_the_error_of_the_blended_mean_not_of_the_best_one(ds, gappy,
 
 def test_averages_across_tiles_are_lazy_weighted_and_of_observations_too(ds, gappy, tiled: FittedModel) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xgpfill.reconstruction.settings_of_all", lambda *_: None)
+        patch.setattr("xgpfill.posterior.field.settings_of_all", lambda *_: None)
         lazy = tiled.condition(gappy.chunk(time=3)).reconstruct()
         assert len(lazy._context.averager.model._solver(None, None).plan) == 2
     both = [r.average(("time", "lat"), weights="cos_lat") for r in (tiled.reconstruct(), lazy)]
@@ -466,7 +466,7 @@ def test_averages_across_tiles_are_lazy_weighted_and_of_observations_too(ds, gap
 
 
 def test_more_averages_than_anyone_waits_for_are_refused(found: xgpfill.Reconstruction, monkeypatch) -> None:
-    monkeypatch.setattr("xgpfill.aggregating.MOST", 71)
+    monkeypatch.setattr("xgpfill.posterior.averages.MOST", 71)
     with pytest.raises(MethodError, match=r"72 averages were asked for.*`r\.average\(\('lat', 'lon'\)\)`.*sample\(64"):
         found.average("time")
 
@@ -484,7 +484,7 @@ def test_lazy_averages_compute_nothing_until_asked_and_equal_those_in_memory(ds,
 
 def test_a_lazy_monthly_mean_costs_less_than_two_reconstructions(ds, model, gappy, monkeypatch) -> None:
     solved = []
-    from xgpfill.engines.system import System
+    from xgpfill.engines.lattice.system import System
 
     solution = System.solution
 

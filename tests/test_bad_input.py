@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xgpfill.model import FittedModel
-    from xgpfill.results import Reconstruction
+    from xgpfill.results.reconstruction import Reconstruction
 
     Change = Callable[[xr.DataArray], xr.DataArray]
 
@@ -358,7 +358,7 @@ DATASETS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("arguments", "match"), DATASETS, ids=[str(a)[:40] for a, _ in DATASETS])
 def test_a_variable_that_is_not_there_is_refused(da, monkeypatch, arguments: dict[str, Any], match: str) -> None:
-    monkeypatch.setattr("xgpfill.dataset.fit", lambda *_, **__: None)  # of the variables before
+    monkeypatch.setattr("xgpfill.several.dataset.fit", lambda *_, **__: None)  # of the variables before
     with pytest.raises(VariableError, match=match):
         xr.Dataset({"a": da, "b": da + 1}).gpfill.fit(**arguments, method="exact", valid=True)
 

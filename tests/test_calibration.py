@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.testing import assert_allclose
 from scipy.integrate import quad
 from scipy.stats import norm
-from xgpfill.calibration import LEVELS, NORMAL, Calibration, Curve, Intervals, position_name
+from xgpfill.metrics.calibration import LEVELS, NORMAL, Calibration, Curve, Intervals, position_name
 
 from tests import reference as ref
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import xarray as xr
-from xgpfill import continuing
 from xgpfill.errors import CoordinateError, DataError, DimensionError, MethodError, VariableError
+from xgpfill.padding import continuing
 
 from tests.padding import oracle
 

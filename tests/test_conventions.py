@@ -13,7 +13,7 @@ import xarray as xr
 import xgpfill
 from compliance_checker.base import BaseCheck
 from compliance_checker.runner import CheckSuite
-from xgpfill.conventions import is_temperature, mentioned, placing, settled
+from xgpfill.cf.conventions import is_temperature, mentioned, placing, settled
 from xgpfill.errors import VariableError
 from xgpfill.words import squared
 

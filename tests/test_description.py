@@ -14,8 +14,8 @@ import pytest
 import xarray as xr
 import xgpfill
 from xgpfill.datasets import synthetic_sst
+from xgpfill.description.gaps import step_widths
 from xgpfill.errors import AlignmentError, DataError, DimensionError, VariableError
-from xgpfill.grid.gaps import step_widths
 
 R = 6371.0088
 

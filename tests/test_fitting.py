@@ -12,7 +12,6 @@ import torch
 import xarray as xr
 import xgpfill
 from xgpfill.datasets import synthetic_sst
-from xgpfill.engines.settings import as_settings
 from xgpfill.errors import (
     AlignmentError,
     CoordinateError,
@@ -26,9 +25,10 @@ from xgpfill.errors import (
     XgpfillError,
     XgpfillWarning,
 )
-from xgpfill.grid.encode import encode
+from xgpfill.layout.encode import encode
 from xgpfill.learning.gaps import pools
 from xgpfill.options import checked_dtype, checked_seed, progress_bar, resolve_device, show_progress
+from xgpfill.settings import as_settings
 
 from tests import reference as ref
 

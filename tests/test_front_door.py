@@ -11,8 +11,8 @@ import xarray as xr
 import xgpfill
 from xgpfill import FittedModel, Matern
 from xgpfill.errors import CoordinateError
-from xgpfill.grid.encode import encode
-from xgpfill.prediction import Target, read_target
+from xgpfill.layout.encode import encode
+from xgpfill.posterior.points import Target, read_target
 
 if TYPE_CHECKING:
     from pathlib import Path

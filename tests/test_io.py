@@ -14,7 +14,7 @@ import xarray as xr
 import xgpfill
 from xgpfill.datasets import synthetic_sst
 from xgpfill.errors import DataError, FileFormatError, NotFittedError, XgpfillError
-from xgpfill.io import FORMAT, from_plain, to_plain
+from xgpfill.storage.saving import FORMAT, from_plain, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

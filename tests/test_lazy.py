@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 import xgpfill
-from xgpfill import sampling
 from xgpfill.datasets import synthetic_sst
 from xgpfill.errors import DataError, NoiseError, XgpfillWarning
+from xgpfill.posterior import samples as sampling
 from xgpfill.tiling.solve import TileSolver
 
 if TYPE_CHECKING:

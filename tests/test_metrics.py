@@ -15,7 +15,7 @@ import xgpfill
 from scipy import integrate, stats
 from xgpfill import metrics
 from xgpfill.errors import AlignmentError, CoordinateError, DataError, DimensionError, VariableError
-from xgpfill.results import Context
+from xgpfill.results.reconstruction import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from xgpfill.errors import DataError, XgpfillError
-from xgpfill.nearness import as_days
+from xgpfill.results.nearness import as_days
 
 from tests import reference as ref
 from tests.test_scattered import GRID, KNOWN, days, track

@@ -12,7 +12,7 @@ import dask
 import numpy as np
 import pytest
 import xgpfill
-from xgpfill.engines import system
+from xgpfill.engines.lattice import system
 from xgpfill.options import interruptible, status_line
 from xgpfill.tiling.solve import TileSolver
 
@@ -37,15 +37,15 @@ def test_a_watched_solve_says_that_it_sets_up_and_how_many_steps_it_has_taken(it
 
 
 def test_averages_are_watched_too(iterative: FittedModel, capsys, monkeypatch) -> None:
-    monkeypatch.setattr("xgpfill.aggregating.show_progress", lambda _: True)
+    monkeypatch.setattr("xgpfill.posterior.averages.show_progress", lambda _: True)
     iterative.reconstruct(variance=False, progress=False).average(("lat", "lon"))
     said = capsys.readouterr().err
     assert "Averaging" in said and "Solving: 1 of at most 77 steps" in said
 
 
 def test_samples_and_predictions_are_watched_too(iterative: FittedModel, capsys, monkeypatch) -> None:
-    monkeypatch.setattr("xgpfill.prediction.show_progress", lambda _: True)
-    monkeypatch.setattr("xgpfill.targets.show_progress", lambda _: True)
+    monkeypatch.setattr("xgpfill.posterior.points.show_progress", lambda _: True)
+    monkeypatch.setattr("xgpfill.posterior.targets.show_progress", lambda _: True)
     found = None
     for call in ("sample", "predict", "average"):
         fresh = iterative.condition(iterative.layout.template)

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from xgpfill.errors import AlignmentError, DimensionError, VariableError, XgpfillError
 from xgpfill.grid.scaling import Amplitude
-from xgpfill.results import Context, Reconstruction
+from xgpfill.results.reconstruction import Context, Reconstruction
 
 from tests.counted import counted_pair
 

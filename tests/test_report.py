@@ -25,7 +25,7 @@ from xgpfill.report.single import hyperparameter_rows
 from xgpfill.report.source import chosen
 from xgpfill.report.typesetting import Section, set_above
 from xgpfill.report.typesetting import pages as typeset_pages
-from xgpfill.results import Context, Reconstruction
+from xgpfill.results.reconstruction import Context, Reconstruction
 from xgpfill.tiling.solve import TileSolver
 from xgpfill.words import rounded
 

@@ -208,7 +208,7 @@ def test_a_relative_path_is_the_same_place_for_workers_elsewhere(model, tmp_path
 def test_memory_is_no_part_of_what_tells_tiles_apart(model: FittedModel, monkeypatch) -> None:
     one = model._solver({"time": 3}, 1).identity
     model._solvers.clear()
-    monkeypatch.setattr("xgpfill.reconstruction.settings_of_all", lambda *_: None)
+    monkeypatch.setattr("xgpfill.posterior.field.settings_of_all", lambda *_: None)
     assert model._solver({"time": 3}, 1).identity == one
     model._solvers.clear()
     assert model._solver({"time": 4}, 1).identity != one
@@ -244,6 +244,6 @@ def test_a_bar_counts_the_tiles(model: FittedModel, tmp_path: Path, monkeypatch)
         assert (title, show, total) == ("Reconstructing", True, 3)
         yield lambda: steps.append(1)
 
-    monkeypatch.setattr("xgpfill.streaming.progress_bar", counted)
+    monkeypatch.setattr("xgpfill.storage.streaming.progress_bar", counted)
     model.reconstruct_to(tmp_path / "out.zarr", progress=True, **TILES)
     assert len(steps) == 3

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import xarray as xr
 import xgpfill
-from xgpfill.calibration import Calibration
 from xgpfill.errors import FileFormatError
-from xgpfill.io import FORMAT
+from xgpfill.metrics.calibration import Calibration
+from xgpfill.storage.saving import FORMAT
 
 if TYPE_CHECKING:
     from pathlib import Path

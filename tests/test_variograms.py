@@ -74,7 +74,7 @@ def test_time_and_space_have_variograms_of_their_own_and_fields_are_pooled(ds: x
 
 
 def test_same_seed_same_pairs(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xgpfill.variograms.MOST_OBSERVATIONS", 40)
+    monkeypatch.setattr("xgpfill.posterior.variogram.MOST_OBSERVATIONS", 40)
     one, again, other = (model.variogram(seed=seed) for seed in (1, 1, 2))
     xr.testing.assert_identical(one, again)
     assert not one.equals(other)

@@ -18,13 +18,10 @@ if TYPE_CHECKING:
     from xgpfill import masks as masks
     from xgpfill import metrics as metrics
     from xgpfill import plotting as plotting
+    from xgpfill.covariance.priors import prior_covariance as prior_covariance
+    from xgpfill.covariance.priors import prior_draws as prior_draws
     from xgpfill.description import Description as Description
     from xgpfill.engines.select import select_method as select_method
-    from xgpfill.engines.settings import Exact as Exact
-    from xgpfill.engines.settings import Iterative as Iterative
-    from xgpfill.engines.settings import Variational as Variational
-    from xgpfill.engines.settings import Vecchia as Vecchia
-    from xgpfill.joint.model import FittedJoint as FittedJoint
     from xgpfill.kernels.outside import FromFunction as FromFunction
     from xgpfill.kernels.outside import FromGPyTorch as FromGPyTorch
     from xgpfill.kernels.spec import RBF as RBF
@@ -36,13 +33,16 @@ if TYPE_CHECKING:
     from xgpfill.kernels.spec import Spectral as Spectral
     from xgpfill.loading import load as load
     from xgpfill.model import FittedModel as FittedModel
-    from xgpfill.priors import prior_covariance as prior_covariance
-    from xgpfill.priors import prior_draws as prior_draws
     from xgpfill.report import Experiment as Experiment
     from xgpfill.report import report_experiments as report_experiments
-    from xgpfill.results import Reconstruction as Reconstruction
-    from xgpfill.variables import FittedDataset as FittedDataset
-    from xgpfill.vectors import FittedVector as FittedVector
+    from xgpfill.results.reconstruction import Reconstruction as Reconstruction
+    from xgpfill.settings import Exact as Exact
+    from xgpfill.settings import Iterative as Iterative
+    from xgpfill.settings import Variational as Variational
+    from xgpfill.settings import Vecchia as Vecchia
+    from xgpfill.several.joint import FittedJoint as FittedJoint
+    from xgpfill.several.variables import FittedDataset as FittedDataset
+    from xgpfill.several.vectors import FittedVector as FittedVector
 
 __version__ = "0.1.0"
 
@@ -52,10 +52,10 @@ _MODULES = ("datasets", "errors", "masks", "metrics", "plotting")
 _HOMES = {
     "Description": "description",
     "select_method": "engines.select",
-    "Exact": "engines.settings",
-    "Iterative": "engines.settings",
-    "Variational": "engines.settings",
-    "Vecchia": "engines.settings",
+    "Exact": "settings",
+    "Iterative": "settings",
+    "Variational": "settings",
+    "Vecchia": "settings",
     "load": "loading",
     "FromFunction": "kernels.outside",
     "FromGPyTorch": "kernels.outside",
@@ -66,15 +66,15 @@ _HOMES = {
     "Periodic": "kernels.spec",
     "RationalQuadratic": "kernels.spec",
     "Spectral": "kernels.spec",
-    "FittedDataset": "variables",
-    "FittedJoint": "joint.model",
+    "FittedDataset": "several.variables",
+    "FittedJoint": "several.joint",
     "FittedModel": "model",
-    "FittedVector": "vectors",
+    "FittedVector": "several.vectors",
     "Experiment": "report",
     "report_experiments": "report",
-    "Reconstruction": "results",
-    "prior_covariance": "priors",
-    "prior_draws": "priors",
+    "Reconstruction": "results.reconstruction",
+    "prior_covariance": "covariance.priors",
+    "prior_draws": "covariance.priors",
 }
 
 __all__ = ["__version__", *_MODULES, *_HOMES]

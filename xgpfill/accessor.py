@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from xgpfill.description import Description
-    from xgpfill.engines.settings import Settings
-    from xgpfill.joint.model import FittedJoint
     from xgpfill.kernels.spec import Kernel
     from xgpfill.model import FittedModel
-    from xgpfill.results import Reconstruction
-    from xgpfill.variables import FittedDataset
-    from xgpfill.vectors import FittedVector
+    from xgpfill.results.reconstruction import Reconstruction
+    from xgpfill.settings import Settings
+    from xgpfill.several.joint import FittedJoint
+    from xgpfill.several.variables import FittedDataset
+    from xgpfill.several.vectors import FittedVector
 
     Dims = Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None
     Coords = Iterable[Hashable] | Hashable | None
@@ -351,7 +351,7 @@ class DataArrayAccessor(_Accessor):
         dims: Coords = None,
     ) -> xr.DataArray:
         """Continue the field past its edges; the full text is made below."""
-        from xgpfill.continuing import pad
+        from xgpfill.padding.continuing import pad
 
         return pad(self._data, pad_width, mode=mode, method=method, dims=dims)
 
@@ -416,7 +416,7 @@ class DatasetAccessor(_Accessor):
         progress: bool | None = None,
     ) -> FittedModel | FittedDataset | FittedVector | FittedJoint:
         """Learn the covariance of the field; the full text is made below."""
-        from xgpfill.dataset import fit_dataset  # torch loads here, once
+        from xgpfill.several.dataset import fit_dataset  # torch loads here, once
 
         self._model = fit_dataset(
             self._data, variable, vector=vector, joint=joint, dims=dims, coords=coords, time_kernel=time_kernel,
@@ -454,8 +454,8 @@ class DatasetAccessor(_Accessor):
         max_cells: int = 50_000_000,
     ) -> Description:
         """Describe the field; the full text is made below."""
+        from xgpfill.cf.variables import named_variable, only_variable
         from xgpfill.description import describe
-        from xgpfill.grid.variables import named_variable, only_variable
 
         da = only_variable(self._data, dims) if variable is None else named_variable(self._data, variable)
         return describe(da, dims=dims, valid=valid, max_cells=max_cells)
@@ -478,7 +478,7 @@ class DatasetAccessor(_Accessor):
         dims: Coords = None,
     ) -> xr.DataArray | xr.Dataset:
         """Continue the fields past their edges; the full text is made below."""
-        from xgpfill.continuing import pad_dataset
+        from xgpfill.padding.continuing import pad_dataset
 
         return pad_dataset(self._data, pad_width, variable=variable, mode=mode, method=method, dims=dims)
 

@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xgpfill import hyperparameters as tables
+from xgpfill.cf.fills import check_fills, check_range, declared_range
 from xgpfill.checks import checked_flag, known_mean, require_array
+from xgpfill.covariance.check import check_outside
 from xgpfill.engines.select import settings_for
-from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
 from xgpfill.errors import DataError, NoiseError, shown, warn
-from xgpfill.fields import with_fields_of
 from xgpfill.files import sources_of
-from xgpfill.grid.companions import as_mask, in_memory_as, note_noise, read_noise, require_inside, within_valid
-from xgpfill.grid.encode import Coords, Dims, encode
-from xgpfill.grid.fills import check_fills, check_range, declared_range
 from xgpfill.grid.scaling import Scaling
-from xgpfill.kernels.check import check_outside
+from xgpfill.kernels import hyperparameters as tables
 from xgpfill.kernels.prior import Prior, build_prior, ordered, resolve_brownian
 from xgpfill.kernels.spec import as_kernel, is_directional
+from xgpfill.layout.companions import as_mask, in_memory_as, note_noise, read_noise, require_inside, within_valid
+from xgpfill.layout.encode import Coords, Dims, encode
 from xgpfill.learning.blocks import BlockPlan, distinct, draw_blocks, observed_share
 from xgpfill.learning.samples import in_memory_if_small, values_of_fields
 from xgpfill.learning.steps import Course, Rules
@@ -37,11 +35,14 @@ from xgpfill.options import (
     resolve_device,
     show_progress,
 )
-from xgpfill.tiling.screening import distances_where_large
-from xgpfill.tiling.sight import check_tiles
+from xgpfill.posterior.fields import with_fields_of
+from xgpfill.settings import Exact, Settings, Variational, as_settings, require_affordable
+from xgpfill.tiling.views.screening import distances_where_large
+from xgpfill.tiling.views.sight import check_tiles
 
 if TYPE_CHECKING:
-    from xgpfill.grid.lattice import FloatArray, Lattice
+    from xgpfill.arrays import FloatArray
+    from xgpfill.grid.lattice import Lattice
     from xgpfill.grid.points import Observations
 
 AUTO = "auto"

@@ -1,4 +1,4 @@
-"""From a file back to a fitted model. What stands in the file is read in :mod:`xgpfill.io`."""
+"""From a file back to a fitted model. What stands in the file is read in :mod:`xgpfill.storage.saving`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xgpfill.grid.companions import within_valid
-from xgpfill.grid.encode import Layout, encode
 from xgpfill.grid.lattice import Lattice, Space
-from xgpfill.io import Stored, read
-from xgpfill.joint.model import FittedJoint
 from xgpfill.kernels.prior import with_outside
+from xgpfill.layout.companions import within_valid
+from xgpfill.layout.encode import Layout, encode
 from xgpfill.model import FittedModel, Record
 from xgpfill.options import resolve_device
-from xgpfill.variables import FittedDataset
-from xgpfill.vectors import FittedVector
+from xgpfill.several.joint import FittedJoint
+from xgpfill.several.variables import FittedDataset
+from xgpfill.several.vectors import FittedVector
+from xgpfill.storage.saving import Stored, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xgpfill import hyperparameters as tables
 from xgpfill.checks import checked_flag
 from xgpfill.errors import DataError, NotFittedError, shown
-from xgpfill.fields import relative_scales
 from xgpfill.files import sources_of
+from xgpfill.kernels import hyperparameters as tables
 from xgpfill.options import canonical_sizes, checked_seed, interruptible, show_progress
+from xgpfill.posterior.fields import relative_scales
 from xgpfill.words import units_of
 
 if TYPE_CHECKING:
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from xgpfill.calibration import Calibration, Intervals
-    from xgpfill.engines.settings import Settings
-    from xgpfill.grid.encode import Layout
     from xgpfill.grid.lattice import Lattice
     from xgpfill.grid.scaling import Scaling
     from xgpfill.kernels.prior import Prior
-    from xgpfill.pictures import ModelPictures
+    from xgpfill.layout.encode import Layout
+    from xgpfill.metrics.calibration import Calibration, Intervals
     from xgpfill.report.summary import ModelSummary
-    from xgpfill.results import Reconstruction
-    from xgpfill.tiling.screening import Distances
+    from xgpfill.results.pictures import ModelPictures
+    from xgpfill.results.reconstruction import Reconstruction
+    from xgpfill.settings import Settings
     from xgpfill.tiling.solve import TileSolver
+    from xgpfill.tiling.views.screening import Distances
 
 KernelLike = Any
 """A kernel object, its name, a GPyTorch kernel, a function of two arrays, or None."""
@@ -127,7 +127,7 @@ class FittedModel:
     @property
     def summary(self) -> ModelSummary:
         """The model in short, as its reconstructions remember it for their reports."""
-        from xgpfill.summarising import summarised
+        from xgpfill.report.summarising import summarised
 
         return summarised(self)
 
@@ -143,7 +143,7 @@ class FittedModel:
         DataArray
             On the dimensions of the data but time; no units.
         """
-        from xgpfill.amplitude import amplitude
+        from xgpfill.posterior.amplitude import amplitude
 
         self._require_data()
         return amplitude(self)
@@ -153,7 +153,7 @@ class FittedModel:
         """How wide intervals are, with the dimensions of the fields they are of."""
         if self.intervals is None:
             return None
-        from xgpfill.calibration import Intervals
+        from xgpfill.metrics.calibration import Intervals
 
         sizes = {d: self.layout.template.sizes[d] for d in self.layout.roles.extra}
         return Intervals(self.intervals, sizes)
@@ -169,7 +169,7 @@ class FittedModel:
             ``hidden``, the number of observations that were hidden, for each independent field. Without calibration
             half-widths are those of the normal law.
         """
-        from xgpfill.summarising import calibration_table
+        from xgpfill.report.summarising import calibration_table
 
         return calibration_table(self)
 
@@ -245,7 +245,7 @@ class FittedModel:
         >>> model.variogram(bins=5).space_variogram.dims
         ('distance',)
         """
-        from xgpfill.variograms import variogram
+        from xgpfill.posterior.variogram import variogram
 
         self._require_data()
         return variogram(self, bins, checked_seed(seed))
@@ -253,7 +253,7 @@ class FittedModel:
     @property
     def plot(self) -> ModelPictures:
         """Pictures: ``.covariance()``, ``.variogram()`` and ``.amplitude()``."""
-        from xgpfill.pictures import ModelPictures
+        from xgpfill.results.pictures import ModelPictures
 
         return ModelPictures(self)
 
@@ -296,7 +296,7 @@ class FittedModel:
         >>> model = ds.sst.gpfill.fit(valid=ds.valid, method="exact")
         >>> later = model.condition(ds.sst.isel(time=slice(4, 8)))
         """
-        from xgpfill.conditioning import conditioned
+        from xgpfill.posterior.conditioning import conditioned
 
         noises = {"noise": noise, "noise_std": noise_std, "noise_variance": noise_variance}
         return conditioned(self, da, noises, valid, None if calibrate is None else checked_flag(calibrate, "calibrate"))
@@ -334,7 +334,7 @@ class FittedModel:
         Reconstruction
             Unpacks as ``mean, variance``, in data units and units².
         """
-        from xgpfill.reconstruction import reconstruct
+        from xgpfill.posterior.field import reconstruct
 
         self._require_data()
         noisy, variance = checked_flag(include_noise, "include_noise"), checked_flag(variance, "variance")
@@ -379,7 +379,7 @@ class FittedModel:
         >>> model = ds["sst"].gpfill.fit(valid=ds["valid"])
         >>> model.reconstruct_to(path, tile={"time": 4})  # doctest: +SKIP
         """
-        from xgpfill.streaming import reconstruct_to
+        from xgpfill.storage.streaming import reconstruct_to
 
         self._require_data()
         flags = {"resume": resume, "include_noise": include_noise, "variance": variance}
@@ -407,7 +407,7 @@ class FittedModel:
         return self.errors is not None or self.prior.fixed_noise
 
     def _noise_variance(self) -> Any:
-        from xgpfill.amplitude import noise_variance
+        from xgpfill.posterior.amplitude import noise_variance
 
         return noise_variance(self)
 
@@ -453,7 +453,7 @@ class FittedModel:
 
         With a local amplitude D the mean is m + D·b, of which this is the value where D is one; known, its error is 0.
         """
-        from xgpfill.reconstruction import trend
+        from xgpfill.posterior.field import trend
 
         self._require_data()
         return trend(self, self._solver(None, None))
@@ -495,7 +495,7 @@ class FittedModel:
         >>> model.predict({"time": ["2021-04-16", "2021-04-17T12:00"], "lat": 40.0, "lon": 5.0}).mean.dims
         ('time',)
         """
-        from xgpfill.prediction import predict
+        from xgpfill.posterior.points import predict
 
         self._require_data()
         include_noise, covariance = checked_flag(include_noise, "include_noise"), checked_flag(covariance, "covariance")
@@ -545,7 +545,7 @@ class FittedModel:
         >>> mean.dims
         ('time', 'lon')
         """
-        from xgpfill.aggregating import aggregate
+        from xgpfill.posterior.averages import aggregate
 
         self._require_data()
         noisy, divided = checked_flag(include_noise, "include_noise"), checked_flag(normalize, "normalize")
@@ -581,7 +581,7 @@ class FittedModel:
         DataArray (sample, ...)
             Data units; lazy when the data are lazy.
         """
-        from xgpfill.sampling import sample
+        from xgpfill.posterior.samples import sample
 
         self._require_data()
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
@@ -596,8 +596,8 @@ class FittedModel:
         return sample(self, int(n), checked_seed(seed), **how)
 
     def save(self, path: str | Path, *, data: bool = True, mode: str = "w-") -> None:
-        """Write the model to ``.nc`` or ``.zarr``; read it with :func:`xgpfill.load`. See :func:`xgpfill.io.save`."""
-        from xgpfill.io import save
+        """Write the model to ``.nc`` or ``.zarr``; read it with :func:`xgpfill.load`."""
+        from xgpfill.storage.saving import save
 
         save(self, path, data=data, mode=mode)
 
@@ -617,7 +617,7 @@ class FittedModel:
         halo = canonical_sizes("halo", self.options["halo"] if halo is None else halo, names)
         key = repr((tile, halo))
         if key not in self._solvers:
-            from xgpfill.reconstruction import planned
+            from xgpfill.posterior.field import planned
 
             self._solvers[key] = planned(self, tile, halo)
         return self._solvers[key]

@@ -11,7 +11,7 @@ from typing import Any
 from xgpfill.checks import checked_flag
 from xgpfill.checks import checked_seed as checked_seed  # noqa: PLC0414  (what needs no torch is there)
 from xgpfill.errors import DeviceError, DimensionError, MethodError, listed, shown
-from xgpfill.interrupting import interruptible as interruptible  # noqa: PLC0414  (likewise)
+from xgpfill.machine.interrupting import interruptible as interruptible  # noqa: PLC0414  (likewise)
 
 
 def resolve_device(device: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.engines import averages
 from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.iterative import IterativeEngine
-from xgpfill.engines.settings import Iterative
-from xgpfill.engines.system import System
+from xgpfill.engines.lattice.system import System
 from xgpfill.errors import XgpfillWarning
-from xgpfill.kernels.covariance import Covariance
+from xgpfill.settings import Iterative
 
 from tests.engines.test_engines import PRIORS, engines, trends
 from tests.engines.test_engines import problem as scattered_problem

@@ -11,9 +11,19 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.iterative import IterativeEngine
-from xgpfill.engines.memory import (
+from xgpfill.engines.select import build_engine, select_settings
+from xgpfill.engines.variational import VariationalEngine
+from xgpfill.engines.vecchia import VecchiaEngine
+from xgpfill.errors import MethodError, TooManyPointsError, XgpfillWarning
+from xgpfill.grid.lattice import Lattice, Space
+from xgpfill.grid.points import Observations
+from xgpfill.kernels import spec
+from xgpfill.kernels.outside import FromFunction
+from xgpfill.settings import Exact, Iterative, Variational, Vecchia, as_settings
+from xgpfill.tiling.memory import (
     LIBRARIES,
     MEMORY_SHARE,
     OBSERVATIONS_PER_INDUCING,
@@ -25,16 +35,6 @@ from xgpfill.engines.memory import (
     available_memory,
     tile_limit,
 )
-from xgpfill.engines.select import build_engine, select_settings
-from xgpfill.engines.settings import Exact, Iterative, Variational, Vecchia, as_settings
-from xgpfill.engines.variational import VariationalEngine
-from xgpfill.engines.vecchia import VecchiaEngine
-from xgpfill.errors import MethodError, TooManyPointsError, XgpfillWarning
-from xgpfill.grid.lattice import Lattice, Space
-from xgpfill.grid.points import Observations
-from xgpfill.kernels import spec
-from xgpfill.kernels.covariance import Covariance
-from xgpfill.kernels.outside import FromFunction
 
 from tests.problems import (
     SPACE_KERNELS,

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.iterative import IterativeEngine
-from xgpfill.engines.settings import Exact, Iterative
 from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels import spec
-from xgpfill.kernels.covariance import Covariance
-from xgpfill.linalg.draws import PriorDraws
+from xgpfill.operators.draws import PriorDraws
+from xgpfill.settings import Exact, Iterative
 
 from tests import reference as ref
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, oracle_posterior, product

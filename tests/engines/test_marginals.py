@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from xgpfill.engines import iterative, marginals
+from xgpfill.engines import iterative
 from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.iterative import EXACT_TARGETS, IterativeEngine
-from xgpfill.engines.settings import Iterative
+from xgpfill.engines.lattice import marginals
 from xgpfill.errors import XgpfillWarning
 from xgpfill.grid.points import Points
+from xgpfill.settings import Iterative
 
 from tests import reference as ref
 from tests import regimes

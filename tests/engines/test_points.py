@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.engines.iterative import IterativeEngine
 from xgpfill.engines.points import PointsPosterior
-from xgpfill.engines.settings import Iterative
 from xgpfill.errors import NumericalError, TooManyPointsError
 from xgpfill.grid.lattice import are_scattered
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels import spec
-from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.outside import FromFunction
+from xgpfill.settings import Iterative
 
 from tests.problems import anova, observed, oracle_posterior, product, raised, scattered
 

@@ -15,9 +15,9 @@ import pytest
 import xarray as xr
 import xgpfill  # noqa: F401  (registers .gpfill)
 from numpy.testing import assert_allclose
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.engines.exact import ExactEngine
 from xgpfill.errors import XgpfillWarning
-from xgpfill.kernels.covariance import Covariance
 
 from tests import regimes
 from tests.regimes import REGIMES, Regime

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from xgpfill.engines.variance import LEAST_LEFT, POOL, Halves, Pool, Smoothing, bias_of_regions, combined
+from xgpfill.engines.lattice.variance import LEAST_LEFT, POOL, Halves, Pool, Smoothing, bias_of_regions, combined
 
 SHARES = (0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999)
 

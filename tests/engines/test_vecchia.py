@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.engines.exact import ExactEngine
-from xgpfill.engines.settings import Vecchia
 from xgpfill.engines.vecchia import VecchiaEngine
 from xgpfill.errors import MethodError, TooManyPointsError
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels import spec
-from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.outside import FromFunction
+from xgpfill.settings import Vecchia
 
 from tests.problems import TIME_KERNELS, anova, observed, oracle_posterior, product, raised, scattered
 

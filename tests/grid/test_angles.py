@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from xgpfill.errors import CoordinateError, XgpfillWarning
-from xgpfill.grid.encode import encode
+from xgpfill.layout.encode import encode
 
 GAUSSIAN = np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(16)[0]))
 """Latitudes of a spectral model: no round numbers."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from xgpfill.errors import AlignmentError
-from xgpfill.grid.companions import as_mask
+from xgpfill.layout.companions import as_mask
 
 WAYS: dict[str, Any] = {
     "1 and NaN": lambda sea: xr.where(sea, 1.0, np.nan),

@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from xgpfill.cf.dates import typed_dates
 from xgpfill.errors import AlignmentError, CoordinateError
-from xgpfill.grid.dates import typed_dates
 
 from tests.strategies import quick, time_axis
 

@@ -12,7 +12,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from xgpfill.errors import CoordinateError, DimensionError
-from xgpfill.grid.dims import Roles, find_roles, require_numeric
+from xgpfill.layout.dims import Roles, find_roles, require_numeric
 
 from tests.strategies import fields, quick
 

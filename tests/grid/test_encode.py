@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from xgpfill.errors import AlignmentError, CoordinateError, DataError, DimensionError, NoiseError, XgpfillWarning
-from xgpfill.grid.encode import encode
+from xgpfill.layout.encode import encode
 
 from tests import reference as ref
 from tests.strategies import TIME_KINDS, days, fields, latitudes, longitudes, quick, time_axis

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 import xgpfill
+from xgpfill.cf.fills import declared_fills, declared_range, suspected_fill
 from xgpfill.errors import DataError, XgpfillWarning
-from xgpfill.grid.encode import encode
-from xgpfill.grid.fills import declared_fills, declared_range, suspected_fill
+from xgpfill.layout.encode import encode
 
 GUESSED = [(-999.0, "f8"), (-9999.0, "f4"), (-32768.0, "i4"), (9999.0, "f8")]
 CERTAIN = [(1e20, "f4"), (9.969209968386869e36, "f8"), (-1e34, "f4")]

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 from xgpfill.errors import CoordinateError, DimensionError
-from xgpfill.grid.dims import find_roles
-from xgpfill.grid.encode import encode
 from xgpfill.grid.lattice import distance_between
+from xgpfill.layout.dims import find_roles
+from xgpfill.layout.encode import encode
 
 TIMES = pd.date_range("2000-01-01", periods=4)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from xgpfill.grid.units import call_that_converts, conversion, siblings
+from xgpfill.cf.units import call_that_converts, conversion, siblings
 
 PAIRS = [
     ("K", "degC", 300.0, 26.85),

@@ -7,9 +7,9 @@ import pytest
 from numpy.testing import assert_allclose
 from xgpfill.grid.directions import with_variables
 from xgpfill.grid.points import Observations, Points
-from xgpfill.joint.coupling import _Block, apart, coupled, tell_of_each_other
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
+from xgpfill.several.coupling import _Block, apart, coupled, tell_of_each_other
 
 from tests import reference as ref
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from xgpfill.covariance.averaged import Averaged, Members
+from xgpfill.covariance.evaluate import Lags, correlation
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.errors import NumericalError
 from xgpfill.kernels import spec
-from xgpfill.kernels.averaged import Averaged, Members
-from xgpfill.kernels.covariance import Covariance
-from xgpfill.kernels.evaluate import Lags, correlation
 
 from tests.problems import TIME_KERNELS, lattice, oracle
 from tests.reference import EARTH_RADIUS
@@ -102,7 +102,7 @@ def test_batches_single_precision_and_what_lies_elsewhere():
 def test_many_members_are_taken_in_pieces(monkeypatch):
     own, x = Averaged(spec.RBF(3.0), members(GROUPS, TIMES)), torch.as_tensor(TIMES[[1, 4, 5, 10]])
     once = correlation(own, Lags.matrix(x, x, "time")), correlation(own, Lags(x, x.flip(0), "time"))
-    monkeypatch.setattr("xgpfill.kernels.evaluate.AVERAGED_AT_ONCE", 3)
+    monkeypatch.setattr("xgpfill.covariance.evaluate.AVERAGED_AT_ONCE", 3)
     assert_allclose(correlation(own, Lags.matrix(x, x, "time")), once[0], rtol=1e-12)
     assert_allclose(correlation(own, Lags(x, x.flip(0), "time")), once[1], rtol=1e-12)
 

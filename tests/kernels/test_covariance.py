@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from xgpfill.covariance import matrices as module
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.grid.points import Points
-from xgpfill.kernels import covariance as module
 from xgpfill.kernels import spec
-from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.prior import Prior, Term
 
 from tests.problems import (

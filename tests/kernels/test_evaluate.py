@@ -18,11 +18,11 @@ from gpytorch.kernels import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from xgpfill.covariance.build import PriorKernel
+from xgpfill.covariance.evaluate import Lags, correlation
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.errors import KernelError
 from xgpfill.kernels import spec
-from xgpfill.kernels.build import PriorKernel
-from xgpfill.kernels.covariance import Covariance
-from xgpfill.kernels.evaluate import Lags, correlation
 
 from tests.problems import GEOMETRIES, SPACE_KERNELS, TIME_KERNELS, anova, oracle, places, product, scattered
 

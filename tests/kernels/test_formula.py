@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from xgpfill.covariance.formula import formula, has_formula
 from xgpfill.errors import MethodError
 from xgpfill.kernels import spec
-from xgpfill.kernels.formula import formula, has_formula
 from xgpfill.kernels.outside import FromFunction
-from xgpfill.linalg.compiled import plain
-from xgpfill.linalg.loops import covariances
-from xgpfill.linalg.scattered import cells_of, scattered_arrays
+from xgpfill.machine.compiled import plain
+from xgpfill.vecchia.loops import covariances
+from xgpfill.vecchia.scattered import cells_of, scattered_arrays
 
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, oracle_covariance, product, scattered
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 import xgpfill
+from xgpfill.covariance.check import invariant_in_longitude
+from xgpfill.covariance.evaluate import Lags, correlation
 from xgpfill.errors import KernelError, XgpfillError
-from xgpfill.kernels.check import invariant_in_longitude
-from xgpfill.kernels.evaluate import Lags, correlation
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch
 from xgpfill.kernels.spec import Matern, as_kernel
 

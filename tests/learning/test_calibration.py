@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.stats import laplace, norm
-from xgpfill.calibration import LEVELS
 from xgpfill.learning.calibration import RATIOS, calibrated
 from xgpfill.learning.heldout import Prediction
+from xgpfill.metrics.calibration import LEVELS
 
 from tests.strategies import quick
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from gpytorch.utils.memoize import clear_cache_hook
-from xgpfill.engines.settings import Variational
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.learning import elbo as module
 from xgpfill.learning.elbo import learn_elbo
 from xgpfill.learning.starts import AxisSummary
+from xgpfill.settings import Variational
 
 from tests import reference as ref
 from tests.problems import SPACE_KERNELS, anova, observed, oracle_covariance, product, scattered

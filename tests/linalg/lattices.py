@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 from xgpfill.grid.points import Observations, Points
-from xgpfill.linalg.neighbours import Neighbours
-from xgpfill.linalg.tables import Tables
+from xgpfill.operators.tables import Tables
+from xgpfill.vecchia.neighbours import Neighbours
 
 from tests import reference as ref
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from xgpfill.linalg.conjugate_gradients import conjugate_gradients
+from xgpfill.operators.conjugate_gradients import conjugate_gradients
 
 
 def system(n=60, condition=1e3, columns=3, seed=0):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from xgpfill.covariance.dense import cholesky, solve_lower
 from xgpfill.errors import NumericalError
-from xgpfill.linalg.dense import cholesky, solve_lower
 
 from tests.problems import SPACE_KERNELS, oracle, places
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from xgpfill.covariance.averaged import Averaged, Members
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.errors import KernelError
 from xgpfill.grid.points import Points
 from xgpfill.kernels import spec
-from xgpfill.kernels.averaged import Averaged, Members
-from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.linalg import draws as module
-from xgpfill.linalg.draws import PriorDraws
+from xgpfill.operators import draws as module
+from xgpfill.operators.draws import PriorDraws
 
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, lattice, oracle_covariance, product
 

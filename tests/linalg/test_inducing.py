@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.kernels import spec
-from xgpfill.kernels.covariance import Covariance
-from xgpfill.linalg import inducing as module
-from xgpfill.linalg.inducing import choose_inducing
+from xgpfill.vecchia import inducing as module
+from xgpfill.vecchia.inducing import choose_inducing
 
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, gridded, oracle_covariance, product, scattered
 

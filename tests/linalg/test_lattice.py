@@ -14,9 +14,9 @@ from xgpfill.grid.points import Points
 from xgpfill.kernels import spec
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.linalg import lattice as module
-from xgpfill.linalg import time
-from xgpfill.linalg.lattice import LatticeOperator
+from xgpfill.operators import lattice as module
+from xgpfill.operators import time
+from xgpfill.operators.lattice import LatticeOperator
 
 from tests import reference as ref
 from tests.linalg.lattices import product_of

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from xgpfill.errors import NumericalError
 from xgpfill.grid.points import Observations, Points
-from xgpfill.linalg import local as module
-from xgpfill.linalg.local import PATCH, Goals, Patches, local_conditionals, local_weights, patches_of
-from xgpfill.linalg.loops import AT_ONCE, AT_ONCE_FOR_GROUPS, CANDIDATES, JUDGES, search
+from xgpfill.vecchia import local as module
+from xgpfill.vecchia.local import PATCH, Goals, Patches, local_conditionals, local_weights, patches_of
+from xgpfill.vecchia.loops import AT_ONCE, AT_ONCE_FOR_GROUPS, CANDIDATES, JUDGES, search
 
 from tests.linalg.lattices import LATTICES, crossed, every_cell, neighbours_of, observed_on
 from tests.linalg.test_vecchia import PRIORS

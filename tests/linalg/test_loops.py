@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
-from xgpfill.linalg.loops import LANES, PIVOT, factor_lanes, solve_lanes, transposed
+from xgpfill.vecchia.loops import LANES, PIVOT, factor_lanes, solve_lanes, transposed
 
 
 def problems(m, seed=0):

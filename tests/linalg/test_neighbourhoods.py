@@ -8,7 +8,7 @@ import torch
 from numpy.testing import assert_allclose
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.linalg.neighbourhoods import Neighbourhoods, metric_scales, most_correlated
+from xgpfill.vecchia.neighbourhoods import Neighbourhoods, metric_scales, most_correlated
 
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, oracle_covariance, product, scattered
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.grid.points import Points
 from xgpfill.kernels import spec
-from xgpfill.kernels.covariance import Covariance
-from xgpfill.linalg import pairs
-from xgpfill.linalg.pairs import PairProducts
+from xgpfill.operators import pairs
+from xgpfill.operators.pairs import PairProducts
 
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, oracle_covariance, product, scattered
 

@@ -8,9 +8,9 @@ import torch
 from numpy.testing import assert_allclose
 from xgpfill.grid.points import Points
 from xgpfill.kernels import spec
-from xgpfill.linalg import scattered as module
-from xgpfill.linalg.scattered import ScatteredNeighbours
-from xgpfill.linalg.vecchia import VecchiaFactor
+from xgpfill.vecchia import scattered as module
+from xgpfill.vecchia.factor import VecchiaFactor
+from xgpfill.vecchia.scattered import ScatteredNeighbours
 
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, oracle_covariance, product, scattered
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.grid.directions import has_directions, places_of, places_of_each, point_alike, variable_of, with_variables
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.points import Points
 from xgpfill.kernels import spec
-from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.linalg.compiled import plain
-from xgpfill.linalg.draws import PriorDraws
-from xgpfill.linalg.lattice import LatticeOperator
-from xgpfill.linalg.loops import covariances
-from xgpfill.linalg.tables import Tables
+from xgpfill.machine.compiled import plain
+from xgpfill.operators.draws import PriorDraws
+from xgpfill.operators.lattice import LatticeOperator
+from xgpfill.operators.tables import Tables
+from xgpfill.vecchia.loops import covariances
 
 from tests import reference as ref
 from tests.linalg.lattices import LATTICES, product_of
@@ -109,7 +109,7 @@ def test_tables_of_some_places_of_each_variable_equal_the_oracle():
 
 @pytest.mark.parametrize("name", ["globe with poles", "plane", "irregular"])
 def test_draws_have_the_coregionalised_covariance(name, monkeypatch):
-    from xgpfill.linalg import draws as module
+    from xgpfill.operators import draws as module
 
     monkeypatch.setattr(module, "FEW_SITES", 0)
     coordinates, places, geometry = both(name)
@@ -138,7 +138,7 @@ def test_places_and_variables_are_told_apart_by_the_number_of_columns():
 
 
 def test_without_variables_a_shared_kernel_is_that_of_what_is_shared():
-    from xgpfill.kernels.evaluate import Lags, correlation
+    from xgpfill.covariance.evaluate import Lags, correlation
 
     x = torch.arange(5.0, dtype=torch.float64)[:, None]
     lags = Lags.matrix(x, x, "plane")

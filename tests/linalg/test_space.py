@@ -10,8 +10,8 @@ from xgpfill.errors import MethodError
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.kernels import spec
 from xgpfill.kernels.outside import FromFunction
-from xgpfill.linalg import space as module
-from xgpfill.linalg.space import by_row, dense_space, images, is_even, lags_around, levels, product_period, spectrum
+from xgpfill.operators import space as module
+from xgpfill.operators.space import by_row, dense_space, images, is_even, lags_around, levels, product_period, spectrum
 
 from tests import reference as ref
 from tests.problems import SPACE_KERNELS, oracle

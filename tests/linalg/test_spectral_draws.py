@@ -8,10 +8,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.kernels import spec
-from xgpfill.linalg import draws
-from xgpfill.linalg import spectral_draws as module
-from xgpfill.linalg.draws import FEW_SITES, PriorDraws
-from xgpfill.linalg.spectral_draws import spectral_factor
+from xgpfill.operators import draws
+from xgpfill.operators import spectral_draws as module
+from xgpfill.operators.draws import FEW_SITES, PriorDraws
+from xgpfill.operators.spectral_draws import spectral_factor
 
 from tests import reference as ref
 from tests.problems import SPACE_KERNELS, anova, oracle, product

@@ -11,11 +11,11 @@ from numpy.testing import assert_allclose
 from xgpfill.grid.points import Observations
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.linalg import static
-from xgpfill.linalg.conjugate_gradients import conjugate_gradients
-from xgpfill.linalg.local import Goals, Patches, local_conditionals, patches_of
-from xgpfill.linalg.static import StaticFactor, conditionals, places_of_map
-from xgpfill.linalg.vecchia import Rows, VecchiaFactor
+from xgpfill.operators.conjugate_gradients import conjugate_gradients
+from xgpfill.vecchia import static
+from xgpfill.vecchia.factor import Rows, VecchiaFactor
+from xgpfill.vecchia.local import Goals, Patches, local_conditionals, patches_of
+from xgpfill.vecchia.static import StaticFactor, conditionals, places_of_map
 
 from tests.linalg.lattices import LATTICES, crossed, neighbours_of, observed_on
 from tests.linalg.test_local import lattice_points

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from xgpfill.kernels import spec
-from xgpfill.linalg import neighbours as module
-from xgpfill.linalg import tables as tables_module
-from xgpfill.linalg.compiled import plain
-from xgpfill.linalg.loops import AT_ONCE, Noisy, covariances, nearest, search
-from xgpfill.linalg.neighbours import coarse_map, fine_map
-from xgpfill.linalg.tables import Tables
+from xgpfill.machine.compiled import plain
+from xgpfill.operators import tables as tables_module
+from xgpfill.operators.tables import Tables
+from xgpfill.vecchia import neighbours as module
+from xgpfill.vecchia.loops import AT_ONCE, Noisy, covariances, nearest, search
+from xgpfill.vecchia.neighbours import coarse_map, fine_map
 
 from tests.linalg.lattices import LATTICES, REGULAR, crossed, every_cell, neighbours_of, observed_on
 from tests.linalg.test_vecchia import PRIORS

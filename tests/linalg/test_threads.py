@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from threadpoolctl import OpenBLASController, threadpool_info, threadpool_limits
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.engines.iterative import IterativeEngine
 from xgpfill.kernels import spec
-from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.linalg.conjugate_gradients import conjugate_gradients
-from xgpfill.linalg.lattice import LatticeOperator
-from xgpfill.linalg.threads import in_parts, on_threads, own_threads
-from xgpfill.linalg.vecchia import VecchiaFactor
+from xgpfill.machine.threads import in_parts, on_threads, own_threads
+from xgpfill.operators.conjugate_gradients import conjugate_gradients
+from xgpfill.operators.lattice import LatticeOperator
+from xgpfill.vecchia.factor import VecchiaFactor
 
 from tests.linalg.lattices import crossed, every_cell, neighbours_of, observed_on
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova
@@ -149,8 +149,8 @@ def assert_same(call):
 @pytest.mark.parametrize("coordinates", [GLOBE, REGION, SCATTER], ids=["globe", "region", "sites"])
 @pytest.mark.parametrize("columns", [1, 9])
 def test_products_of_the_operator_are_bit_for_bit_the_same(columns, coordinates, dtype, monkeypatch):
-    monkeypatch.setattr("xgpfill.linalg.lattice.PART", 2**10)  # several parts, as on large lattices
-    monkeypatch.setattr("xgpfill.linalg.transforms.STRIP", 64)
+    monkeypatch.setattr("xgpfill.operators.lattice.PART", 2**10)  # several parts, as on large lattices
+    monkeypatch.setattr("xgpfill.operators.transforms.STRIP", 64)
 
     def product():
         operator = LatticeOperator(PRIOR, TIMES, coordinates, "cpu", dtype)
@@ -161,7 +161,7 @@ def test_products_of_the_operator_are_bit_for_bit_the_same(columns, coordinates,
 
 
 def test_products_by_fast_fourier_transforms_are_bit_for_bit_the_same(monkeypatch):
-    monkeypatch.setattr("xgpfill.linalg.transforms.MATRIX_PERIOD", 8)
+    monkeypatch.setattr("xgpfill.operators.transforms.MATRIX_PERIOD", 8)
     field = np.random.default_rng(1).standard_normal((GLOBE.shape[0] * GLOBE.shape[1], 3, TIMES.size))
     assert_same(
         lambda: [LatticeOperator(PRIOR, TIMES, GLOBE, "cpu", torch.float64)(torch.as_tensor(field.copy())).numpy()]
@@ -185,7 +185,7 @@ def test_the_factor_and_its_products_are_bit_for_bit_the_same(dtype):
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_solves_are_bit_for_bit_the_same(fast, monkeypatch):
-    monkeypatch.setattr("xgpfill.linalg.conjugate_gradients.ROWS", 32)
+    monkeypatch.setattr("xgpfill.operators.conjugate_gradients.ROWS", 32)
     rng = np.random.default_rng(0)
     Q, _ = np.linalg.qr(rng.standard_normal((200, 200)))
     A, b = torch.as_tensor((Q * np.geomspace(1.0, 1e3, 200)) @ Q.T), torch.as_tensor(rng.standard_normal((200, 4)))
@@ -205,8 +205,8 @@ def test_solves_are_bit_for_bit_the_same(fast, monkeypatch):
 
 @pytest.mark.parametrize("coordinates", [GLOBE, REGION], ids=["globe", "region"])
 def test_moments_are_bit_for_bit_the_same(coordinates, monkeypatch):
-    monkeypatch.setattr("xgpfill.linalg.conjugate_gradients.ROWS", 128)
-    monkeypatch.setattr("xgpfill.linalg.lattice.PART", 2**12)
+    monkeypatch.setattr("xgpfill.operators.conjugate_gradients.ROWS", 128)
+    monkeypatch.setattr("xgpfill.operators.lattice.PART", 2**12)
     times = TIMES[:5]
     observations = observed_on(times, coordinates, 0.4, noise=0.05)
     cells = every_cell(times, coordinates)

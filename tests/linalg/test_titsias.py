@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.engines.base import WhitenedPosterior
-from xgpfill.kernels.covariance import Covariance
-from xgpfill.linalg.inducing import TitsiasWhitener, collapsed_bound
+from xgpfill.vecchia.inducing import TitsiasWhitener, collapsed_bound
 
 from tests import reference as ref
 from tests.problems import anova, observed, oracle_covariance, scattered

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from xgpfill.linalg.transforms import MATRIX_PERIOD, Buffers, LongitudeTransform, period_for
+from xgpfill.operators.transforms import MATRIX_PERIOD, Buffers, LongitudeTransform, period_for
 
 SIZES = [(1, 1), (1, 2), (4, 4), (5, 5), (5, 9), (6, 16), (7, 512), (7, 513), (300, 599), (300, 600), (600, 600)]
 """Meridians and period: odd and even, full circles and regions, by matrix and (after 512) by FFT."""

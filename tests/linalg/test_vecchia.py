@@ -10,8 +10,8 @@ from xgpfill.errors import NumericalError
 from xgpfill.grid.points import Observations
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.linalg.conjugate_gradients import conjugate_gradients
-from xgpfill.linalg.vecchia import VecchiaFactor
+from xgpfill.operators.conjugate_gradients import conjugate_gradients
+from xgpfill.vecchia.factor import VecchiaFactor
 
 from tests.linalg.lattices import LATTICES, crossed, neighbours_of, observed_on
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, oracle_covariance, product

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.grid.directions import along_axes, east_and_north, with_directions
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.grid.points import Points
 from xgpfill.kernels import spec
-from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.linalg.compiled import plain
-from xgpfill.linalg.draws import PriorDraws
-from xgpfill.linalg.lattice import LatticeOperator
-from xgpfill.linalg.loops import covariances
-from xgpfill.linalg.tables import Tables
+from xgpfill.machine.compiled import plain
+from xgpfill.operators.draws import PriorDraws
+from xgpfill.operators.lattice import LatticeOperator
+from xgpfill.operators.tables import Tables
+from xgpfill.vecchia.loops import covariances
 
 from tests import reference as ref
 from tests.linalg.lattices import product_of
@@ -136,7 +136,7 @@ def test_east_and_north_are_odd_against_each_other_on_a_sphere_alone():
 
 @pytest.mark.parametrize("name", ["globe with poles", "globe with poles, odd", "region with a pole"])
 def test_draws_have_the_projected_covariance(name, monkeypatch):
-    from xgpfill.linalg import draws as module
+    from xgpfill.operators import draws as module
 
     monkeypatch.setattr(module, "FEW_SITES", 0)
     coordinates, lat, lon = components(*PLACES[name])

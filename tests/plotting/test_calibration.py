@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy.stats import norm
-from xgpfill.calibration import Calibration, Intervals
 from xgpfill.errors import AlignmentError, DataError, VariableError, XgpfillError
+from xgpfill.metrics.calibration import Calibration, Intervals
 from xgpfill.plotting import calibration
 from xgpfill.plotting.calibration import pit
-from xgpfill.results import Context, Reconstruction
+from xgpfill.results.reconstruction import Context, Reconstruction
 
 from tests.counted import counted_pair
 

@@ -14,8 +14,8 @@ from cartopy import crs as ccrs
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Circle, PathPatch, Rectangle
 from xgpfill.errors import XgpfillWarning
-from xgpfill.plotting import _coast as coast
 from xgpfill.plotting import comparison, facets, field_map
+from xgpfill.plotting.drawing import coast
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import dask
 import dask.array as da
 import xarray as xr
 from xgpfill.report import source
-from xgpfill.results import Context, Reconstruction
+from xgpfill.results.reconstruction import Context, Reconstruction
 
 SLAB_BYTES = 2**18
 """Frames that are read together, so few that their number does not grow with the report."""

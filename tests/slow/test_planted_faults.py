@@ -13,20 +13,22 @@ from functools import cache, partial
 import numpy as np
 import pytest
 import torch
-from xgpfill.engines import iterative, marginals, system, variance
+from xgpfill.covariance.matrices import Covariance
+from xgpfill.engines import iterative
 from xgpfill.engines.iterative import IterativeEngine, IterativePosterior
-from xgpfill.engines.marginals import Level, Marginals
-from xgpfill.engines.settings import Iterative
-from xgpfill.engines.system import System
+from xgpfill.engines.lattice import marginals, system, variance
+from xgpfill.engines.lattice.marginals import Level, Marginals
+from xgpfill.engines.lattice.system import System
 from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.grid.points import Observations, Points
-from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.linalg import conjugate_gradients, lattice, local, neighbours, space, static, tables
-from xgpfill.linalg.draws import PriorDraws
-from xgpfill.linalg.lattice import LatticeOperator
-from xgpfill.linalg.local import Patches
-from xgpfill.linalg.vecchia import VecchiaFactor
+from xgpfill.operators import conjugate_gradients, lattice, space, tables
+from xgpfill.operators.draws import PriorDraws
+from xgpfill.operators.lattice import LatticeOperator
+from xgpfill.settings import Iterative
+from xgpfill.vecchia import local, neighbours, static
+from xgpfill.vecchia.factor import VecchiaFactor
+from xgpfill.vecchia.local import Patches
 
 from tests import regimes
 

@@ -12,11 +12,11 @@ import pytest
 import xarray as xr
 import xgpfill
 from numpy.testing import assert_allclose
-from xgpfill.engines.settings import Exact
 from xgpfill.errors import DataError
 from xgpfill.grid.points import Points
 from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels.spec import Matern
+from xgpfill.settings import Exact
 from xgpfill.tiling.assemble import blended_points, cut, lazy_member, lazy_points, run_member, tile_means, tile_moments
 from xgpfill.tiling.solve import TileSolver
 from xgpfill.tiling.tiles import AxisTiles, TilePlan

@@ -14,16 +14,16 @@ import xgpfill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from xgpfill.engines.settings import Exact
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
+from xgpfill.settings import Exact
 from xgpfill.tiling.assemble import lazy_member, node_of, run_member, tile_moments
 from xgpfill.tiling.graph import Reads, base_level, chunked_alike, touching
-from xgpfill.tiling.pyramid import Pyramid
 from xgpfill.tiling.solve import TileSolver
 from xgpfill.tiling.tiles import AxisTiles, TilePlan
+from xgpfill.tiling.views.pyramid import Pyramid
 
 from tests import reference as ref
 from tests.problems import lattice

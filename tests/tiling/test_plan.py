@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from xgpfill.engines.memory import Limit
 from xgpfill.errors import DimensionError, TooManyPointsError
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.kernels.reach import reach
+from xgpfill.tiling.memory import Limit
 from xgpfill.tiling.plan import MOST_BEYOND, plan_tiles, tapered
-from xgpfill.tiling.sight import Sight
 from xgpfill.tiling.tiles import AxisTiles, TilePlan
+from xgpfill.tiling.views.sight import Sight
 
 from tests import reference as ref
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, lattice, product

@@ -12,8 +12,8 @@ import xgpfill
 from numpy.testing import assert_allclose
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.tiling import screening
-from xgpfill.tiling.screening import screening_distances
+from xgpfill.tiling.views import screening
+from xgpfill.tiling.views.screening import screening_distances
 
 from tests.problems import lattice, oracle_covariance, product
 

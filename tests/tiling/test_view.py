@@ -13,22 +13,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.engines.select import build_engine
-from xgpfill.engines.settings import Exact, Iterative, Variational
 from xgpfill.grid.points import Points
 from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels import spec
-from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.outside import FromFunction
 from xgpfill.kernels.prior import Prior, Term
+from xgpfill.settings import Exact, Iterative, Variational
 from xgpfill.tiling.assemble import run_member, seen_by_tiles, tile_means
-from xgpfill.tiling.groups import GROWTH, MATTERS, MOST, SCREENED, SHARE, Alone, Groups, Lengths, grouped
-from xgpfill.tiling.pyramid import Pyramid
-from xgpfill.tiling.screening import screening_distances
-from xgpfill.tiling.sight import Sight
 from xgpfill.tiling.solve import TileSolver
 from xgpfill.tiling.tiles import AxisTiles, TilePlan
-from xgpfill.tiling.view import View
+from xgpfill.tiling.views.groups import GROWTH, MATTERS, MOST, SCREENED, SHARE, Alone, Groups, Lengths, grouped
+from xgpfill.tiling.views.pyramid import Pyramid
+from xgpfill.tiling.views.screening import screening_distances
+from xgpfill.tiling.views.sight import Sight
+from xgpfill.tiling.views.view import View
 
 from tests.problems import anova, lattice, observed, oracle_covariance, product
 

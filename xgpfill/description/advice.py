@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from xgpfill.engines.memory import tile_limit
+from xgpfill.cf.fills import cure_of_fill, declared_range, is_outside, packing_in_words, range_in_words
 from xgpfill.engines.select import select_settings
-from xgpfill.grid.fills import cure_of_fill, declared_range, is_outside, packing_in_words, range_in_words
+from xgpfill.tiling.memory import tile_limit
 
 if TYPE_CHECKING:
     from xgpfill.description.survey import Survey
-    from xgpfill.grid.encode import Layout
     from xgpfill.grid.lattice import Lattice
+    from xgpfill.layout.encode import Layout
 
 YEAR = 365.25  # days
 

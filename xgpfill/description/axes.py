@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from xgpfill.grid.encode import Layout
     from xgpfill.grid.lattice import Lattice
+    from xgpfill.layout.encode import Layout
 
 REGULAR = 1e-3
 """Steps that differ by less than this share of one are alike."""

@@ -10,17 +10,17 @@ import xarray as xr
 from xgpfill.description.advice import problems, suggestions
 from xgpfill.description.axes import described_axes, memory_in_words
 from xgpfill.description.figures import Description, Gaps
+from xgpfill.description.gaps import cell_areas, patches, runs, step_widths
 from xgpfill.description.survey import Survey, survey
 from xgpfill.errors import CoordinateError, DataError
-from xgpfill.grid.companions import as_mask
-from xgpfill.grid.dims import find_roles
-from xgpfill.grid.encode import Dims, encode
-from xgpfill.grid.gaps import cell_areas, patches, runs, step_widths
+from xgpfill.layout.companions import as_mask
+from xgpfill.layout.dims import find_roles
+from xgpfill.layout.encode import Dims, encode
 from xgpfill.words import written
 
 if TYPE_CHECKING:
-    from xgpfill.grid.encode import Layout
     from xgpfill.grid.lattice import Lattice
+    from xgpfill.layout.encode import Layout
 
 MAX_CELLS = 50_000_000
 """The most cells that are read when nothing is said: a minute at most, and 50 MB for where they are observed."""

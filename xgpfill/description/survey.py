@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xgpfill.grid.fills import is_fill, suspected_fill
-from xgpfill.grid.gaps import BLOCK_CELLS, BoolArray
+from xgpfill.cf.fills import is_fill, suspected_fill
+from xgpfill.description.gaps import BLOCK_CELLS, BoolArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

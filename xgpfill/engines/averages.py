@@ -19,14 +19,14 @@ import torch
 from xgpfill.engines.select import suits_iteration
 from xgpfill.errors import XgpfillWarning
 from xgpfill.grid.lattice import Lattice, Space
-from xgpfill.linalg.lattice import LatticeOperator
+from xgpfill.operators.lattice import LatticeOperator
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from xgpfill.engines.system import System
+    from xgpfill.covariance.matrices import Covariance
+    from xgpfill.engines.lattice.system import System
     from xgpfill.grid.points import Points
-    from xgpfill.kernels.covariance import Covariance
 
 FEW_PAIRS = 2**24
 """Pairs of cells whose covariances are summed one by one."""

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from xgpfill.covariance.dense import cholesky
 from xgpfill.engines.averages import averaged_prior
-from xgpfill.engines.settings import MAX_JOINT_TARGETS
 from xgpfill.errors import TooManyPointsError
-from xgpfill.linalg.dense import cholesky
+from xgpfill.settings import MAX_JOINT_TARGETS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from xgpfill.engines.variance import Check
-    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.arrays import FloatArray
+    from xgpfill.covariance.matrices import Covariance
+    from xgpfill.engines.lattice.variance import Check
     from xgpfill.grid.points import Observations, Points
-    from xgpfill.kernels.covariance import Covariance
-    from xgpfill.linalg.conjugate_gradients import Solution
+    from xgpfill.operators.conjugate_gradients import Solution
 
 
 @dataclass(frozen=True)

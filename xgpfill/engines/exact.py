@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from xgpfill.covariance.dense import cholesky, solve_lower
 from xgpfill.engines.base import WhitenedPosterior
-from xgpfill.engines.settings import Exact, require_affordable
-from xgpfill.linalg.dense import cholesky, solve_lower
+from xgpfill.settings import Exact, require_affordable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from xgpfill.covariance.matrices import Covariance
     from xgpfill.grid.points import Observations, Points
-    from xgpfill.kernels.covariance import Covariance
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Observations that lie on no lattice go to :mod:`xgpfill.engines.points`.
 
 With A = K + noise on the observed cells, one batch of solves gives A⁻¹[y, 1, y₁ … y_S, k₁ … k_P] for the data, the
 constant mean, S draws of data from the prior and P cells that answers are checked on. The mean needs the first two.
-Variances come from local conditionals, which draws correct and probes check (:mod:`xgpfill.engines.marginals`).
+Variances come from local conditionals, which draws correct and probes check (:mod:`xgpfill.engines.lattice.marginals`).
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from scipy.spatial import KDTree
 from xgpfill.engines.averages import averaged_on, averaged_prior, solve_closely
 from xgpfill.engines.base import Moments, drawn_jointly
 from xgpfill.engines.exact import ExactEngine
-from xgpfill.engines.marginals import Asked, Marginals, places_on
+from xgpfill.engines.lattice.marginals import Asked, Marginals, places_on
+from xgpfill.engines.lattice.system import Stalled, System, Unproven
 from xgpfill.engines.points import PointsPosterior, PointSystem
-from xgpfill.engines.settings import Exact, Iterative
-from xgpfill.engines.system import Stalled, System, Unproven
 from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.grid.lattice import are_scattered
 from xgpfill.grid.points import Points, same_places, without_repeats
 from xgpfill.kernels.spec import Independent, has_type
-from xgpfill.linalg.threads import own_threads
+from xgpfill.machine.threads import own_threads
+from xgpfill.settings import Exact, Iterative
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
+    from xgpfill.arrays import FloatArray, IntArray
+    from xgpfill.covariance.matrices import Covariance
     from xgpfill.engines.base import Convergence, Posterior
-    from xgpfill.engines.system import Draws, Watch
-    from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.points import IntArray, Observations
-    from xgpfill.kernels.covariance import Covariance
+    from xgpfill.engines.lattice.system import Draws, Watch
+    from xgpfill.grid.points import Observations
 
     Answer = TypeVar("Answer")
 

@@ -1,9 +1,9 @@
 """The iterative engine where places are no lattice: conjugate gradients over covariances that are never kept.
 
-Products take O(n²) time and O(n) memory (:mod:`xgpfill.linalg.pairs`). The preconditioner hears what is far away
+Products take O(n²) time and O(n) memory (:mod:`xgpfill.operators.pairs`). The preconditioner hears what is far away
 through inducing points and gives what they leave to a Vecchia factor. Few targets have exact variances; of many, each
 is conditioned on neighbours, as by the Vecchia engine, and draws of field and data tell what these miss
-(:mod:`xgpfill.engines.variance`).
+(:mod:`xgpfill.engines.lattice.variance`).
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from xgpfill.covariance.formula import has_formula
 from xgpfill.engines.averages import averaged_prior
 from xgpfill.engines.base import Convergence, Moments, drawn_jointly, require_few_jointly
-from xgpfill.engines.settings import Exact, Vecchia
-from xgpfill.engines.system import DRAW_TOLERANCE, EPS, USELESS
-from xgpfill.engines.variance import Pool
+from xgpfill.engines.lattice.system import DRAW_TOLERANCE, EPS, USELESS
+from xgpfill.engines.lattice.variance import Pool
 from xgpfill.engines.vecchia import VecchiaPosterior, random_order
 from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.grid.points import without_repeats
-from xgpfill.kernels.formula import has_formula
-from xgpfill.linalg.conjugate_gradients import conjugate_gradients
-from xgpfill.linalg.draws import drawn_at, has_spectrum
-from xgpfill.linalg.pairs import PairProducts
-from xgpfill.linalg.scattered import ScatteredNeighbours
-from xgpfill.linalg.shared import Shared, WithShared
-from xgpfill.linalg.threads import own_threads
-from xgpfill.linalg.vecchia import VecchiaFactor
+from xgpfill.machine.threads import own_threads
+from xgpfill.operators.conjugate_gradients import conjugate_gradients
+from xgpfill.operators.draws import drawn_at, has_spectrum
+from xgpfill.operators.pairs import PairProducts
+from xgpfill.settings import Exact, Vecchia
+from xgpfill.vecchia.factor import VecchiaFactor
+from xgpfill.vecchia.scattered import ScatteredNeighbours
+from xgpfill.vecchia.shared import Shared, WithShared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from xgpfill.engines.settings import Iterative
-    from xgpfill.engines.system import Watch
-    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.arrays import FloatArray
+    from xgpfill.covariance.matrices import Covariance
+    from xgpfill.engines.lattice.system import Watch
     from xgpfill.grid.points import Observations, Points
-    from xgpfill.kernels.covariance import Covariance
+    from xgpfill.settings import Iterative
 
 EXACT_TARGETS = 256
 """Targets, at most, whose variances are solved for one by one."""
@@ -107,7 +107,7 @@ class PointSystem:
         return (min(share, self.settings.tolerance) * size).clamp_min(torch.finfo(right.dtype).tiny)
 
     def solution(self, right: Tensor, tolerance: Tensor) -> tuple[Tensor, Tensor]:
-        """A⁻¹ times (n, R), to residuals as in :meth:`xgpfill.engines.system.System.solution`, and what is left.
+        """A⁻¹ times (n, R), to residuals as those of a lattice's system, and what is left.
 
         Raises
         ------

@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xgpfill.engines.settings import Exact, Iterative, Settings, Variational, Vecchia
+from xgpfill.covariance.formula import has_formula
 from xgpfill.errors import MethodError
 from xgpfill.grid.lattice import MAX_DENSE_SITES, MAX_TIMES, is_regular
 from xgpfill.grid.meridians import find_meridians
-from xgpfill.kernels.formula import has_formula
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.spec import Brownian, has_type
+from xgpfill.settings import Exact, Iterative, Settings, Variational, Vecchia
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -146,7 +146,7 @@ def select_method(da: xr.DataArray, *, dims: Any = None, coords: Any = None) -> 
     >>> xgpfill.select_method(ds["sst"]).settings
     Exact(max_observations=12000)
     """
-    from xgpfill.grid.encode import encode
+    from xgpfill.layout.encode import encode
     from xgpfill.learning.blocks import observed_share
 
     lattice, _ = encode(da, dims=dims, coords=coords, valid=True)

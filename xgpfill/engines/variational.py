@@ -1,6 +1,6 @@
 """The variational engine: each tile has its own inducing points and the closed-form optimal q(u).
 
-The algebra is in :mod:`xgpfill.linalg.inducing`; learning by the evidence lower bound in
+The algebra is in :mod:`xgpfill.vecchia.inducing`; learning by the evidence lower bound in
 :mod:`xgpfill.learning.elbo`.
 """
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xgpfill.engines.base import WhitenedPosterior
-from xgpfill.engines.settings import Variational
-from xgpfill.linalg.inducing import TitsiasWhitener, choose_inducing
+from xgpfill.settings import Variational
+from xgpfill.vecchia.inducing import TitsiasWhitener, choose_inducing
 
 if TYPE_CHECKING:
+    from xgpfill.covariance.matrices import Covariance
     from xgpfill.grid.points import Observations
-    from xgpfill.kernels.covariance import Covariance
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Observations in a random order have the density Π p(yᵢ | neighbours among the
 that together say most of it; targets that are asked for together follow the observations in one order, each given
 neighbours among the observations and the targets before it (Katzfuss et al. 2020, doi:10.1007/s13253-020-00401-7).
 Where it helps, inducing points are heard by all, as basis functions h with coefficients of variance one, beside that of
-the trend (:mod:`xgpfill.linalg.shared`); neighbours then tell what these leave.
+the trend (:mod:`xgpfill.vecchia.shared`); neighbours then tell what these leave.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from xgpfill.covariance.dense import cholesky, solve_lower
+from xgpfill.covariance.formula import formula
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.engines.base import Moments, require_few_jointly
-from xgpfill.engines.settings import Vecchia
 from xgpfill.grid.points import Points
-from xgpfill.kernels.covariance import Covariance
-from xgpfill.kernels.formula import formula
-from xgpfill.linalg.dense import cholesky, solve_lower
-from xgpfill.linalg.local import LEAST, Goals, Patches, local_conditionals
-from xgpfill.linalg.loops import backward, forward
-from xgpfill.linalg.scattered import ScatteredNeighbours, finite_scales
-from xgpfill.linalg.shared import Shared
-from xgpfill.linalg.threads import own_threads
-from xgpfill.linalg.vecchia import VecchiaFactor, regressed
+from xgpfill.machine.threads import own_threads
+from xgpfill.settings import Vecchia
+from xgpfill.vecchia.factor import VecchiaFactor, regressed
+from xgpfill.vecchia.local import LEAST, Goals, Patches, local_conditionals
+from xgpfill.vecchia.loops import backward, forward
+from xgpfill.vecchia.scattered import ScatteredNeighbours, finite_scales
+from xgpfill.vecchia.shared import Shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.points import Int32Array, IntArray, Observations
+    from xgpfill.arrays import FloatArray, Int32Array, IntArray
+    from xgpfill.grid.points import Observations
     from xgpfill.kernels.prior import Prior
 
 TARGETS_AT_ONCE = 2**15

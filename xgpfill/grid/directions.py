@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.arrays import FloatArray
 
 COLUMNS = 3
 """Columns that say where a component points; places alone have no more than this."""

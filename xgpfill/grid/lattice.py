@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xgpfill.grid.directions import has_directions, places_of
 from xgpfill.grid.meridians import find_meridians
@@ -16,13 +15,13 @@ from xgpfill.grid.meridians import find_meridians
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
+    from xgpfill.arrays import FloatArray, Window
     from xgpfill.grid.meridians import Meridians
     from xgpfill.grid.metric import Metric
     from xgpfill.grid.points import Points
 
-FloatArray = NDArray[np.float64]
-Window = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
-"""Indices of a box of the lattice along (time, y, x); longitude indices may wrap."""
 
 MAX_DENSE_SITES = 10_000
 """Places on no regular meridians between which a matrix is made."""

@@ -13,7 +13,7 @@ from xgpfill.grid.directions import COLUMNS, east_and_north, has_directions, pla
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.arrays import FloatArray
 
 REGULAR = 1e-3
 """Meridians may lie this share of a step off a regular grid; they are then taken for regular."""

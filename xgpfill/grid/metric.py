@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xgpfill.errors import AlignmentError, CoordinateError, KernelError, listed, shown
 from xgpfill.grid.directions import along_axes, east_and_north
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xgpfill.arrays import FloatArray
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (km), IUGG."""
@@ -40,8 +44,6 @@ _DAYS_PER_UNIT = {
     "mean months": 365.2425 / 12,
     "mean quarters": 365.2425 / 4,
 }
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

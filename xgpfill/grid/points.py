@@ -7,13 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from xgpfill.grid.lattice import FloatArray
+    from numpy.typing import NDArray
 
-IntArray = NDArray[np.intp]
-Int32Array = NDArray[np.int32]
+    from xgpfill.arrays import FloatArray, IntArray
+
 
 SAME_PLACE = 1.6e-10
 """Coordinates of one place may differ by this share of the distance from the origin: 1e-6 km on the Earth."""

@@ -1,7 +1,7 @@
 """Kernels that users bring: any function of two sets of coordinates, or a GPyTorch kernel. Nothing here imports torch.
 
 They receive days (n, 1) on the time axis, and km in space: (n, 3) on the sphere (positions in 3-D, so that distance is
-the chord), (n, 2) on a plane. Whether they are valid covariances is tested in :mod:`xgpfill.kernels.check`.
+the chord), (n, 2) on a plane. Whether they are valid covariances is tested in :mod:`xgpfill.covariance.check`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Variances and noise are in data units², lengthscales in days and km. How terms are chosen from
 ``time_kernel``, ``space_kernel`` and ``combine`` is settled here; evaluation is in
-:mod:`xgpfill.kernels.evaluate`.
+:mod:`xgpfill.covariance.evaluate`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ import numpy as np
 from xgpfill.grid.scaling import Amplitude, bumps
 
 if TYPE_CHECKING:
-    from xgpfill.grid.lattice import FloatArray, Space
+    from xgpfill.arrays import FloatArray
+    from xgpfill.grid.lattice import Space
     from xgpfill.learning.heldout import Prediction
 
 SHARES_OF_EXTENT = (1 / 4, 1 / 8, 1 / 16)

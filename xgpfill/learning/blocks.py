@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xgpfill.cf.fills import check_fills, is_fill
 from xgpfill.errors import DataError
-from xgpfill.grid.companions import require_left
-from xgpfill.grid.encode import check_errors
-from xgpfill.grid.fills import check_fills, is_fill
-from xgpfill.grid.points import IntArray, Observations, Points
+from xgpfill.grid.points import Observations, Points
+from xgpfill.layout.companions import require_left
+from xgpfill.layout.encode import check_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from xgpfill.grid.lattice import FloatArray, Lattice, Window
+    from xgpfill.arrays import FloatArray, IntArray, Window
+    from xgpfill.grid.lattice import Lattice
 
 ASPECTS = (0.25, 1.0, 4.0)
 """Extent in time steps over extent in cells of a compact block: wide, even, long."""

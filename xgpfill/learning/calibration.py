@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtri
 
-from xgpfill.calibration import LEVELS, Calibration
 from xgpfill.learning.heldout import weighted_quantile
 from xgpfill.metrics import normal_quantile
+from xgpfill.metrics.calibration import LEVELS, Calibration
 
 if TYPE_CHECKING:
     from xgpfill.learning.heldout import Prediction

@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from xgpfill.covariance.evaluate import Lags, prior_covariance
 from xgpfill.errors import NumericalError, XgpfillWarning
-from xgpfill.kernels.evaluate import Lags, prior_covariance
 from xgpfill.kernels.prior import AXES, outside_kernels
 from xgpfill.kernels.spec import RBF, Matern
 from xgpfill.learning.starts import FIRST_NOISE, LEAST_STEPS, AxisSummary, bounds_of
-from xgpfill.linalg.threads import own_threads
+from xgpfill.machine.threads import own_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
-    from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.points import IntArray, Observations
+    from xgpfill.arrays import FloatArray, IntArray
+    from xgpfill.grid.points import Observations
     from xgpfill.kernels.prior import Prior
     from xgpfill.kernels.spec import Kernel
 

@@ -16,20 +16,20 @@ import gpytorch
 import numpy as np
 import torch
 
+from xgpfill.covariance.build import PriorKernel
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.grid.points import Observations, Points
-from xgpfill.kernels.build import PriorKernel
-from xgpfill.kernels.covariance import Covariance
 from xgpfill.learning.composite import Learned, Packing
-from xgpfill.linalg.inducing import choose_inducing, collapsed_bound
+from xgpfill.vecchia.inducing import choose_inducing, collapsed_bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from xgpfill.engines.settings import Variational
     from xgpfill.kernels.prior import Prior
     from xgpfill.learning.starts import AxisSummary
+    from xgpfill.settings import Variational
 
 LEARNING_RATE = 0.02
 NOISE_OBSERVATIONS = 6000

@@ -18,8 +18,9 @@ from xgpfill.learning.blocks import merged, one_field, read_window, whole, windo
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xgpfill.grid.lattice import Lattice, Window
-    from xgpfill.grid.points import IntArray, Observations
+    from xgpfill.arrays import IntArray, Window
+    from xgpfill.grid.lattice import Lattice
+    from xgpfill.grid.points import Observations
 
     Mask = NDArray[np.bool_]
 

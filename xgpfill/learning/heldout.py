@@ -15,19 +15,19 @@ import numpy as np
 import torch
 import xarray as xr
 
+from xgpfill.covariance.dense import cholesky_each
 from xgpfill.grid.directions import places_of
 from xgpfill.kernels.prior import AXES
 from xgpfill.kernels.spec import Matern
-from xgpfill.linalg.dense import cholesky_each
-from xgpfill.linalg.neighbourhoods import LEAF, Neighbourhoods, metric_scales, most_correlated, scaled_coordinates
-from xgpfill.linalg.threads import in_parts, nearest_of, own_threads
+from xgpfill.machine.threads import in_parts, nearest_of, own_threads
 from xgpfill.metrics import crps_gaussian, normal_quantile
+from xgpfill.vecchia.neighbourhoods import LEAF, Neighbourhoods, metric_scales, most_correlated, scaled_coordinates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.points import IntArray, Observations, Points
+    from xgpfill.arrays import FloatArray, IntArray
+    from xgpfill.grid.points import Observations, Points
     from xgpfill.grid.scaling import Amplitude
     from xgpfill.kernels.prior import Prior
     from xgpfill.learning.gaps import Mask, Pool

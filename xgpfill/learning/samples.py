@@ -10,7 +10,8 @@ import numpy as np
 from xgpfill.learning.blocks import all_values, draw_samples
 
 if TYPE_CHECKING:
-    from xgpfill.grid.lattice import FloatArray, Lattice
+    from xgpfill.arrays import FloatArray
+    from xgpfill.grid.lattice import Lattice
     from xgpfill.grid.points import Observations
 
 SMALL = 2**22

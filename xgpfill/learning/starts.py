@@ -28,7 +28,8 @@ from xgpfill.kernels.spec import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from xgpfill.grid.lattice import FloatArray, Lattice
+    from xgpfill.arrays import FloatArray
+    from xgpfill.grid.lattice import Lattice
     from xgpfill.grid.points import Observations
 
 GPYTORCH_DEFAULT = float(np.log(2.0))

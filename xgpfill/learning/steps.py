@@ -19,12 +19,12 @@ from xgpfill.learning.starts import anomaly_share, other_starts, starting_values
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xgpfill.calibration import Calibration
-    from xgpfill.engines.settings import Variational
     from xgpfill.grid.lattice import Lattice
     from xgpfill.grid.points import Observations
     from xgpfill.grid.scaling import Amplitude, Scaling
     from xgpfill.kernels.prior import Prior
+    from xgpfill.metrics.calibration import Calibration
+    from xgpfill.settings import Variational
 
 ELBO_OBSERVATIONS = 100_000
 """The most observations that training by evidence lower bound sees."""

@@ -11,8 +11,8 @@ import numpy as np
 
 from xgpfill.checks import checked_probability, checked_seed
 from xgpfill.errors import DataError, DimensionError, listed
-from xgpfill.grid.axes import is_closed
 from xgpfill.grid.metric import degrees_per
+from xgpfill.layout.axes import is_closed
 from xgpfill.masks._frame import Frame, key_of, require_time, uniform
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from xgpfill.grid.encode import Dims
-    from xgpfill.grid.lattice import Window
+    from xgpfill.arrays import Window
+    from xgpfill.layout.encode import Dims
     from xgpfill.masks._frame import Bools, Words
 
 _KINDS = ("dynamic", "fixed")

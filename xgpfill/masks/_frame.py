@@ -10,15 +10,15 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.errors import DataError, DimensionError, listed
-from xgpfill.grid.dims import Roles, find_roles
+from xgpfill.layout.dims import Roles, find_roles
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from numpy.typing import NDArray
 
-    from xgpfill.grid.encode import Dims
-    from xgpfill.grid.lattice import FloatArray, Window
+    from xgpfill.arrays import FloatArray, Window
+    from xgpfill.layout.encode import Dims
 
     Bools = NDArray[np.bool_]
     Words = NDArray[np.uint64]

@@ -10,16 +10,17 @@ import numpy as np
 
 from xgpfill.checks import checked_probability, checked_seed, positive
 from xgpfill.errors import CoordinateError, DataError
-from xgpfill.grid.encode import encode
 from xgpfill.grid.metric import EARTH_RADIUS_KM
+from xgpfill.layout.encode import encode
 from xgpfill.masks._frame import Frame, sampled, threshold
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from xgpfill.grid.encode import Dims
-    from xgpfill.grid.lattice import FloatArray, Lattice, Window
+    from xgpfill.arrays import FloatArray, Window
+    from xgpfill.grid.lattice import Lattice
     from xgpfill.grid.metric import Metric
+    from xgpfill.layout.encode import Dims
     from xgpfill.masks._frame import Bools
 
 POINTS_AN_ORBIT = 800  # 50 km apart; between them the track is a straight line, to 0.05 km

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xgpfill.checks import checked_probability, checked_seed, positive
-from xgpfill.grid.encode import encode
-from xgpfill.grid.waves import Waves
+from xgpfill.layout.encode import encode
 from xgpfill.masks._frame import Frame, sampled, threshold
+from xgpfill.masks._waves import Waves
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from xgpfill.grid.encode import Dims
-    from xgpfill.grid.lattice import FloatArray, Lattice, Window
+    from xgpfill.arrays import FloatArray, Window
+    from xgpfill.grid.lattice import Lattice
+    from xgpfill.layout.encode import Dims
     from xgpfill.masks._frame import Bools
 
 VALUES = 250_000

@@ -1,6 +1,7 @@
 """Scores of a field and of its uncertainty against the truth, as xarray computes them: lazily on lazy data.
 
-Signatures and meaning follow xskillscore. Which cells of a reconstruction are scored is decided in `xgpfill.scoring`.
+Signatures and meaning follow xskillscore. Which cells of a reconstruction are scored is decided in
+`xgpfill.metrics.scoring`.
 """
 
 from __future__ import annotations

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xgpfill.cf.edges import edges
+from xgpfill.cf.places import still
 from xgpfill.errors import CoordinateError, listed
-from xgpfill.grid.dims import Roles, require_numeric, roles_if_told
-from xgpfill.grid.edges import edges
 from xgpfill.grid.metric import EARTH_RADIUS_KM, Metric, check_latitudes, degrees_per
-from xgpfill.grid.places import still
+from xgpfill.layout.dims import Roles, require_numeric, roles_if_told
 from xgpfill.words import squared, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.arrays import FloatArray
 
 
 def area_weights(field: xr.DataArray) -> xr.DataArray:

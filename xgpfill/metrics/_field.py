@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xgpfill.averaging import Dim, XArray, per_cell, rooted, weighted_mean
+from xgpfill.metrics.averaging import Dim, XArray, per_cell, rooted, weighted_mean
 
 
 def mae(

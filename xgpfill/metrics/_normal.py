@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xgpfill.averaging import Dim, Floats, XArray, per_cell, weighted_mean, with_attrs
 from xgpfill.checks import checked_level
+from xgpfill.metrics.averaging import Dim, Floats, XArray, per_cell, weighted_mean, with_attrs
 
 Number = float | xr.DataArray | xr.Dataset
 

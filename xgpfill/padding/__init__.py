@@ -1,7 +1,7 @@
 """Fields continued past their edges by linear prediction, so that stencils and networks have sane borders.
 
 The arithmetic is in :mod:`xgpfill.padding.predictors` and :mod:`xgpfill.padding.continuation` and knows arrays alone.
-No torch here; the Gaussian process that continues a field is in :mod:`xgpfill.continuing`.
+No torch here; the Gaussian process that continues a field is in :mod:`xgpfill.padding.continuing`.
 """
 
 from __future__ import annotations

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from xgpfill.padding.predictors import FloatArray, by_correlation, by_covariance
+from xgpfill.padding.predictors import by_correlation, by_covariance
+
+if TYPE_CHECKING:
+    from xgpfill.arrays import FloatArray
 
 NEIGHBOURHOODS = {"lp1x1": (1, 1), "lp2x1": (2, 1), "lp2x3": (2, 3)}
 """Rows and cells a row that a cell is predicted from."""

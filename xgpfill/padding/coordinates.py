@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.errors import CoordinateError
-from xgpfill.grid.dims import require_numeric
 from xgpfill.grid.metric import POLE, degrees_per
+from xgpfill.layout.dims import require_numeric
 from xgpfill.words import units_of, written
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xgpfill.grid.dims import Roles
+    from xgpfill.layout.dims import Roles
 
 EVEN = 1e-2
 """Steps may differ by this share of their mean, as those between Gaussian latitudes do, and are even then."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xgpfill.cf.fills import declared_fills
 from xgpfill.errors import DimensionError, MethodError, listed, shown
-from xgpfill.grid.fills import declared_fills
 from xgpfill.padding.continuation import NEIGHBOURHOODS, continued
 from xgpfill.padding.margins import require_whole
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xgpfill.cf.conventions import settled
+from xgpfill.cf.fills import check_fills, declared_fills, require_decoded
 from xgpfill.checks import require_array
-from xgpfill.conventions import settled
-from xgpfill.decoding import dtype_of, kept_encoding, mean_attrs, without_flags
 from xgpfill.errors import DataError, DimensionError, listed, shown
-from xgpfill.grid.axes import is_closed
-from xgpfill.grid.dims import Roles, roles_if_told
-from xgpfill.grid.fills import check_fills, declared_fills, require_decoded
 from xgpfill.grid.metric import degrees_per
+from xgpfill.layout.axes import is_closed
+from xgpfill.layout.dims import Roles, roles_if_told
 from xgpfill.padding.coordinates import extended_coords, round_the_circle
+from xgpfill.results.decoding import dtype_of, kept_encoding, mean_attrs, without_flags
 from xgpfill.words import units_of
 
 Dims = Iterable[Hashable] | Hashable | None

@@ -9,12 +9,14 @@ Niemitalo et al. 2025, arXiv:2502.12300; Makhoul 1975, Linear prediction: a tuto
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xgpfill.arrays import FloatArray
 
 TAPER = 0.5
 """The share of a Tukey window that is tapered."""

@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.errors import DataError
-from xgpfill.plotting._ink import ink, on_paper, pencil
-from xgpfill.plotting._paper import new_panels
-from xgpfill.scoring import on_grid_of
+from xgpfill.metrics.scoring import on_grid_of
+from xgpfill.plotting.drawing.ink import ink, on_paper, pencil
+from xgpfill.plotting.drawing.paper import new_panels
 from xgpfill.words import bracketed, name_of, units_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from xgpfill.plotting._edges import Array
+    from xgpfill.plotting.cells.edges import Array
 
 FOUND_COLOURS = ("#4f81b3", "#7fb0e0")
 """On light and on dark paper."""
@@ -97,8 +97,8 @@ def calibration(reconstruction: Any, truth: xr.DataArray, *, variable: Hashable 
 def pit(reconstruction: Any, truth: xr.DataArray, variable: Hashable | None = None) -> xr.DataArray:
     """Probability integral transform of a truth: how probable a smaller observation was, uniform when calibrated.
 
-    u = F(y) = Φ(g((y − μ)/σ)), with the noise in σ and the map g of :mod:`xgpfill.calibration` that intervals are made
-    with; NaN where the cell was observed or the truth is not known.
+    u = F(y) = Φ(g((y − μ)/σ)), with the noise in σ and the map g that intervals are made with
+    (:mod:`xgpfill.metrics.calibration`); NaN where the cell was observed or the truth is not known.
     """
     mean, std, hidden = hidden_cells(reconstruction, truth, variable)
     law, field = reconstruction._law(variable)

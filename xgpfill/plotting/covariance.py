@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import KernelError
-from xgpfill.plotting._drawing import add_bar
-from xgpfill.plotting._ink import ink, pencil
-from xgpfill.plotting._paper import new_panels, panels_by_lag
+from xgpfill.plotting.drawing.ink import ink, pencil
+from xgpfill.plotting.drawing.panels import add_bar
+from xgpfill.plotting.drawing.paper import new_panels, panels_by_lag
 from xgpfill.words import bracketed, units_of, with_units
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from xgpfill.plotting._edges import Array
+    from xgpfill.plotting.cells.edges import Array
 
 DOMINANT = 8.0
 """One term whose variance is so many times that of another hides it on a linear axis."""

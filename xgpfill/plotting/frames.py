@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xgpfill.errors import DimensionError, listed, shown
-from xgpfill.grid.dims import roles_if_told
-from xgpfill.plotting._drawing import FIELD_COLOURS, add_bar, draw, hide_inner_labels, panels
-from xgpfill.plotting._layout import sites_of, to_sheet
-from xgpfill.plotting._sheet import Sheet, limits, load_together, on_cells_of
+from xgpfill.layout.dims import roles_if_told
+from xgpfill.plotting.cells.layout import sites_of, to_sheet
+from xgpfill.plotting.cells.sheet import Sheet, limits, load_together, on_cells_of
+from xgpfill.plotting.drawing.panels import FIELD_COLOURS, add_bar, draw, hide_inner_labels, panels
 from xgpfill.words import label_of, place_in_order
 
 if TYPE_CHECKING:

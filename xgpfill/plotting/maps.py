@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xgpfill.plotting._drawing import ERROR_COLOURS, FIELD_COLOURS, SPREAD_COLOURS, draw, explain, panels
-from xgpfill.plotting._layout import check_flat, to_sheet
-from xgpfill.plotting._sheet import Sheet, limits, load_together, on_cells_of
+from xgpfill.plotting.cells.layout import check_flat, to_sheet
+from xgpfill.plotting.cells.sheet import Sheet, limits, load_together, on_cells_of
+from xgpfill.plotting.drawing.panels import ERROR_COLOURS, FIELD_COLOURS, SPREAD_COLOURS, draw, explain, panels
 from xgpfill.words import bracketed, label_of, moment_of, units_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-    from xgpfill.plotting._edges import Array
+    from xgpfill.plotting.cells.edges import Array
 
 WORDS = 0.5  # inches: a title over the panels of a comparison, a legend below them
 

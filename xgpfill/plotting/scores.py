@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import DataError, DimensionError, VariableError, listed
-from xgpfill.plotting._ink import ink, pencil
-from xgpfill.plotting._paper import new_panels
+from xgpfill.plotting.drawing.ink import ink, pencil
+from xgpfill.plotting.drawing.paper import new_panels
 from xgpfill.words import bracketed, units_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from xgpfill.plotting._edges import Array
+    from xgpfill.plotting.cells.edges import Array
 
 METRICS = ("mae", "rmse", "crps", "coverage95", "mean_variance", "variance_error_correlation")
 _NAMES = {

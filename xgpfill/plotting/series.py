@@ -11,11 +11,11 @@ import numpy as np
 
 from xgpfill.checks import require_array
 from xgpfill.errors import DataError, DimensionError, XgpfillError, listed, shown
-from xgpfill.plotting._ink import ink, on_paper, pencil
-from xgpfill.plotting._paper import new_panels
-from xgpfill.plotting._place import at_place, find_place, place_name
-from xgpfill.plotting._sheet import load_together, on_cells_of
-from xgpfill.plotting._time import TimeAxis, time_dim
+from xgpfill.plotting.cells.place import at_place, find_place, place_name
+from xgpfill.plotting.cells.sheet import load_together, on_cells_of
+from xgpfill.plotting.drawing.ink import ink, on_paper, pencil
+from xgpfill.plotting.drawing.paper import new_panels
+from xgpfill.plotting.drawing.time import TimeAxis, time_dim
 from xgpfill.words import label_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-    from xgpfill.plotting._edges import Array
+    from xgpfill.plotting.cells.edges import Array
 
 MEAN_COLOURS = ("#1f4e79", "#b5d8f7")
 TRUTH_COLOURS = ("#c1440e", "#ff9d5c")

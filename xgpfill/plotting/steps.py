@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from xgpfill.errors import DataError, VariableError, listed
-from xgpfill.plotting._paper import new_panels
-from xgpfill.plotting._time import TimeAxis, time_dim
+from xgpfill.plotting.drawing.paper import new_panels
+from xgpfill.plotting.drawing.time import TimeAxis, time_dim
 from xgpfill.words import bracketed, label_of, name_of, units_of
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import KernelError
-from xgpfill.plotting._ink import ink
-from xgpfill.plotting._paper import panels_by_lag
+from xgpfill.plotting.drawing.ink import ink
+from xgpfill.plotting.drawing.paper import panels_by_lag
 from xgpfill.words import bracketed, units_of
 
 if TYPE_CHECKING:

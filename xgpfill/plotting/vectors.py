@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import DataError, shown
-from xgpfill.plotting._ink import ink
-from xgpfill.plotting._layout import to_sheet
-from xgpfill.plotting._sheet import load_together, on_cells_of
+from xgpfill.plotting.cells.layout import to_sheet
+from xgpfill.plotting.cells.sheet import load_together, on_cells_of
+from xgpfill.plotting.drawing.ink import ink
 from xgpfill.plotting.maps import field_map
 from xgpfill.words import units_of
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.collections import Collection
     from matplotlib.quiver import Quiver
 
-    from xgpfill.plotting._edges import Array
-    from xgpfill.plotting._sheet import Sheet
+    from xgpfill.plotting.cells.edges import Array
+    from xgpfill.plotting.cells.sheet import Sheet
 
 ARROWS = 24
 """Along the longer side of a map, about."""

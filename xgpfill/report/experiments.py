@@ -23,7 +23,7 @@ from xgpfill.words import bracketed, rounded, units_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from xgpfill.results import Reconstruction
+    from xgpfill.results.reconstruction import Reconstruction
 
 FORMATS = ("pdf", "html")
 RUNS_ON_A_PAGE = 10

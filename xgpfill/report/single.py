@@ -15,14 +15,14 @@ from xgpfill.description import describe
 from xgpfill.description.text import SUGGESTED, heading, sections
 from xgpfill.errors import AlignmentError, XgpfillError, shown
 from xgpfill.files import checked_place
-from xgpfill.grid.dims import find_roles
+from xgpfill.layout.dims import find_roles
+from xgpfill.metrics.scoring import check_variables, on_grid_of
 from xgpfill.options import progress_bar, show_progress
-from xgpfill.plotting._layout import sites_of
+from xgpfill.plotting.cells.layout import sites_of
 from xgpfill.report.document import Document, checked_suffix, opened, titled
 from xgpfill.report.source import chosen, evaluated, frames_of, leading_dims
 from xgpfill.report.summary import HEADINGS
 from xgpfill.report.typesetting import Section
-from xgpfill.scoring import check_variables, on_grid_of
 from xgpfill.words import label_of, name_of, typeset, units_of, with_units
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from xgpfill.report.source import Frame
     from xgpfill.report.summary import ModelSummary
-    from xgpfill.results import Reconstruction
+    from xgpfill.results.reconstruction import Reconstruction
 
 MOST_NUMBERS = 12
 """Numbers of one hyperparameter that are written one by one."""
@@ -50,7 +50,7 @@ def report(
     title: str | None = None,
     progress: bool | None = None,
 ) -> None:
-    """Write the report of a reconstruction; see :meth:`xgpfill.results.Reconstruction.report`."""
+    """Write the report of a reconstruction; see :meth:`xgpfill.results.reconstruction.Reconstruction.report`."""
     checked_suffix(path)
     beside = checked_place(path).parent
     if title is not None and not isinstance(title, str):

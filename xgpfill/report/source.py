@@ -13,13 +13,13 @@ import xarray as xr
 
 from xgpfill.errors import DimensionError
 from xgpfill.files import uniform_chunks
-from xgpfill.plotting._layout import sites_of
+from xgpfill.plotting.cells.layout import sites_of
 from xgpfill.words import written
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-    from xgpfill.results import Reconstruction
+    from xgpfill.results.reconstruction import Reconstruction
 
 SLAB_BYTES = 2**25
 """About how much of the fields is in memory at once."""

@@ -91,7 +91,7 @@ class ModelSummary:
 
     def covariance(self, time: ArrayLike | None = None, distance: ArrayLike | None = None) -> xr.Dataset:
         """Learned covariance against lag; see :meth:`xgpfill.model.FittedModel.covariance`."""
-        from xgpfill.kernels.bylag import covariance_by_lag
+        from xgpfill.covariance.bylag import covariance_by_lag
 
         out = covariance_by_lag(
             self.prior, time, distance, extents=self.extents, units=self.units, space_unit=self.space_unit

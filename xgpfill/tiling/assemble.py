@@ -17,15 +17,16 @@ import numpy as np
 from xgpfill.grid.lattice import take
 from xgpfill.tiling.graph import Reads, base_level, chunked_alike, layer, touching
 from xgpfill.tiling.kept import KEPT, fingerprint
-from xgpfill.tiling.pyramid import Pyramid
+from xgpfill.tiling.views.pyramid import Pyramid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dask.delayed import Delayed
 
-    from xgpfill.grid.lattice import FloatArray, Lattice, Window
-    from xgpfill.grid.points import IntArray, Observations, Points
+    from xgpfill.arrays import FloatArray, IntArray, Window
+    from xgpfill.grid.lattice import Lattice
+    from xgpfill.grid.points import Observations, Points
     from xgpfill.tiling.graph import ChunkStarts
     from xgpfill.tiling.solve import TileSolver
     from xgpfill.tiling.stored import StoredAnswers

@@ -1,7 +1,7 @@
 """Weighted sums of cells of one field, with their true variances: which cells, batch by batch, from which tile.
 
 Those of cells that no tile holds together are left to :mod:`xgpfill.tiling.drawn`.
-What they are called, and what they are divided by, is decided in :mod:`xgpfill.aggregating`.
+What they are called, and what they are divided by, is decided in :mod:`xgpfill.posterior.averages`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from xgpfill.tiling.kept import KEPT, fingerprint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from xgpfill.arrays import FloatArray, IntArray, Window
     from xgpfill.engines.base import Posterior
-    from xgpfill.grid.lattice import FloatArray, Window
-    from xgpfill.grid.points import IntArray
     from xgpfill.tiling.solve import TileSolver
     from xgpfill.tiling.tiles import Tile
 

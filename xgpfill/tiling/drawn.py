@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xgpfill.linalg.draws import PriorDraws, noise_share
+from xgpfill.operators.draws import PriorDraws, noise_share
 from xgpfill.tiling.assemble import everything, run_member, tile_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from xgpfill.grid.lattice import FloatArray, Window
+    from xgpfill.arrays import FloatArray, Window
     from xgpfill.tiling.solve import TileSolver
 
 DRAWS = 256

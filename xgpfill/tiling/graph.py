@@ -16,18 +16,17 @@ import numpy as np
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
-from xgpfill.tiling.pyramid import Pyramid
 from xgpfill.tiling.tiles import marks
+from xgpfill.tiling.views.pyramid import Pyramid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.points import IntArray
-    from xgpfill.tiling.pyramid import By
+    from xgpfill.arrays import FloatArray, IntArray
     from xgpfill.tiling.solve import TileSolver
     from xgpfill.tiling.tiles import AxisTiles, Tile, TilePlan
-    from xgpfill.tiling.view import View
+    from xgpfill.tiling.views.pyramid import By
+    from xgpfill.tiling.views.view import View
 
 Key = tuple[Any, ...]
 Slices = tuple[slice, ...]

@@ -21,7 +21,7 @@ from xgpfill.errors import XgpfillWarning
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.arrays import FloatArray
 
 MOST_BYTES = 2**28
 """Kept in a process: mean and standard deviation of 16 million cells."""

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xgpfill.errors import TooManyPointsError
-from xgpfill.tiling.groups import keeps_columns
-from xgpfill.tiling.sight import AXIS_NAMES, Sight, named_sizes
+from xgpfill.tiling.views.groups import keeps_columns
+from xgpfill.tiling.views.sight import AXIS_NAMES, Sight, named_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from xgpfill.engines.memory import Limit
+    from xgpfill.arrays import IntArray
     from xgpfill.grid.lattice import Lattice
-    from xgpfill.grid.points import IntArray
+    from xgpfill.tiling.memory import Limit
     from xgpfill.tiling.tiles import AxisTiles, TilePlan
 
 MOST_BEYOND = 1.5

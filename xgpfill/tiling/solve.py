@@ -13,26 +13,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from xgpfill.covariance.matrices import Covariance
 from xgpfill.engines.select import build_engine
-from xgpfill.engines.settings import Exact, Settings, Variational
-from xgpfill.grid.lattice import FloatArray, Lattice, Window
+from xgpfill.grid.lattice import Lattice
 from xgpfill.grid.points import Observations, Points
-from xgpfill.kernels.covariance import Covariance
 from xgpfill.learning.blocks import read_window, require_known
 from xgpfill.options import status_line
+from xgpfill.settings import Exact, Settings, Variational
 from xgpfill.tiling.kept import fingerprint
-from xgpfill.tiling.sight import Sight
 from xgpfill.tiling.tiles import Tile, TilePlan, marks
-from xgpfill.tiling.view import View, groups_along
+from xgpfill.tiling.views.sight import Sight
+from xgpfill.tiling.views.view import View, groups_along
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from xgpfill.arrays import FloatArray, Window
     from xgpfill.engines.base import Engine, Posterior
     from xgpfill.grid.scaling import Scaling
     from xgpfill.kernels.prior import Prior
-    from xgpfill.tiling.groups import Groups
-    from xgpfill.tiling.screening import Distances
+    from xgpfill.tiling.views.groups import Groups
+    from xgpfill.tiling.views.screening import Distances
 
 STAYS = {"covariance", "engine", "together", "sight", "_of_fields", "_groups", "_views"}
 """What a solver makes for itself in each process."""
@@ -178,7 +179,7 @@ class TileSolver:
         return {}
 
     def sums(self, window: Window, values: Any, errors: Any) -> FloatArray:
-        """The lowest level of a pyramid on a window, (2 + draws, time, y, x); see :mod:`xgpfill.tiling.pyramid`."""
+        """The lowest level of a pyramid on a window, (2 + draws, time, y, x); see `xgpfill.tiling.views.pyramid`."""
         found = self.observations(window, values, errors)
         sums = np.zeros((2 + found.columns.shape[1], *(w.size for w in window)))
         flat = sums.reshape(len(sums), window[0].size, -1)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from xgpfill.grid.lattice import FloatArray
+    from xgpfill.arrays import FloatArray
 
 STILL = ".unfinished"
 """The suffix of an answer that is being written."""

@@ -1,7 +1,7 @@
 """Where tiles begin and end, how far they overlap and see, and the smooth weights that blend them.
 
 A tile *evaluates* its core and a ramp beyond each inner border, where its weight falls smoothly to zero; it sees what
-it evaluates plus a halo cell by cell, and all else as averages (:mod:`xgpfill.tiling.view`). Along an axis that wraps,
+it evaluates plus a halo cell by cell, and all else as averages (`xgpfill.tiling.views.view`). Along an axis that wraps,
 all of this wraps too. Regular columns are never averaged: where tiles do not see all of them, each band of rows is cut
 along x in its own way.
 """
@@ -18,8 +18,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from xgpfill.grid.lattice import FloatArray, Window
-    from xgpfill.grid.points import IntArray
+    from xgpfill.arrays import FloatArray, IntArray, Window
 
 Tile = tuple[int, int, int]
 

@@ -1,0 +1,1 @@
+"""How coordinates and variables are read, and answers are named, after CF."""

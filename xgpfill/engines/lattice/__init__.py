@@ -1,0 +1,1 @@
+"""The linear system of a lattice, and the variances of its cells."""

@@ -1,0 +1,1 @@
+"""Between a DataArray and its lattice: dimensions, axes, independent fields, there and back."""

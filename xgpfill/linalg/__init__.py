@@ -1,1 +1,0 @@
-"""Linear algebra that knows no xarray."""

@@ -1,0 +1,1 @@
+"""Linear algebra of covariances on lattices and points that knows no xarray."""

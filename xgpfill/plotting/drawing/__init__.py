@@ -1,0 +1,1 @@
+"""Panels and maps, paper, ink and colours."""

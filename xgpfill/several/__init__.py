@@ -1,0 +1,1 @@
+"""Several variables: side by side, as a vector, or jointly."""

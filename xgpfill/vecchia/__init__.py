@@ -1,0 +1,1 @@
+"""Neighbours, sparse factors and local conditionals."""
