@@ -418,9 +418,9 @@ def test_averages_in_tiles_equal_the_oracle_whatever_the_tiles(ds, gappy, model,
 def without_memory(da: xr.DataArray, **known: Any) -> FittedModel:
     """A model in tiles, on a machine whose memory does not hold all observations."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xgpfill.posterior.field.settings_of_all", lambda *_: None)
+        patch.setattr("xgpfill.posterior.state.settings_of_all", lambda *_: None)
         model = da.gpfill.fit(**known)
-        assert model._solver(None, None).together.plan.shape == (2, 1, 1)
+        assert model.solver().together.plan.shape == (2, 1, 1)
     return model
 
 
@@ -452,9 +452,9 @@ def test_draws_tell_the_error_of_the_blended_mean_not_of_the_best_one(ds, gappy,
 
 def test_averages_across_tiles_are_lazy_weighted_and_of_observations_too(ds, gappy, tiled: FittedModel) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xgpfill.posterior.field.settings_of_all", lambda *_: None)
+        patch.setattr("xgpfill.posterior.state.settings_of_all", lambda *_: None)
         lazy = tiled.condition(gappy.chunk(time=3)).reconstruct()
-        assert len(lazy._context.averager.model._solver(None, None).plan) == 2
+        assert len(lazy.context.averager.state.solver().plan) == 2
     both = [r.average(("time", "lat"), weights="cos_lat") for r in (tiled.reconstruct(), lazy)]
     assert dask.is_dask_collection(both[1].mean) and "comment" in both[1].variance.attrs
     xr.testing.assert_allclose(both[0].mean, both[1].mean.compute())

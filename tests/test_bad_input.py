@@ -498,7 +498,7 @@ RESULT: list[tuple[str, Callable[[Reconstruction, LIKE], Any], type[XgpfillError
     ("text weights", lambda r, t: r.score(t, weights=t.astype(str)), DataError,
      r"`weights` has dtype <U\d+; expected real numbers"),
     ("path", lambda r, t: r.to_netcdf(3), XgpfillError, r"path=3: expected the name of a file"),
-    ("name", lambda r, t: type(r)(r.mean.rename("lat"), r.variance, r._context).to_dataset(), VariableError,
+    ("name", lambda r, t: type(r)(r.mean.rename("lat"), r.variance, r.context).to_dataset(), VariableError,
      r"name of its own coordinate 'lat'.*da\.rename\('field'\)"),
     ("what", lambda r, t: r.plot.map("error"), VariableError, r"no picture of 'error'"),
     ("sel", lambda r, t: r.plot.map(sel=3), DimensionError, r"sel=3: expected a mapping of dimension to label"),

@@ -87,7 +87,7 @@ def test_arithmetic_with_the_pair_is_refused(found: xgpfill.Reconstruction) -> N
 
 
 def test_a_field_called_as_its_coordinate_makes_no_dataset_and_is_shown_all_the_same(found) -> None:
-    odd = xgpfill.Reconstruction(found.mean.rename("lat"), found.variance.rename("lat_variance"), found._context)
+    odd = xgpfill.Reconstruction(found.mean.rename("lat"), found.variance.rename("lat_variance"), found.context)
     assert not hasattr(odd, "sizes") and "std" in dir(odd) and odd._repr_html_()
     with pytest.raises(AttributeError, match=r"no attribute 'sizes': The field has the name of its own coordinate"):
         _ = odd.sizes

@@ -35,15 +35,22 @@ def lines() -> dict[str, int]:
 
 
 def sized(*kinds: type) -> dict[str, int]:
-    """Lines of every function or class, without its signature and docstring."""
+    """Lines of every function or class, without its signature and all docstrings in it."""
     found: dict[str, int] = {}
     for name, tree in nodes().items():
         for node in tree:
             if isinstance(node, kinds):
                 body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-                size = node.end_lineno - body[0].lineno + 1 if body else 0
+                size = node.end_lineno - body[0].lineno + 1 - sum(map(told, body)) if body else 0
                 found[f"{name}::{node.name}"] = max(size, found.get(f"{name}::{node.name}", 0))
     return found
+
+
+def told(node: ast.AST) -> int:
+    """Lines of the docstrings of functions and classes in a node, its own among them."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    documented = [n.body[0] for n in ast.walk(node) if isinstance(n, kinds) and ast.get_docstring(n) is not None]
+    return sum(text.end_lineno - text.lineno + 1 for text in documented)
 
 
 def folders() -> dict[str, int]:
@@ -85,12 +92,12 @@ KNOWN: dict[str, dict[str, int]] = {
         "layout/encode.py": 436,
         "learning/composite.py": 427,
         "learning/heldout.py": 489,
-        "model.py": 632,
+        "model.py": 424,
         "operators/draws.py": 359,
         "operators/lattice.py": 397,
-        "posterior/points.py": 377,
+        "posterior/points.py": 378,
+        "results/estimate.py": 421,
         "results/pictures.py": 389,
-        "results/reconstruction.py": 689,
         "vecchia/loops.py": 767,
     },
     "function": {
@@ -100,30 +107,17 @@ KNOWN: dict[str, dict[str, int]] = {
         "vecchia/loops.py::by_formula": 43,
     },
     "class": {
-        "engines/iterative.py::IterativePosterior": 286,
-        "engines/lattice/marginals.py::Marginals": 290,
-        "engines/lattice/system.py::System": 226,
-        "model.py::FittedModel": 540,
-        "results/pictures.py::Pictures": 256,
-        "results/reconstruction.py::Reconstruction": 489,
+        "engines/iterative.py::IterativePosterior": 256,
+        "engines/lattice/marginals.py::Marginals": 253,
+        "results/estimate.py::Estimate": 233,
     },
     "private": {
-        "plotting/calibration.py": 2,
-        "posterior/averages.py": 3,
         "posterior/conditioning.py": 1,
-        "posterior/field.py": 3,
-        "posterior/points.py": 5,
-        "posterior/samples.py": 6,
-        "posterior/targets.py": 3,
         "report/document.py": 2,
-        "report/experiments.py": 1,
-        "report/single.py": 7,
-        "report/source.py": 3,
-        "report/summarising.py": 2,
         "results/pictures.py": 1,
+        "results/reconstruction.py": 1,
     },
-    "folder": {
-    },
+    "folder": {},
 }
 RULES: dict[str, tuple[Callable[[], dict[str, int]], int]] = {
     "module": (lines, MODULE),

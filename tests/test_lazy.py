@@ -229,7 +229,7 @@ def test_output_chunks_equal_input_chunks_when_valid_is_chunked_otherwise(ds: xr
 
 
 def all_tiles(model: FittedModel, **tiles: Any) -> set[tuple[int, ...]]:
-    return set(model._solver(tiles.get("tile"), tiles.get("halo")).plan.tiles())
+    return set(model.solver(tiles.get("tile"), tiles.get("halo")).plan.tiles())
 
 
 @pytest.mark.parametrize(
@@ -464,7 +464,7 @@ def test_an_infinity_that_fit_did_not_read_raises_when_its_tile_is_computed(spoi
 
 
 def test_the_error_of_an_infinity_names_its_time_step_of_the_whole_field(spoilt, eager, monkeypatch) -> None:
-    monkeypatch.setattr("xgpfill.model.observed_share", lambda *a, **k: 0.3, raising=False)  # so that the tile reads
+    monkeypatch.setattr("xgpfill.posterior.conditioning.observed_share", lambda *a, **k: 0.3)  # so that the tile reads
     with pytest.raises(DataError, match="infinite value at time step 14"):
         eager.condition(spoilt).reconstruct(tile={"time": 4}, halo=0).compute()
 

@@ -15,7 +15,7 @@ import xgpfill
 from scipy import integrate, stats
 from xgpfill import metrics
 from xgpfill.errors import AlignmentError, CoordinateError, DataError, DimensionError, VariableError
-from xgpfill.results.reconstruction import Context
+from xgpfill.results.estimate import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -345,7 +345,7 @@ def truth(cube, found) -> xr.DataArray:
 def test_a_reconstruction_is_scored_with_the_noise_on_hidden_cells_by_weight(cube, found, truth) -> None:
     for kind, weights in (("none", None), ("cos_lat", "cos_lat"), ("own", truth.copy(data=cube.weights))):
         scores = found.score(truth, weights=weights)
-        cells = (truth.notnull() & found._context.observed.isnull()).values
+        cells = (truth.notnull() & found.context.observed.isnull()).values
         cosine = np.cos(np.radians(truth.lat))
         w = {"none": xr.ones_like(truth), "cos_lat": cosine, "own": truth.copy(data=cube.weights)}[kind]
         w = w.broadcast_like(truth).transpose(*truth.dims).values[cells]
@@ -365,7 +365,7 @@ def test_a_reconstruction_is_scored_with_the_noise_on_hidden_cells_by_weight(cub
 
 
 def test_scores_of_a_lazy_reconstruction_are_lazy(found, truth, nothing_is_computed: None) -> None:
-    lazy = xgpfill.Reconstruction(found.mean.chunk(lat=2), found.variance.chunk(lat=2), found._context)
+    lazy = xgpfill.Reconstruction(found.mean.chunk(lat=2), found.variance.chunk(lat=2), found.context)
     scores = lazy.score(truth, dim=("lat", "lon"), weights="cos_lat")
     assert all(score.chunks is not None for score in scores.values())
     with dask.config.set(scheduler="synchronous"):
@@ -425,9 +425,7 @@ def test_unknown_weights_and_variables_are_refused(found, truth) -> None:
     with pytest.raises(DataError, match="weights='volume': choose 'area' or 'cos_lat'"):
         found.score(truth, weights="volume")
     both = xr.Dataset({"a": found.mean}), xr.Dataset({"a_variance": found.variance})
-    several = xgpfill.Reconstruction(
-        *both, Context(found._context.observed.to_dataset(name="a"), {"a": 0.25}, "latent")
-    )
+    several = xgpfill.Reconstruction(*both, Context(found.context.observed.to_dataset(name="a"), {"a": 0.25}, "latent"))
     with pytest.raises(VariableError, match=r"lacks the variable\(s\) 'a'"):
         several.score(truth)
     scores = several.score(truth.to_dataset(name="a"), weights="cos_lat")

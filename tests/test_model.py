@@ -779,7 +779,7 @@ def test_a_joint_covariance_needs_one_field_and_memory_or_one_tile(ds: xr.Datase
     with pytest.raises(MethodError, match=r"covariance=True needs one field"):
         both.predict({"lat": 40.0, "lon": 5.0}, covariance=True)
     arguments = {"valid": ds.valid, "method": "exact", "hyperparameters": model.hyperparameters}
-    monkeypatch.setattr("xgpfill.posterior.field.settings_of_all", lambda *_: None)
+    monkeypatch.setattr("xgpfill.posterior.state.settings_of_all", lambda *_: None)
     tiled = ds.sst.gpfill.fit(**arguments, tile={"time": 2}, halo=1)
     with pytest.raises(MethodError, match=r"targets within one tile, and these lie in several of 4"):
         tiled.predict({"lat": 40.0, "lon": 5.0}, covariance=True)

@@ -12,7 +12,8 @@ import pytest
 import xarray as xr
 from xgpfill.errors import AlignmentError, DimensionError, VariableError, XgpfillError
 from xgpfill.grid.scaling import Amplitude
-from xgpfill.results.reconstruction import Context, Reconstruction
+from xgpfill.results.estimate import Context
+from xgpfill.results.reconstruction import Reconstruction
 
 from tests.counted import counted_pair
 
@@ -139,7 +140,7 @@ def test_what_is_called_draws_what_suits_the_field(found: Reconstruction, ds: xr
     assert row.plot().get_xlabel().startswith("lat")
     sheet = Reconstruction(*(field[:, :, 4] for field in found), Context(found.observed[:, :, 4], 0.1, "latent"))
     assert [ax.get_ylabel() for ax in sheet.plot().axes if ax.get_title()] == ["time"] * 3
-    bare = Reconstruction(found.mean, None, found._context)
+    bare = Reconstruction(found.mean, None, found.context)
     np.testing.assert_array_equal(values(bare.plot()), found.mean.isel(time=0))
 
 

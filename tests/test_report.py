@@ -25,7 +25,8 @@ from xgpfill.report.single import hyperparameter_rows
 from xgpfill.report.source import chosen
 from xgpfill.report.typesetting import Section, set_above
 from xgpfill.report.typesetting import pages as typeset_pages
-from xgpfill.results.reconstruction import Context, Reconstruction
+from xgpfill.results.estimate import Context
+from xgpfill.results.reconstruction import Reconstruction
 from xgpfill.tiling.solve import TileSolver
 from xgpfill.words import rounded
 
@@ -101,7 +102,7 @@ def test_an_html_report_has_every_part_in_order_and_the_scores_of_score(ds, foun
     rmse = outline.cells[outline.cells.index("root mean squared error") + 1]
     hidden = ds.truth.where(ds.sst.isnull())
     assert rmse == f"{float(np.sqrt(((found.mean - hidden) ** 2).mean())):.5g} °C"
-    assert f"{found._context.model.prior.noise:.5g} °C²" in outline.cells
+    assert f"{found.context.model.prior.noise:.5g} °C²" in outline.cells
 
 
 def test_a_pdf_report_has_a_page_for_each_frame(ds, found, tmp_path: Path) -> None:
@@ -332,20 +333,20 @@ def test_a_lazy_report_evaluates_each_tile_once_and_equals_the_one_in_memory(ds,
 def test_reconstructing_lazily_for_a_report_computes_nothing(ds, model, request) -> None:
     conditioned = model.condition(ds.sst.chunk(time=4))
     request.getfixturevalue("nothing_is_computed")
-    assert conditioned.reconstruct()._context.model is not None
+    assert conditioned.reconstruct().context.model is not None
 
 
 @pytest.mark.usefixtures("unprinted")
 def test_the_summary_survives_a_pickle_and_evaluation(found: Reconstruction, ds, tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(found.compute()))
-    assert again._context.model.table == found._context.model.table
+    assert again.context.model.table == found.context.model.table
     again.report(tmp_path / "r.html", ds.truth, frames=0)
     assert "Learned covariance" in Outline(tmp_path / "r.html").headings
 
 
 @pytest.mark.usefixtures("unprinted")
 def test_a_reconstruction_that_knows_no_model_is_reported_and_can_be_told(ds, model, found, tmp_path: Path) -> None:
-    bare = Reconstruction(*found, Context(found._context.observed, found._context.noise, "latent"))
+    bare = Reconstruction(*found, Context(found.context.observed, found.context.noise, "latent"))
     bare.report(tmp_path / "bare.html", ds.truth, frames=1)
     bare.report(tmp_path / "told.html", ds.truth, frames=1, model=model)
     has = ["Learned covariance" in Outline(tmp_path / f"{name}.html").headings for name in ("bare", "told")]
@@ -464,7 +465,7 @@ def test_experiments_are_named_by_what_was_tried_and_compared(ds: xr.Dataset, fo
     }  # fmt: skip
     hidden = (ds.sst.isnull() & ds.truth.notnull()).values
     error = (found.mean - ds.truth).values[hidden]
-    variance = found.variance.values[hidden] + found._context.noise
+    variance = found.variance.values[hidden] + found.context.noise
     np.testing.assert_allclose(table.mae, np.abs(error).mean())
     np.testing.assert_allclose(table.mean_variance, variance.mean())
     assert (table.mean_variance.attrs["units"], table.rmse.attrs["units"]) == ("degC2", "degC")
@@ -503,7 +504,7 @@ def test_runs_are_taken_one_at_a_time(found: Reconstruction, ds: xr.Dataset, tmp
 
     def runs() -> Iterator[xgpfill.Experiment]:
         for _ in range(3):
-            run = xgpfill.Experiment(Kept(found.mean.copy(), found.variance, found._context))
+            run = xgpfill.Experiment(Kept(found.mean.copy(), found.variance, found.context))
             alive.append(weakref.ref(run))
             yield run
             del run

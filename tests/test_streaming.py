@@ -206,12 +206,12 @@ def test_a_relative_path_is_the_same_place_for_workers_elsewhere(model, tmp_path
 
 
 def test_memory_is_no_part_of_what_tells_tiles_apart(model: FittedModel, monkeypatch) -> None:
-    one = model._solver({"time": 3}, 1).identity
+    one = model.solver({"time": 3}, 1).identity
     model._solvers.clear()
-    monkeypatch.setattr("xgpfill.posterior.field.settings_of_all", lambda *_: None)
-    assert model._solver({"time": 3}, 1).identity == one
+    monkeypatch.setattr("xgpfill.posterior.state.settings_of_all", lambda *_: None)
+    assert model.solver({"time": 3}, 1).identity == one
     model._solvers.clear()
-    assert model._solver({"time": 4}, 1).identity != one
+    assert model.solver({"time": 4}, 1).identity != one
     model._solvers.clear()
 
 

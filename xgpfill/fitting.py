@@ -25,7 +25,7 @@ from xgpfill.layout.encode import Coords, Dims, encode
 from xgpfill.learning.blocks import BlockPlan, distinct, draw_blocks, observed_share
 from xgpfill.learning.samples import in_memory_if_small, values_of_fields
 from xgpfill.learning.steps import Course, Rules
-from xgpfill.model import FittedModel, Halo, KernelLike, Record, Tile
+from xgpfill.model import FittedModel
 from xgpfill.options import (
     canonical_sizes,
     checked_dtype,
@@ -35,7 +35,8 @@ from xgpfill.options import (
     resolve_device,
     show_progress,
 )
-from xgpfill.posterior.fields import with_fields_of
+from xgpfill.posterior.state import Halo, Record, Tile
+from xgpfill.results.fields import with_fields_of
 from xgpfill.settings import Exact, Settings, Variational, as_settings, require_affordable
 from xgpfill.tiling.views.screening import distances_where_large
 from xgpfill.tiling.views.sight import check_tiles
@@ -54,8 +55,8 @@ def fit(
     *,
     dims: Dims = None,
     coords: Coords = None,
-    time_kernel: KernelLike = "matern32",
-    space_kernel: KernelLike = "matern32",
+    time_kernel: Any = "matern32",
+    space_kernel: Any = "matern32",
     combine: str | None = None,
     scales: int = 2,
     noise: float | xr.DataArray | None = None,
@@ -206,7 +207,7 @@ def _typical(blocks: list[Observations]) -> float | None:
     return float(np.sqrt(np.median(np.concatenate(found)))) if found else None
 
 
-def _is_auto(kernel: KernelLike) -> bool:
+def _is_auto(kernel: Any) -> bool:
     return isinstance(kernel, str) and kernel.lower() == AUTO
 
 

@@ -10,8 +10,9 @@ from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.kernels.prior import with_outside
 from xgpfill.layout.companions import within_valid
 from xgpfill.layout.encode import Layout, encode
-from xgpfill.model import FittedModel, Record
+from xgpfill.model import FittedModel
 from xgpfill.options import resolve_device
+from xgpfill.posterior.state import Record
 from xgpfill.several.joint import FittedJoint
 from xgpfill.several.variables import FittedDataset
 from xgpfill.several.vectors import FittedVector

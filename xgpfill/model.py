@@ -1,135 +1,45 @@
-"""The fitted model: a learned covariance and its observations; reconstruct, predict, sample, save."""
+"""The fitted model: it names what may be asked and delegates to :mod:`xgpfill.posterior`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from xgpfill.checks import checked_flag
-from xgpfill.errors import DataError, NotFittedError, shown
-from xgpfill.files import sources_of
-from xgpfill.kernels import hyperparameters as tables
-from xgpfill.options import canonical_sizes, checked_seed, interruptible, show_progress
-from xgpfill.posterior.fields import relative_scales
-from xgpfill.words import units_of
+from xgpfill.errors import DataError, shown
+from xgpfill.options import checked_seed, interruptible, show_progress
+from xgpfill.posterior import amplitude, averages, conditioning, field, points, samples, summarising, variogram
+from xgpfill.posterior.state import State
+from xgpfill.results.pictures import ModelPictures
+from xgpfill.storage import saving, streaming
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import xarray as xr
     from numpy.typing import ArrayLike
 
-    from xgpfill.grid.lattice import Lattice
-    from xgpfill.grid.scaling import Scaling
-    from xgpfill.kernels.prior import Prior
-    from xgpfill.layout.encode import Layout
-    from xgpfill.metrics.calibration import Calibration, Intervals
+    from xgpfill.posterior.state import Halo, Tile
     from xgpfill.report.summary import ModelSummary
-    from xgpfill.results.pictures import ModelPictures
     from xgpfill.results.reconstruction import Reconstruction
-    from xgpfill.settings import Settings
-    from xgpfill.tiling.solve import TileSolver
-    from xgpfill.tiling.views.screening import Distances
-
-KernelLike = Any
-"""A kernel object, its name, a GPyTorch kernel, a function of two arrays, or None."""
-Tile = str | Mapping[str, int]
-Halo = str | int | Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Record:
-    """How learning went.
-
-    Attributes
-    ----------
-    seconds : float
-    evaluations : int
-        Of the likelihood; 0 when nothing was learned.
-    log_likelihood : float
-        Composite, per observation; NaN when nothing was learned.
-    choice : str
-        The engine and why it was chosen.
-    """
-
-    seconds: float = 0.0
-    evaluations: int = 0
-    log_likelihood: float = float("nan")
-    choice: str = ""
 
 
 @dataclass(frozen=True, eq=False)
-class FittedModel:
+class FittedModel(State):
     """A covariance that was learned and the observations it is conditioned on. Immutable; what ``fit`` returns.
 
-    Attributes
-    ----------
-    prior : Prior
-        The terms, in data units², days and km.
-    settings : Exact or Variational
-        The engine.
-    record : Record
-        How learning went.
-    share : float
-        Share of cells with an observation; on lazy data estimated while fitting.
-    screening : (float or None, float or None)
-        Beyond which distance in time and in space observations hardly matter; None where it is not known or needed.
-    valid : bool DataArray, True or None
-        Where the field exists, as it was given.
-    errors : DataArray or None
-        Standard errors of the observations.
-    typical_error : float or None
-        Their median, for places that have none.
-    opened : frozenset of paths
-        Files and stores that the data were opened from.
-    intervals : Calibration or None
-        How wide intervals are; None: as the normal law says.
+    What it is made of, the prior and the observations among it, are the attributes of
+    :class:`~xgpfill.posterior.state.State`.
     """
-
-    prior: Prior
-    scaling: Scaling
-    settings: Settings
-    lattice: Lattice
-    layout: Layout
-    options: dict[str, Any]
-    record: Record
-    share: float
-    valid: xr.DataArray | bool | None = None
-    errors: xr.DataArray | None = None
-    typical_error: float | None = None
-    has_data: bool = True
-    learned_shape: tuple[int, int] = (0, 0)
-    opened: frozenset[Path] = frozenset()
-    intervals: Calibration | None = None
-    screening: Distances = (None, None)
 
     # What was learned
 
     @property
-    def hyperparameters(self) -> xr.Dataset:
-        """All hyperparameters in physical units; ``fit(hyperparameters=...)`` takes them back."""
-        return tables.to_dataset(
-            self.prior, self.lattice, units_of(self.layout.template), noise_is_scale=self.errors is not None,
-            amplitude=self.scaling.amplitude, fields=relative_scales(self.scaling, self.layout), comment=self._jitter,
-        )  # fmt: skip
-
-    @property
-    def _jitter(self) -> str:
-        """What to say where noise was given as nothing and yet is not."""
-        if self.errors is not None:
-            return ""
-        return tables.jitter(self.prior, self.scaling.reference, units_of(self.layout.template))
-
-    @property
     def summary(self) -> ModelSummary:
         """The model in short, as its reconstructions remember it for their reports."""
-        from xgpfill.report.summarising import summarised
-
-        return summarised(self)
+        return summarising.summarised(self)
 
     @property
     def amplitude(self) -> xr.DataArray:
@@ -143,20 +53,8 @@ class FittedModel:
         DataArray
             On the dimensions of the data but time; no units.
         """
-        from xgpfill.posterior.amplitude import amplitude
-
-        self._require_data()
-        return amplitude(self)
-
-    @property
-    def fields_of_intervals(self) -> Intervals | None:
-        """How wide intervals are, with the dimensions of the fields they are of."""
-        if self.intervals is None:
-            return None
-        from xgpfill.metrics.calibration import Intervals
-
-        sizes = {d: self.layout.template.sizes[d] for d in self.layout.roles.extra}
-        return Intervals(self.intervals, sizes)
+        self.require_data()
+        return amplitude.amplitude(self)
 
     @property
     def calibration(self) -> xr.Dataset:
@@ -169,9 +67,7 @@ class FittedModel:
             ``hidden``, the number of observations that were hidden, for each independent field. Without calibration
             half-widths are those of the normal law.
         """
-        from xgpfill.report.summarising import calibration_table
-
-        return calibration_table(self)
+        return summarising.calibration_table(self)
 
     def __repr__(self) -> str:
         return self.summary.as_text()
@@ -245,16 +141,12 @@ class FittedModel:
         >>> model.variogram(bins=5).space_variogram.dims
         ('distance',)
         """
-        from xgpfill.posterior.variogram import variogram
-
-        self._require_data()
-        return variogram(self, bins, checked_seed(seed))
+        self.require_data()
+        return variogram.variogram(self, bins, checked_seed(seed))
 
     @property
     def plot(self) -> ModelPictures:
         """Pictures: ``.covariance()``, ``.variogram()`` and ``.amplitude()``."""
-        from xgpfill.results.pictures import ModelPictures
-
         return ModelPictures(self)
 
     # Other observations
@@ -296,10 +188,9 @@ class FittedModel:
         >>> model = ds.sst.gpfill.fit(valid=ds.valid, method="exact")
         >>> later = model.condition(ds.sst.isel(time=slice(4, 8)))
         """
-        from xgpfill.posterior.conditioning import conditioned
-
         noises = {"noise": noise, "noise_std": noise_std, "noise_variance": noise_variance}
-        return conditioned(self, da, noises, valid, None if calibrate is None else checked_flag(calibrate, "calibrate"))
+        anew = None if calibrate is None else checked_flag(calibrate, "calibrate")
+        return conditioning.conditioned(self, da, noises, valid, anew)
 
     # The field
 
@@ -334,12 +225,10 @@ class FittedModel:
         Reconstruction
             Unpacks as ``mean, variance``, in data units and units².
         """
-        from xgpfill.posterior.field import reconstruct
-
-        self._require_data()
+        self.require_data()
         noisy, variance = checked_flag(include_noise, "include_noise"), checked_flag(variance, "variance")
         show = show_progress(progress)
-        return reconstruct(self, self._solver(tile, halo), include_noise=noisy, variance=variance, show=show)
+        return field.reconstruct(self, self.solver(tile, halo), include_noise=noisy, variance=variance, show=show)
 
     def reconstruct_to(
         self,
@@ -379,37 +268,11 @@ class FittedModel:
         >>> model = ds["sst"].gpfill.fit(valid=ds["valid"])
         >>> model.reconstruct_to(path, tile={"time": 4})  # doctest: +SKIP
         """
-        from xgpfill.storage.streaming import reconstruct_to
-
-        self._require_data()
+        self.require_data()
         flags = {"resume": resume, "include_noise": include_noise, "variance": variance}
         checked = {name: checked_flag(flag, name) for name, flag in flags.items()}
-        reconstruct_to(self, self._solver(tile, halo), path, mode=mode, show=show_progress(progress), **checked)
-
-    def _member_errors(self, member: tuple[int, ...]) -> Any:
-        errors = self.lattice.errors
-        if errors is None:
-            return None
-        return errors[tuple(0 if n == 1 else m for n, m in zip(errors.shape, member, strict=False))]
-
-    def within_valid(self, da: xr.DataArray) -> xr.DataArray:
-        """NaN where the field does not exist; dimensions, attributes and chunks as they were."""
-        if not isinstance(self.valid, xr.DataArray):
-            return da
-        exists = self.valid.reset_coords(drop=True)  # levels of an index stay
-        masked = da.where(exists).transpose(*da.dims).assign_attrs(da.attrs)
-        masked.encoding = da.encoding
-        return masked if da.chunks is None else masked.chunk(dict(da.chunksizes))
-
-    @property
-    def noise_is_known(self) -> bool:
-        """Whether the noise is that which was given, wherever the field varies more; else it varies with the field."""
-        return self.errors is not None or self.prior.fixed_noise
-
-    def _noise_variance(self) -> Any:
-        from xgpfill.posterior.amplitude import noise_variance
-
-        return noise_variance(self)
+        solver, show = self.solver(tile, halo), show_progress(progress)
+        streaming.reconstruct_to(self, solver, path, mode=mode, show=show, **checked)
 
     @property
     def filled(self) -> xr.DataArray:
@@ -417,46 +280,13 @@ class FittedModel:
         return self.reconstruct().filled  # type: ignore[no-any-return]
 
     @property
-    def convergence(self) -> xr.Dataset:
-        """How the solves of the iterative engine went in this process, oldest first.
-
-        Returns
-        -------
-        Dataset (solve)
-            ``steps``; ``residual``, the largest true residual over its tolerance (at most 1 when it converged);
-            ``tolerance``; the numbers of ``observations`` and of right-hand sides (``columns``); ``factor_seconds`` and
-            ``solve_seconds``. Empty for other engines. Where a solve gave variances, what they were found to be worth:
-
-            - ``probes``: cells whose variance was solved for exactly; ``std_error`` and ``worst_std_error``: median and
-              largest relative error of their standard deviations;
-            - ``mean_error``: error of means, in standard deviations, that the residual leaves; a hundredth of all
-              cells have a larger one;
-            - ``std_bias`` and ``region_bias``: relative error of standard deviations on the whole, and in the part of
-              the domain where it is largest and no chance (0 where there is none), from errors of draws on all cells;
-            - ``neighbours`` and ``patch``: observations that each cell was conditioned on locally, and cells that
-              shared them.
-        """
-        records = [r for solver in self._solvers.values() for r in solver.records]
-        names = ("steps", "residual", "tolerance", "observations", "columns", "factor_seconds", "solve_seconds")
-        found = xr.Dataset({name: ("solve", [getattr(r, name) for r in records]) for name in names})
-        if any(r.check is not None for r in records):
-            from dataclasses import asdict
-
-            checks = [{} if r.check is None else asdict(r.check) for r in records]
-            told = sorted({name for check in checks for name in check})
-            found = found.assign({name: ("solve", [check.get(name, np.nan) for check in checks]) for name in told})
-        return found
-
-    @property
     def trend(self) -> xr.Dataset:
         """The constant mean with its standard error (data units), for each independent field.
 
         With a local amplitude D the mean is m + D·b, of which this is the value where D is one; known, its error is 0.
         """
-        from xgpfill.posterior.field import trend
-
-        self._require_data()
-        return trend(self, self._solver(None, None))
+        self.require_data()
+        return field.trend(self, self.solver())
 
     @interruptible
     def predict(
@@ -495,11 +325,9 @@ class FittedModel:
         >>> model.predict({"time": ["2021-04-16", "2021-04-17T12:00"], "lat": 40.0, "lon": 5.0}).mean.dims
         ('time',)
         """
-        from xgpfill.posterior.points import predict
-
-        self._require_data()
+        self.require_data()
         include_noise, covariance = checked_flag(include_noise, "include_noise"), checked_flag(covariance, "covariance")
-        return predict(self, target, include_noise=include_noise, covariance=covariance, valid=valid)
+        return points.predict(self, target, include_noise=include_noise, covariance=covariance, valid=valid)
 
     @interruptible
     def aggregate(
@@ -545,11 +373,9 @@ class FittedModel:
         >>> mean.dims
         ('time', 'lon')
         """
-        from xgpfill.posterior.averages import aggregate
-
-        self._require_data()
+        self.require_data()
         noisy, divided = checked_flag(include_noise, "include_noise"), checked_flag(normalize, "normalize")
-        return aggregate(self, weights, include_noise=noisy, normalize=divided)
+        return averages.aggregate(self, weights, include_noise=noisy, normalize=divided)
 
     @interruptible
     def sample(
@@ -581,9 +407,7 @@ class FittedModel:
         DataArray (sample, ...)
             Data units; lazy when the data are lazy.
         """
-        from xgpfill.posterior.samples import sample
-
-        self._require_data()
+        self.require_data()
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise DataError(f"n={shown(n)}: expected a positive number of samples, e.g. `model.sample(8, seed=1)`.")
         if "sample" in self.layout.template.dims or "sample" in self.layout.template.coords:
@@ -593,40 +417,8 @@ class FittedModel:
             )
         noisy = checked_flag(include_noise, "include_noise")
         how: dict[str, Any] = {"target": target, "include_noise": noisy, "show": show_progress(progress)}
-        return sample(self, int(n), checked_seed(seed), **how)
+        return samples.sample(self, int(n), checked_seed(seed), **how)
 
     def save(self, path: str | Path, *, data: bool = True, mode: str = "w-") -> None:
         """Write the model to ``.nc`` or ``.zarr``; read it with :func:`xgpfill.load`."""
-        from xgpfill.storage.saving import save
-
-        save(self, path, data=data, mode=mode)
-
-    # Inside
-
-    def _require_data(self) -> None:
-        if not self.has_data:
-            raise NotFittedError(
-                "This model was loaded without data. Give it observations: `model.condition(da)`, then call this on "
-                "the result."
-            )
-
-    def _solver(self, tile: Tile | None, halo: Halo | None) -> TileSolver:
-        """What each tile needs, with the tiles planned for this lattice."""
-        names = self.layout.axis_names
-        tile = canonical_sizes("tile", self.options["tile"] if tile is None else tile, names)
-        halo = canonical_sizes("halo", self.options["halo"] if halo is None else halo, names)
-        key = repr((tile, halo))
-        if key not in self._solvers:
-            from xgpfill.posterior.field import planned
-
-            self._solvers[key] = planned(self, tile, halo)
-        return self._solvers[key]
-
-    @cached_property
-    def sources(self) -> frozenset[Path]:
-        """Files and stores that the data come from; nothing is written onto them."""
-        return self.opened | sources_of(self.layout.template, self.errors, self.valid)
-
-    @cached_property
-    def _solvers(self) -> dict[str, TileSolver]:
-        return {}
+        saving.save(self, path, data=data, mode=mode)

@@ -14,7 +14,8 @@ from xgpfill.errors import AlignmentError, DataError, VariableError, XgpfillErro
 from xgpfill.metrics.calibration import Calibration, Intervals
 from xgpfill.plotting import calibration
 from xgpfill.plotting.calibration import pit
-from xgpfill.results.reconstruction import Context, Reconstruction
+from xgpfill.results.estimate import Context
+from xgpfill.results.reconstruction import Reconstruction
 
 from tests.counted import counted_pair
 
@@ -51,7 +52,7 @@ def test_the_transform_is_that_of_calibrated_intervals() -> None:
     """Where the 80 % interval is widened, as much of a truth lies within it as ranks between 0.1 and 0.9."""
     found, truth = made(2.0)
     wide = Intervals(Calibration(((2.0,) * 5,), (1000,)), {})
-    context = replace(found._context, intervals=wide, positions=xr.Dataset())
+    context = replace(found.context, intervals=wide, positions=xr.Dataset())
     widened = Reconstruction(found.mean, found.variance, context)
     ranks, hidden = pit(widened, truth), found.observed.isnull()
     expected = norm.cdf((truth - found.mean) / np.sqrt(found.variance + NOISE) / 2.0)
@@ -102,7 +103,7 @@ def test_a_few_cells_are_enough_and_the_title_counts_them() -> None:
 def test_a_lazy_field_is_computed_once() -> None:
     found, truth = made()
     mean, variance, runs = counted_pair(found, (30, 10, 10))
-    calibration(Reconstruction(mean, variance, found._context), truth)
+    calibration(Reconstruction(mean, variance, found.context), truth)
     assert sorted(runs) == [(0, 0, 0), (1, 0, 0)]
 
 
@@ -121,7 +122,7 @@ def test_the_picture_belongs_to_a_reconstruction_and_to_each_of_its_variables() 
 
 def test_what_cannot_be_checked_says_what_to_type() -> None:
     found, truth = made()
-    bare = Reconstruction(found.mean, None, found._context)
+    bare = Reconstruction(found.mean, None, found.context)
     with pytest.raises(XgpfillError, match=r"no variance\. Ask for it: `model\.reconstruct\(variance=True\)`"):
         bare.plot.calibration(truth)
     with pytest.raises(DataError, match=r"no cell to check.*masks\.random\(da, 0\.1\)\)\.gpfill\.fit\(\)`"):

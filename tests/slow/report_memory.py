@@ -12,7 +12,8 @@ import dask
 import dask.array as da
 import xarray as xr
 from xgpfill.report import source
-from xgpfill.results.reconstruction import Context, Reconstruction
+from xgpfill.results.estimate import Context
+from xgpfill.results.reconstruction import Reconstruction
 
 SLAB_BYTES = 2**18
 """Frames that are read together, so few that their number does not grow with the report."""

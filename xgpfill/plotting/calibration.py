@@ -101,7 +101,7 @@ def pit(reconstruction: Any, truth: xr.DataArray, variable: Hashable | None = No
     (:mod:`xgpfill.metrics.calibration`); NaN where the cell was observed or the truth is not known.
     """
     mean, std, hidden = hidden_cells(reconstruction, truth, variable)
-    law, field = reconstruction._law(variable)
+    law, field = reconstruction.law_of(variable)
     z = law.normal_residual(hidden, mean, std, field)
     u: xr.DataArray = xr.apply_ufunc(_normal, z, dask="parallelized", output_dtypes=[float])
     return u.transpose(*mean.dims)
@@ -111,7 +111,7 @@ def hidden_cells(
     reconstruction: Any, truth: xr.DataArray, variable: Hashable | None
 ) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
     """Mean, standard deviation of an observation, and the truth where nothing was observed, of one variable."""
-    std = reconstruction._observed_std(variable)
+    std = reconstruction.observation_std(variable)
     fields = reconstruction.mean, reconstruction.observed
     mean, observed = fields if variable is None else (field[variable] for field in fields)
     hidden = on_grid_of(truth, mean).astype(float).where(observed.isnull())

@@ -18,9 +18,11 @@ from xgpfill.errors import AlignmentError, DataError, MethodError, listed
 from xgpfill.grid.directions import one_after_another
 from xgpfill.metrics.averaging import require_on_cells
 from xgpfill.options import progress_bar, show_progress
+from xgpfill.posterior.amplitude import noise_variance
 from xgpfill.results.cells import Cells, averaged_dims, weights_of
 from xgpfill.results.decoding import mean_attrs, positions_of, suffixed, variance_attrs
-from xgpfill.results.reconstruction import Context, Reconstruction
+from xgpfill.results.estimate import Context
+from xgpfill.results.reconstruction import Reconstruction
 from xgpfill.tiling.assemble import node_of
 from xgpfill.tiling.averages import Sums, are_across, kept_sums, member_sums
 from xgpfill.tiling.drawn import HOW
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
-    from xgpfill.model import FittedModel
+    from xgpfill.posterior.state import State
     from xgpfill.results.grouping import Groups
 
 MOST = 4096
@@ -42,43 +44,43 @@ class Averager:
 
     Attributes
     ----------
-    model : FittedModel
+    state : State
     include_noise : bool
         Whether variances are of averages of new observations.
     """
 
-    model: FittedModel
+    state: State
     include_noise: bool
 
     def weights(self, field: xr.DataArray, positions: xr.Dataset, weights: Any) -> xr.DataArray:
         """Weights of the cells of `field`; named ones are those of its cells in the whole grid."""
-        return weights_of(field, self.model.layout.template, positions, weights)
+        return weights_of(field, self.state.layout.template, positions, weights)
 
     def __call__(
         self, field: xr.DataArray, positions: xr.Dataset, dims: Any, weights: Any, groups: Groups | None = None
     ) -> Reconstruction:
         """Average the cells of `field`, at `positions` in the model's data, over `dims`, group by group of another."""
         given = self.weights(field, positions, weights)
-        cells = _cells(self.model, field, positions, averaged_dims(field, dims, groups), groups)
-        return _of_model(self.model, cells, given, include_noise=self.include_noise, normalize=True)
+        cells = _cells(self.state, field, positions, averaged_dims(field, dims, groups), groups)
+        return _of_model(self.state, cells, given, include_noise=self.include_noise, normalize=True)
 
 
-def aggregate(model: FittedModel, weights: Any, *, include_noise: bool, normalize: bool) -> Reconstruction:
+def aggregate(state: State, weights: Any, *, include_noise: bool, normalize: bool) -> Reconstruction:
     """See :meth:`xgpfill.model.FittedModel.aggregate`."""
-    field = model.layout.template
+    field = state.layout.template
     given = _sets_of_weights(field, weights, normalize=normalize)
-    cells = _cells(model, field, positions_of(field), tuple(d for d in given.dims if d in field.dims), None)
-    return _of_model(model, cells, given, include_noise=include_noise, normalize=normalize)
+    cells = _cells(state, field, positions_of(field), tuple(d for d in given.dims if d in field.dims), None)
+    return _of_model(state, cells, given, include_noise=include_noise, normalize=normalize)
 
 
 def _cells(
-    model: FittedModel, field: xr.DataArray, positions: xr.Dataset, dims: tuple[Hashable, ...], groups: Groups | None
+    state: State, field: xr.DataArray, positions: xr.Dataset, dims: tuple[Hashable, ...], groups: Groups | None
 ) -> Cells:
     """Cells of the model's data; the axes are (extra..., time, y, x)."""
-    roles = model.layout.roles
+    roles = state.layout.roles
     components = () if roles.component is None else (roles.component,)
     slots = (*roles.extra, roles.time, *components, roles.y_dim, roles.x_dim)
-    return Cells(model.layout.template, slots, roles.space, field, positions, dims, groups)
+    return Cells(state.layout.template, slots, roles.space, field, positions, dims, groups)
 
 
 def _sets_of_weights(field: xr.DataArray, weights: Any, *, normalize: bool) -> xr.DataArray:
@@ -153,39 +155,39 @@ def averaged(
 
 
 def _of_model(
-    model: FittedModel, cells: Cells, given: xr.DataArray, *, include_noise: bool, normalize: bool
+    state: State, cells: Cells, given: xr.DataArray, *, include_noise: bool, normalize: bool
 ) -> Reconstruction:
     """Averages of cells of the model's data."""
     kind = "observed" if include_noise else "latent"
-    sums = partial(_rows, model, cells)
-    return averaged(cells, given, sums, kind=kind, normalize=normalize, sources=model.sources)
+    sums = partial(_rows, state, cells)
+    return averaged(cells, given, sums, kind=kind, normalize=normalize, sources=state.sources)
 
 
-def _rows(model: FittedModel, cells: Cells, weights: Any) -> tuple[Any, str]:
+def _rows(state: State, cells: Cells, weights: Any) -> tuple[Any, str]:
     """Sums over cells of the mean, the variance, the weights and the noise, (4, sets, extra..., time, y, x)."""
-    work = _Work(model)
+    work = _Work(state)
     with progress_bar("Averaging", work.show, total=None) as step, work.solver.watched(work.show):
-        rows = summed(model, cells, weights, partial(work.sums, step))
+        rows = summed(state, cells, weights, partial(work.sums, step))
     return rows, HOW if work.across else ""
 
 
-def summed(model: FittedModel, cells: Cells, weights: Any, each: Callable[..., Any]) -> Any:
+def summed(state: State, cells: Cells, weights: Any, each: Callable[..., Any]) -> Any:
     """Sums of all independent fields, (4, sets, averages along each axis), in memory or lazy.
 
     Parameters
     ----------
-    model : FittedModel
+    state : State
     cells : Cells
     weights : array (sets, axes...)
     each : callable
         From a member, weights (sets, other axes...), the groups along these axes and their counts to (4, sets, counts).
     """
-    number = len(model.lattice.extra_shape)
+    number = len(state.lattice.extra_shape)
     codes = [cells.codes(d) for d in cells.slots]
     counts = [int(code.max(initial=-1)) + 1 for code in codes]
     _require_few([len(weights), *counts[number:]])
     parts: dict[tuple[int, ...], Any] = {}
-    for field, member in enumerate(model.lattice.members()):
+    for field, member in enumerate(state.lattice.members()):
         where = tuple(int(code[m]) for code, m in zip(codes, member, strict=False))
         if min(where, default=0) >= 0:
             own = weights[:, *_of_member(weights.shape[1:], member)]
@@ -223,20 +225,20 @@ def _require_few(counts: list[int]) -> None:
 class _Work:
     """The sums of one field after the other, in memory or lazy; `across` is whether any has cells in several tiles."""
 
-    def __init__(self, model: FittedModel) -> None:
-        self.model, self.solver = model, model._solver(None, None).together
-        self.show = show_progress(None) and not model.lattice.is_lazy
-        noise = model._noise_variance()
-        self.noise = noise if isinstance(noise, float) else model.layout.canonical(noise)
+    def __init__(self, state: State) -> None:
+        self.state, self.solver = state, state.solver().together
+        self.show = show_progress(None) and not state.lattice.is_lazy
+        noise = noise_variance(state)
+        self.noise = noise if isinstance(noise, float) else state.layout.canonical(noise)
         self.across = False
 
     def sums(self, step: Any, member: tuple[int, ...], field: int, weights: Any, groups: Any, counts: Any) -> Any:
         """Those of one field, (4, sets, groups...)."""
         whole = counts
-        if self.model.layout.roles.component is not None:
+        if self.state.layout.roles.component is not None:
             weights, groups, counts = _rows_of_both(weights, groups, counts)
-        lattice, sums, solver = self.model.lattice, Sums(weights, groups, counts), self.solver.of_field(field)
-        values, errors = lattice.values[member], self.model._member_errors(member)
+        lattice, sums, solver = self.state.lattice, Sums(weights, groups, counts), self.solver.of_field(field)
+        values, errors = lattice.values[member], self.state.errors_of(member)
         valid = None if lattice.valid is None else lattice.valid[_of_member(lattice.valid.shape, member)]
         noise = self.noise if isinstance(self.noise, float) else self.noise[member]
         known = valid if isinstance(valid, np.ndarray) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ from xgpfill.layout.encode import encode
 from xgpfill.learning.blocks import observed_share
 from xgpfill.learning.samples import in_memory_if_small
 from xgpfill.metrics.scoring import same_units
-from xgpfill.posterior.fields import calibration_of, means_of_fields, relative_scales, with_fields_of
+from xgpfill.results.fields import calibration_of, means_of_fields, relative_scales, with_fields_of
 from xgpfill.tiling.views.screening import distances_where_large
 from xgpfill.words import units_of
 
@@ -36,50 +36,51 @@ if TYPE_CHECKING:
     from xgpfill.grid.scaling import Scaling
     from xgpfill.layout.encode import Layout
     from xgpfill.metrics.calibration import Calibration
-    from xgpfill.model import FittedModel
+    from xgpfill.posterior.state import State
 
+S = TypeVar("S", bound="State")
 FAR_OFF, WIDE = 6.0, 10.0
 """How many standard deviations off, and how many times as wide, data are hardly in the units of the model."""
 
 
 def conditioned(
-    model: FittedModel,
+    state: S,
     da: xr.DataArray,
     noises: dict[str, Any],
     valid: xr.DataArray | bool | None,
     calibrate: bool | None = None,
-) -> FittedModel:
+) -> S:
     """See :meth:`xgpfill.model.FittedModel.condition`; `noises` are its three arguments of that kind by name."""
     require_array(da, "condition")
     opened = sources_of(da, *noises.values(), valid)  # before anything is read
-    errors = _new_errors(model, noises)
+    errors = _new_errors(state, noises)
     note_noise(noises["noise"], da)
-    _require_units(model, da)
-    kept = _kept_valid(model, da) if valid is None else valid
+    _require_units(state, da)
+    kept = _kept_valid(state, da) if valid is None else valid
     kept, errors = as_mask(in_memory_as(da, kept)), in_memory_as(da, errors)
-    lattice, layout = encode(da, valid=kept, errors=errors, like=model.layout)
-    _require_learned_axes(model, lattice)
+    lattice, layout = encode(da, valid=kept, errors=errors, like=state.layout)
+    _require_learned_axes(state, lattice)
     lattice = within_valid(lattice)
-    fresh = calibrate if calibrate is not None else model.options.get("calibrate", True) and not lattice.is_lazy
-    scaling = _scaling(model, layout)
-    lattice, seed = _units_looked_at(model, da, lattice), model.options["seed"]
-    own = standardised(model.prior, scaling.reference, has_errors=errors is not None)
+    fresh = calibrate if calibrate is not None else state.options.get("calibrate", True) and not lattice.is_lazy
+    scaling = _scaling(state, layout)
+    lattice, seed = _units_looked_at(state, da, lattice), state.options["seed"]
+    own = standardised(state.prior, scaling.reference, has_errors=errors is not None)
     return replace(
-        model, lattice=lattice, layout=layout, errors=errors, has_data=True, scaling=scaling,
-        share=model.share if lattice.is_lazy else observed_share(lattice, 0),
-        valid=kept, typical_error=median_error(da, errors, model.typical_error), opened=opened,
-        intervals=_intervals(model, scaling, lattice, layout) if fresh else _kept_intervals(model, layout, calibrate),
-        screening=model.screening if lattice.is_lazy else distances_where_large(lattice, own, model.settings, seed),
+        state, lattice=lattice, layout=layout, errors=errors, has_data=True, scaling=scaling,
+        share=state.share if lattice.is_lazy else observed_share(lattice, 0),
+        valid=kept, typical_error=median_error(da, errors, state.typical_error), opened=opened,
+        intervals=_intervals(state, scaling, lattice, layout) if fresh else _kept_intervals(state, layout, calibrate),
+        screening=state.screening if lattice.is_lazy else distances_where_large(lattice, own, state.settings, seed),
     )  # fmt: skip
 
 
-def _new_errors(model: FittedModel, noises: dict[str, Any]) -> xr.DataArray | None:
+def _new_errors(state: State, noises: dict[str, Any]) -> xr.DataArray | None:
     """Standard errors of the new data, which must be there when the model was fitted with such, and only then."""
     found = read_noise(**noises)
     name = next((name for name, value in noises.items() if value is not None), "noise_std")
-    if model.errors is None and found is not None:
+    if state.errors is None and found is not None:
         raise NoiseError(f"The model was fitted with one noise variance; leave `{name}=` out.")
-    if model.errors is None or isinstance(found, xr.DataArray):
+    if state.errors is None or isinstance(found, xr.DataArray):
         return found  # type: ignore[return-value]
     given = "" if found is None else f", and {name}={shown(noises[name])} is one number"
     raise NoiseError(
@@ -88,34 +89,34 @@ def _new_errors(model: FittedModel, noises: dict[str, Any]) -> xr.DataArray | No
     )
 
 
-def _intervals(model: FittedModel, scaling: Scaling, lattice: Lattice, layout: Layout) -> Calibration | None:
+def _intervals(state: State, scaling: Scaling, lattice: Lattice, layout: Layout) -> Calibration | None:
     """How wide intervals must be, told anew by what is hidden of the new data; as they were where these are few."""
     from xgpfill.learning.steps import Course, Rules
 
-    has_errors = model.errors is not None
-    rules = Rules(has_errors=has_errors, seed=model.options["seed"])
-    course = Course(in_memory_if_small(lattice), [], scaling, rules, model.noise_is_known)
-    found = course.intervals(model.prior.scaled(1 / scaling.reference**2, noise=not has_errors))
-    return _kept_intervals(model, layout, None) if found is None else found
+    has_errors = state.errors is not None
+    rules = Rules(has_errors=has_errors, seed=state.options["seed"])
+    course = Course(in_memory_if_small(lattice), [], scaling, rules, state.noise_is_known)
+    found = course.intervals(state.prior.scaled(1 / scaling.reference**2, noise=not has_errors))
+    return _kept_intervals(state, layout, None) if found is None else found
 
 
-def _kept_intervals(model: FittedModel, layout: Layout, calibrate: bool | None) -> Calibration | None:
+def _kept_intervals(state: State, layout: Layout, calibrate: bool | None) -> Calibration | None:
     """As they were, for each of several fields by its label; none where new fields are none of the old ones."""
-    if model.intervals is None or calibrate is False:
+    if state.intervals is None or calibrate is False:
         return None
-    return calibration_of(model.intervals, model.layout, layout.template, layout.roles.extra)
+    return calibration_of(state.intervals, state.layout, layout.template, layout.roles.extra)
 
 
-def _scaling(model: FittedModel, layout: Layout) -> Scaling:
+def _scaling(state: State, layout: Layout) -> Scaling:
     """Units of the fields of the new data: those of the fields of their labels, and the old mean where it is shared."""
-    known, old = relative_scales(model.scaling, model.layout), model.scaling
-    pooled, means = replace(old, fields=(), unit=old.reference), means_of_fields(old, model.layout)
+    known, old = relative_scales(state.scaling, state.layout), state.scaling
+    pooled, means = replace(old, fields=(), unit=old.reference), means_of_fields(old, state.layout)
     return with_fields_of(pooled, known, layout.template, layout.roles.extra, means)
 
 
-def _require_units(model: FittedModel, da: xr.DataArray) -> None:
+def _require_units(state: State, da: xr.DataArray) -> None:
     """Refuse data in other units, as far as both say theirs: what was learned is in those of the old data."""
-    found, own = units_of(da), units_of(model.layout.template)
+    found, own = units_of(da), units_of(state.layout.template)
     if not (found and own) or same_units(found, own):
         return
     call, any_units = call_that_converts(found, own), f"(factor * da + offset).assign_attrs(units={own!r})"
@@ -126,12 +127,12 @@ def _require_units(model: FittedModel, da: xr.DataArray) -> None:
     )
 
 
-def _units_looked_at(model: FittedModel, da: xr.DataArray, lattice: Lattice) -> Lattice:
+def _units_looked_at(state: State, da: xr.DataArray, lattice: Lattice) -> Lattice:
     """The same data; where they name no units they are looked at, lazy ones chunk by chunk when they are computed."""
-    own = units_of(model.layout.template)
+    own = units_of(state.layout.template)
     if units_of(da) or own in ("", "1"):
         return lattice
-    look = _Look(own, model.scaling)
+    look = _Look(own, state.scaling)
     if lattice.is_lazy:
         values = lattice.values
         return replace(lattice, values=values.map_blocks(look, dtype=values.dtype, meta=values._meta))
@@ -181,19 +182,19 @@ def _is_near(scaling: Scaling, mean: float, conversion: tuple[float, float] | No
     return abs(factor * mean + offset - scaling.shift) <= FAR_OFF / 2 * scaling.scale
 
 
-def _kept_valid(model: FittedModel, da: xr.DataArray) -> xr.DataArray | bool | None:
+def _kept_valid(state: State, da: xr.DataArray) -> xr.DataArray | bool | None:
     """What was said of the old data's cells, which must hold for the new ones too."""
-    if not set(model.layout.roles.fitted) <= set(da.dims):
+    if not set(state.layout.roles.fitted) <= set(da.dims):
         return None  # which is refused for that reason
-    if isinstance(model.valid, xr.DataArray) and not same_grid(model.valid, da):
-        part = _at_labels(model.valid, da)
+    if isinstance(state.valid, xr.DataArray) and not same_grid(state.valid, da):
+        part = _at_labels(state.valid, da)
         if part is not None and same_grid(part, da):
             return part
         raise AlignmentError(
-            f"The `valid` that the model was fitted with, on {listed(model.valid.dims)}, does not lie on the grid "
+            f"The `valid` that the model was fitted with, on {listed(state.valid.dims)}, does not lie on the grid "
             f"of the new data. Give theirs: `condition(da, valid=...)`, or `valid=True` if it exists everywhere."
         )
-    return model.valid
+    return state.valid
 
 
 def _at_labels(valid: xr.DataArray, da: xr.DataArray) -> xr.DataArray | None:
@@ -204,12 +205,12 @@ def _at_labels(valid: xr.DataArray, da: xr.DataArray) -> xr.DataArray | None:
         return None
 
 
-def _require_learned_axes(model: FittedModel, lattice: Lattice) -> None:
+def _require_learned_axes(state: State, lattice: Lattice) -> None:
     """Refuse several times where learning saw one: nothing is known of how they go together."""
-    roles = model.layout.roles
+    roles = state.layout.roles
     for name, seen, found in (
-        (f"step of {roles.clock!r}", model.learned_shape[0], lattice.moments.size),
-        ("place", model.learned_shape[1], lattice.num_places),
+        (f"step of {roles.clock!r}", state.learned_shape[0], lattice.moments.size),
+        ("place", state.learned_shape[1], lattice.num_places),
     ):
         if seen == 1 < found:
             raise AlignmentError(

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from xgpfill.cf.conventions import settled, without_bounds
-from xgpfill.kernels.hyperparameters import standardised
 from xgpfill.options import progress_bar
 from xgpfill.posterior.amplitude import noise_variance
 from xgpfill.posterior.averages import Averager
+from xgpfill.posterior.summarising import summarised
 from xgpfill.results.decoding import decode, positions_of
+from xgpfill.results.estimate import Context
 from xgpfill.results.nearness import Nearness
-from xgpfill.results.reconstruction import Context, Reconstruction
-from xgpfill.settings import Variational
+from xgpfill.results.reconstruction import Reconstruction
 from xgpfill.tiling.assemble import (
     Work,
     lazy_member,
@@ -27,20 +26,16 @@ from xgpfill.tiling.assemble import (
     tile_means,
     tile_moments,
 )
-from xgpfill.tiling.memory import settings_of_all, tile_limit
-from xgpfill.tiling.plan import plan_tiles
-from xgpfill.tiling.solve import TileSolver
-from xgpfill.tiling.views.sight import Sight
 from xgpfill.words import units_of
 
 if TYPE_CHECKING:
-    from xgpfill.grid.lattice import Lattice
-    from xgpfill.model import FittedModel, Halo, Tile
+    from xgpfill.posterior.state import State
+    from xgpfill.tiling.solve import TileSolver
     from xgpfill.tiling.stored import StoredAnswers
 
 
 def reconstruct(
-    model: FittedModel,
+    state: State,
     solver: TileSolver,
     *,
     include_noise: bool,
@@ -50,33 +45,33 @@ def reconstruct(
 ) -> Reconstruction:
     """See :meth:`xgpfill.model.FittedModel.reconstruct`."""
     kind = "observed" if include_noise else "latent"
-    field = _field(model, solver, show, tile_moments if variance else tile_means, stored)
-    mean_data, noise = field[0], noise_variance(model)
-    mean = _decoded(model, mean_data)
+    field = _field(state, solver, show, tile_moments if variance else tile_means, stored)
+    mean_data, noise = field[0], noise_variance(state)
+    mean = _decoded(state, mean_data)
     spread = None
     if variance:
         latent = field[1] ** 2
-        extra = 0.0 if not include_noise else (noise if isinstance(noise, float) else model.layout.canonical(noise))
-        spread = _decoded(model, latent + extra, kind="variance", note=kind, scale=model.scaling.reference)
-        if include_noise and model.errors is not None:
+        extra = 0.0 if not include_noise else (noise if isinstance(noise, float) else state.layout.canonical(noise))
+        spread = _decoded(state, latent + extra, kind="variance", note=kind, scale=state.scaling.reference)
+        if include_noise and state.errors is not None:
             spread.attrs["comment"] = "noise: where no standard error is known, that of the nearest known cell"
-    template = model.layout.template
-    known: dict[str, Any] = {"averager": Averager(model, include_noise), "positions": positions_of(template)}
-    known |= {"intervals": model.fields_of_intervals, "nearness": Nearness(model)}
-    context = Context(without_bounds(template), noise, kind, model.summary, model.sources, **known)
+    template = state.layout.template
+    known: dict[str, Any] = {"averager": Averager(state, include_noise), "positions": positions_of(template)}
+    known |= {"intervals": state.fields_of_intervals, "nearness": Nearness(state.lattice, state.layout)}
+    context = Context(without_bounds(template), noise, kind, summarised(state), state.sources, **known)
     return Reconstruction(mean, spread, context)
 
 
-def _field(model: FittedModel, solver: TileSolver, show: bool, work: Work, stored: StoredAnswers | None) -> Any:
+def _field(state: State, solver: TileSolver, show: bool, work: Work, stored: StoredAnswers | None) -> Any:
     """Mean and, where `work` gives it, standard deviation (1 or 2, extra..., time, y, x)."""
-    lattice = model.lattice
+    lattice = state.lattice
     if lattice.is_lazy:
         leading = 2 if work is tile_moments else 1
 
         def lazily(m: tuple[int, ...], number: int) -> Any:
             own = solver.of_field(number)
             node, values = node_of(own), lattice.values[m]
-            errors = model._member_errors(m)
+            errors = state.errors_of(m)
             return lazy_member(node, own, values, errors, work=work, leading=leading, stored=stored)
 
         return over_members(lattice, lazily)
@@ -84,27 +79,27 @@ def _field(model: FittedModel, solver: TileSolver, show: bool, work: Work, store
     with progress_bar("Reconstructing", show and total > 1, total=total) as step, solver.watched(show):
 
         def at_once(m: tuple[int, ...], number: int) -> Any:
-            own, errors = solver.of_field(number), model._member_errors(m)
+            own, errors = solver.of_field(number), state.errors_of(m)
             return run_member(own, lattice.values[m], errors, work=work, step=step)
 
         return over_members(lattice, at_once)
 
 
-def _decoded(model: FittedModel, data: Any, **kwargs: Any) -> xr.DataArray:
-    return model.within_valid(decode(model.layout, data, **kwargs))
+def _decoded(state: State, data: Any, **kwargs: Any) -> xr.DataArray:
+    return state.within_valid(decode(state.layout, data, **kwargs))
 
 
-def trend(model: FittedModel, solver: TileSolver) -> xr.Dataset:
+def trend(state: State, solver: TileSolver) -> xr.Dataset:
     """See :attr:`xgpfill.model.FittedModel.trend`."""
     found = []
-    for number, m in enumerate(model.lattice.members()):
+    for number, m in enumerate(state.lattice.members()):
         own = solver.of_field(number)
-        mean, error = _member_trend(own, np.asarray(model.lattice.values[m]), model._member_errors(m))
+        mean, error = _member_trend(own, np.asarray(state.lattice.values[m]), state.errors_of(m))
         found.append((own.scaling.physical(mean), error * own.scaling.scale))
-    table = np.array(found).reshape(*model.lattice.extra_shape, 2)
-    dims, known = model.layout.roles.extra, settled(model.layout.template).coords
+    table = np.array(found).reshape(*state.lattice.extra_shape, 2)
+    dims, known = state.layout.roles.extra, settled(state.layout.template).coords
     coords = {d: known[d] for d in dims if d in known}
-    attrs = {"units": units} if (units := units_of(model.layout.template)) else {}
+    attrs = {"units": units} if (units := units_of(state.layout.template)) else {}
     return xr.Dataset(
         {
             "mean": (dims, table[..., 0], attrs),
@@ -112,28 +107,6 @@ def trend(model: FittedModel, solver: TileSolver) -> xr.Dataset:
         },
         coords=coords,
     )
-
-
-def planned(model: FittedModel, tile: Tile, halo: Halo) -> TileSolver:
-    """What each tile needs, with the tiles planned for the lattice of the model."""
-    prior = standardised(model.prior, model.scaling.reference, has_errors=model.errors is not None)
-    limit = tile_limit(model.settings, model.lattice, model.options["device"])
-    sight = Sight(model.lattice, prior, halo, model.screening, isinstance(model.settings, Variational))
-    plan = plan_tiles(sight, tile=tile, limit=limit, observed_share=model.share)
-    frame, device = replace(model.lattice, values=None, valid=None, errors=None), model.options["device"]
-    of_all = settings_of_all(model.settings, model.lattice, prior, model.share, device)
-    return TileSolver(
-        frame, prior, model.scaling, model.settings, plan, device, model.options["dtype"],
-        _existing(model.lattice), model.noise_is_known, of_all, model.screening,
-    )  # fmt: skip
-
-
-def _existing(lattice: Lattice) -> Any:
-    """Where the field exists in any field at any time, (y, x); None where that is not known or everywhere."""
-    if not isinstance(lattice.valid, np.ndarray):
-        return None
-    exists = lattice.valid.any(axis=tuple(range(lattice.valid.ndim - 2)))
-    return None if exists.all() else np.broadcast_to(exists, lattice.space.shape)
 
 
 def _member_trend(solver: TileSolver, values: Any, errors: Any) -> tuple[float, float]:

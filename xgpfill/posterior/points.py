@@ -22,8 +22,9 @@ from xgpfill.options import show_progress
 from xgpfill.posterior.amplitude import noise_at
 from xgpfill.posterior.targets import TargetAverager, tile_of_targets
 from xgpfill.results.decoding import dtype_of, mean_attrs, positions_of, suffixed, variance_attrs
+from xgpfill.results.estimate import Context
 from xgpfill.results.nearness import Nearness
-from xgpfill.results.reconstruction import Context, Reconstruction
+from xgpfill.results.reconstruction import Reconstruction
 from xgpfill.settings import MAX_JOINT_TARGETS
 from xgpfill.tiling.assemble import (
     blended_points,
@@ -35,7 +36,7 @@ from xgpfill.tiling.assemble import (
 if TYPE_CHECKING:
     from xgpfill.grid.points import Points
     from xgpfill.layout.encode import Layout
-    from xgpfill.model import FittedModel
+    from xgpfill.posterior.state import State
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Target:
     coords: dict[Hashable, Any]
 
 
-def read_target(model: FittedModel, target: Any) -> Target:
+def read_target(state: State, target: Any) -> Target:
     """Read coordinates named as those of the data; what is missing is as in the data.
 
     Raises
@@ -70,7 +71,7 @@ def read_target(model: FittedModel, target: Any) -> Target:
     CoordinateError
         When a coordinate is no number, no date, or out of range.
     """
-    layout = model.layout
+    layout = state.layout
     roles = layout.roles
     given = {name: _coordinate(target, name, layout) for name in roles.coordinates.values()}
     _require_known(target, given, layout)
@@ -95,7 +96,7 @@ def read_target(model: FittedModel, target: Any) -> Target:
     if roles.component is not None:
         dims, shape = (roles.component, *dims), (layout.components, *shape)
         coords[roles.component] = layout.template.coords[roles.component]
-    return Target(points, _nearest_cells(model, points), dims, shape, coords)
+    return Target(points, _nearest_cells(state, points), dims, shape, coords)
 
 
 def _coordinate(target: Any, name: Hashable, layout: Layout) -> xr.DataArray | None:
@@ -223,21 +224,21 @@ def _check_space_pair(given: Any, own: Any, roles: Any) -> None:
         raise AlignmentError(f"The target lacks the coordinate {missing!r}; give both {y!r} and {x!r}.")
 
 
-def _nearest_cells(model: FittedModel, points: Points) -> Any:
+def _nearest_cells(state: State, points: Points) -> Any:
     from scipy.spatial import KDTree
 
-    space = model.lattice.space
-    if model.lattice.days is not None:  # one tile, which is not blended
+    space = state.lattice.space
+    if state.lattice.days is not None:  # one tile, which is not blended
         return np.broadcast_to(np.zeros(3, dtype=np.intp), (len(points), 3))
     flat = space.coordinates.reshape(space.size, -1)
     y, x = np.unravel_index(KDTree(flat).query(points.sites)[1], space.shape)
-    t = KDTree(model.lattice.time[:, None]).query(points.times[:, None])[1]
+    t = KDTree(state.lattice.time[:, None]).query(points.times[:, None])[1]
     return np.stack([t[points.time_index], y[points.site_index], x[points.site_index]], axis=1)
 
 
-def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance: bool, valid: Any) -> Any:
+def predict(state: State, target: Any, *, include_noise: bool, covariance: bool, valid: Any) -> Any:
     """See :meth:`FittedModel.predict`."""
-    where = read_target(model, target)
+    where = read_target(state, target)
     exists = None if valid is None else _existing(where, valid)
     if covariance:
         if exists is not None:
@@ -245,41 +246,41 @@ def predict(model: FittedModel, target: Any, *, include_noise: bool, covariance:
                 "covariance=True takes every target that is given, so `valid=` has no place there. Leave it out and "
                 "give targets where the field exists."
             )
-        return _joint(model, where, include_noise=include_noise)
-    field, added = _moments_at(model, where), noise_at(model, where.points)
-    mean = answered(model, where, field[0])
-    kind, scale = "observed" if include_noise else "latent", model.scaling.reference
-    variance = answered(model, where, field[1] ** 2 + (added if include_noise else 0.0), scale)
-    noise = answered(model, where, added, scale).drop_attrs().reset_coords(drop=True) if np.ndim(added) else added
+        return _joint(state, where, include_noise=include_noise)
+    field, added = _moments_at(state, where), noise_at(state, where.points)
+    mean = answered(state, where, field[0])
+    kind, scale = "observed" if include_noise else "latent", state.scaling.reference
+    variance = answered(state, where, field[1] ** 2 + (added if include_noise else 0.0), scale)
+    noise = answered(state, where, added, scale).drop_attrs().reset_coords(drop=True) if np.ndim(added) else added
     variance.name = suffixed(mean.name, "variance")
     variance.attrs = variance_attrs(mean.attrs, kind, str(mean.name or "field"))
     variance.encoding = dict(mean.encoding)
     if exists is not None:
         mean, variance = (_where(exists, da) for da in (mean, variance))
-    nothing = xr.full_like(mean, np.nan) if not model.lattice.is_lazy else mean * np.nan
-    known: dict[str, Any] = {"positions": positions_of(mean), "intervals": model.fields_of_intervals}
-    known["averager"] = TargetAverager(model, mean, where.dims, where.points, where.cells, exists, kind, added)
-    known["nearness"] = Nearness(model, where.points, where.dims, where.shape)
-    return Reconstruction(mean, variance, Context(nothing, noise, kind, sources=model.sources, **known))
+    nothing = xr.full_like(mean, np.nan) if not state.lattice.is_lazy else mean * np.nan
+    known: dict[str, Any] = {"positions": positions_of(mean), "intervals": state.fields_of_intervals}
+    known["averager"] = TargetAverager(state, mean, where.dims, where.points, where.cells, exists, kind, added)
+    known["nearness"] = Nearness(state.lattice, state.layout, where.points, where.dims, where.shape)
+    return Reconstruction(mean, variance, Context(nothing, noise, kind, sources=state.sources, **known))
 
 
-def _moments_at(model: FittedModel, where: Target) -> Any:
+def _moments_at(state: State, where: Target) -> Any:
     """Mean and standard deviation at the targets, (2, extra..., n), in data units; in memory or lazy."""
-    lattice, solver = model.lattice, model._solver(None, None)
+    lattice, solver = state.lattice, state.solver()
 
     def lazily(m: tuple[int, ...], number: int) -> Any:
 
         node = node_of(solver.of_field(number))
-        return lazy_points(node, lattice.values[m], model._member_errors(m), where.points, where.cells)
+        return lazy_points(node, lattice.values[m], state.errors_of(m), where.points, where.cells)
 
     def at_once(m: tuple[int, ...], number: int) -> Any:
-        own, errors = solver.of_field(number), model._member_errors(m)
+        own, errors = solver.of_field(number), state.errors_of(m)
         return blended_points(own, lattice.values[m], errors, where.points, where.cells)
 
     if lattice.is_lazy:
-        return over_points(model, lazily)
+        return over_points(state, lazily)
     with solver.watched(show_progress(None)):
-        return over_points(model, at_once)
+        return over_points(state, at_once)
 
 
 def _where(exists: xr.DataArray, field: xr.DataArray) -> xr.DataArray:
@@ -317,22 +318,22 @@ def _existing(where: Target, valid: Any) -> xr.DataArray:
     return mask
 
 
-def over_points(model: FittedModel, each: Any) -> Any:
+def over_points(state: State, each: Any) -> Any:
     """Answers (2, n) of all members as (2, extra..., n)."""
-    fields = [each(m, number) for number, m in enumerate(model.lattice.members())]
-    if model.lattice.is_lazy:
+    fields = [each(m, number) for number, m in enumerate(state.lattice.members())]
+    if state.lattice.is_lazy:
         import dask.array as da
 
         stacked = da.stack(fields, axis=1)
     else:
         stacked = np.stack(fields, axis=1)
-    return stacked.reshape(2, *model.lattice.extra_shape, stacked.shape[-1])
+    return stacked.reshape(2, *state.lattice.extra_shape, stacked.shape[-1])
 
 
-def answered(model: FittedModel, where: Target, data: Any, scale: float | None = None) -> xr.DataArray:
+def answered(state: State, where: Target, data: Any, scale: float | None = None) -> xr.DataArray:
     """Answers (extra..., n) at targets, with their coordinates and the attributes of the data."""
-    template, extra = model.layout.template, model.layout.roles.extra
-    shaped = data.reshape((*model.lattice.extra_shape, *where.shape))
+    template, extra = state.layout.template, state.layout.roles.extra
+    shaped = data.reshape((*state.lattice.extra_shape, *where.shape))
     coords = {d: template.coords[d] for d in extra if d in template.coords}
     coords |= {n: c for n, c in template.coords.items() if n in mapping_names(template) and not c.dims}
     shaped, dims = shaped.astype(dtype_of(template, scale)), (*extra, *where.dims)
@@ -342,7 +343,7 @@ def answered(model: FittedModel, where: Target, data: Any, scale: float | None =
     return out.transpose(*(d for d in template.dims if d in out.dims), ...)
 
 
-def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[xr.DataArray, xr.DataArray]:
+def _joint(state: State, where: Target, *, include_noise: bool) -> tuple[xr.DataArray, xr.DataArray]:
     """Mean and joint covariance of up to 5,000 targets that one tile holds."""
     n = len(where.points)
     if n > MAX_JOINT_TARGETS:
@@ -350,27 +351,27 @@ def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[x
             f"covariance=True was asked for {n} targets; at most {MAX_JOINT_TARGETS} are allowed "
             f"({n * n * 8 / 2**30:.1f} GiB). Use fewer targets, or `model.sample(...)`."
         )
-    if model.lattice.extra_shape:
-        extra = model.layout.roles.extra
+    if state.lattice.extra_shape:
+        extra = state.layout.roles.extra
         one = ", ".join(f"{d}=0" for d in extra)
         raise MethodError(
             f"covariance=True needs one field, and there is one for each {listed(extra)}. Choose one of them: "
             f"`model.condition(da.isel({one})).predict(target, covariance=True)`."
         )
-    solver = model._solver(None, None).together.of_field(0)
+    solver = state.solver().together.of_field(0)
     if not n:
         raise AlignmentError(
             "covariance=True was asked for no target at all. Give at least one, e.g. `{'lat': [40.5]}`."
         )
     best = tile_of_targets(solver.plan, where.cells, "covariance=True")
-    values, errors = np.asarray(model.lattice.values), model._member_errors(())
+    values, errors = np.asarray(state.lattice.values), state.errors_of(())
     posterior = solver.posterior(best, seen_by_tiles(solver, values, errors)(best))
     amplitude = solver.amplitude(where.points)
     unit = np.broadcast_to(solver.scaling.scale * amplitude, n)
     matrix = posterior.covariance(where.points) * (unit[:, None] * unit)
-    mean = answered(model, where, solver.scaling.physical(posterior.moments(where.points).mean, amplitude))
+    mean = answered(state, where, solver.scaling.physical(posterior.moments(where.points).mean, amplitude))
     if include_noise:
-        matrix[np.diag_indices(n)] += noise_at(model, where.points)
+        matrix[np.diag_indices(n)] += noise_at(state, where.points)
     joint = xr.DataArray(matrix, dims=("target", "target_other"), name=suffixed(mean.name, "covariance"))
     joint.attrs = variance_attrs(mean.attrs, "observed" if include_noise else "latent", str(mean.name or "field"))
     joint.attrs["long_name"] = joint.attrs["long_name"].replace("variance", "covariance")

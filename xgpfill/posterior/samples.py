@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.options import progress_bar
-from xgpfill.posterior.amplitude import canonical_amplitude, noise_at
+from xgpfill.posterior.amplitude import canonical_amplitude, noise_at, noise_variance
 from xgpfill.posterior.points import answered, read_target
 from xgpfill.posterior.targets import tile_of_targets
 from xgpfill.results.decoding import sample_array
@@ -28,52 +28,50 @@ from xgpfill.tiling.assemble import (
 if TYPE_CHECKING:
     from xgpfill.arrays import FloatArray, IntArray, Window
     from xgpfill.grid.points import Points
-    from xgpfill.model import FittedModel
     from xgpfill.operators.draws import PriorDraws
+    from xgpfill.posterior.state import State
     from xgpfill.tiling.solve import TileSolver
 
 FRESH = 2**20
 """Offset of the streams of noise that are added to samples, not taken from the data."""
 
 
-def sample(model: FittedModel, n: int, seed: int, *, target: Any, include_noise: bool, show: bool) -> xr.DataArray:
+def sample(state: State, n: int, seed: int, *, target: Any, include_noise: bool, show: bool) -> xr.DataArray:
     """See :meth:`FittedModel.sample`."""
     if target is not None:
-        return _at_targets(model, target, n, seed, include_noise=include_noise)
-    if model.lattice.days is not None or isinstance(model.settings, Vecchia):
-        return _at_cells(model, n, seed, include_noise=include_noise)
-    return _on_grid(model, n, seed, include_noise=include_noise, show=show)
+        return _at_targets(state, target, n, seed, include_noise=include_noise)
+    if state.lattice.days is not None or isinstance(state.settings, Vecchia):
+        return _at_cells(state, n, seed, include_noise=include_noise)
+    return _on_grid(state, n, seed, include_noise=include_noise, show=show)
 
 
-def _at_targets(model: FittedModel, target: Any, n: int, seed: int, *, include_noise: bool) -> xr.DataArray:
+def _at_targets(state: State, target: Any, n: int, seed: int, *, include_noise: bool) -> xr.DataArray:
     """Draws at other places and times, (sample, ...)."""
-    where = read_target(model, target)
-    drawn = _drawn_fields(model, where.points, where.cells, n, seed, include_noise=include_noise)
-    fields = [answered(model, where, drawn[:, i]) for i in range(n)]
+    where = read_target(state, target)
+    drawn = _drawn_fields(state, where.points, where.cells, n, seed, include_noise=include_noise)
+    fields = [answered(state, where, drawn[:, i]) for i in range(n)]
     out = xr.concat(fields, "sample", combine_attrs="override")
     return out.assign_coords(sample=("sample", np.arange(n), {"long_name": "number of the draw"}))
 
 
-def _at_cells(model: FittedModel, n: int, seed: int, *, include_noise: bool) -> xr.DataArray:
+def _at_cells(state: State, n: int, seed: int, *, include_noise: bool) -> xr.DataArray:
     """Draws on all cells of the data from their joint law: where these have their own times, or by neighbours."""
-    solver = model._solver(None, None)
+    solver = state.solver()
     points = solver.points(everything(solver))
     cells = np.zeros((len(points), 3), dtype=np.intp)
-    drawn = _drawn_fields(model, points, cells, n, seed, include_noise=include_noise)
-    shape = n, *model.lattice.extra_shape, *model.lattice.shape
-    return model.within_valid(sample_array(model.layout, drawn.swapaxes(0, 1).reshape(shape)))
+    drawn = _drawn_fields(state, points, cells, n, seed, include_noise=include_noise)
+    shape = n, *state.lattice.extra_shape, *state.lattice.shape
+    return state.within_valid(sample_array(state.layout, drawn.swapaxes(0, 1).reshape(shape)))
 
 
-def _drawn_fields(
-    model: FittedModel, points: Points, cells: IntArray, n: int, seed: int, *, include_noise: bool
-) -> Any:
+def _drawn_fields(state: State, points: Points, cells: IntArray, n: int, seed: int, *, include_noise: bool) -> Any:
     """Draws (fields, n, points) in data units, in memory or lazy."""
-    lattice, solver = model.lattice, model._solver(None, None)
-    noise = np.broadcast_to(noise_at(model, points), (*lattice.extra_shape, len(points))).reshape(-1, len(points))
+    lattice, solver = state.lattice, state.solver()
+    noise = np.broadcast_to(noise_at(state, points), (*lattice.extra_shape, len(points))).reshape(-1, len(points))
     found = []
     for number, member in enumerate(lattice.members()):
         own, sd = solver.of_field(number), np.sqrt(noise[number]) if include_noise else None
-        given = lattice.values[member], model._member_errors(member), points, cells, n, [seed, number], sd
+        given = lattice.values[member], state.errors_of(member), points, cells, n, [seed, number], sd
         if lattice.is_lazy:
             import dask
             import dask.array as da
@@ -109,20 +107,20 @@ def drawn_points(
 # On the grid
 
 
-def _on_grid(model: FittedModel, n: int, seed: int, *, include_noise: bool, show: bool) -> xr.DataArray:
+def _on_grid(state: State, n: int, seed: int, *, include_noise: bool, show: bool) -> xr.DataArray:
     """Draws on the grid of the data, by Matheron's rule (Wilson et al. 2021, eq. 9)."""
     from xgpfill.operators.draws import PriorDraws, noise_share
 
-    solver = model._solver(None, None)
+    solver = state.solver()
     noise_level = float(solver.prior.noise or 1.0)
     draws = PriorDraws(solver.frame, solver.prior, seed, noise_share(solver.prior, noise_level))
-    lattice = model.lattice
-    amplitude = canonical_amplitude(model) * model.scaling.reference
-    noise = model._noise_variance()
-    noise_sd = math.sqrt(noise) if isinstance(noise, float) else np.sqrt(model.layout.canonical(noise))
+    lattice = state.lattice
+    amplitude = canonical_amplitude(state) * state.scaling.reference
+    noise = noise_variance(state)
+    noise_sd = math.sqrt(noise) if isinstance(noise, float) else np.sqrt(state.layout.canonical(noise))
 
     def one(member: tuple[int, ...], number: int) -> Any:
-        errors, own, scale = model._member_errors(member), solver.of_field(number), amplitude[member]
+        errors, own, scale = state.errors_of(member), solver.of_field(number), amplitude[member]
         sd = noise_sd if isinstance(noise_sd, float) else noise_sd[member]
         values = lattice.values[member]
         if lattice.is_lazy:
@@ -138,8 +136,8 @@ def _on_grid(model: FittedModel, n: int, seed: int, *, include_noise: bool, show
     show = show and not lattice.is_lazy
     with progress_bar("Sampling", show and total > 1, total=total) as step, solver.watched(show):
         data = over_members(lattice, one)
-    out = sample_array(model.layout, data)
-    return model.within_valid(out)
+    out = sample_array(state.layout, data)
+    return state.within_valid(out)
 
 
 def prior_fields(draws: PriorDraws, n: int, member: int, window: Window) -> FloatArray:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from xgpfill.arrays import FloatArray, IntArray
     from xgpfill.grid.points import Points
-    from xgpfill.model import FittedModel
+    from xgpfill.posterior.state import State
     from xgpfill.results.grouping import Groups
     from xgpfill.results.reconstruction import Reconstruction
     from xgpfill.tiling.solve import TileSolver
@@ -36,7 +36,7 @@ class TargetAverager:
 
     Attributes
     ----------
-    model : FittedModel
+    state : State
     template : DataArray
         All predictions; their values are not read.
     dims : tuple of names
@@ -52,7 +52,7 @@ class TargetAverager:
         Variance of the noise of an observation at a target, data units².
     """
 
-    model: FittedModel
+    state: State
     template: xr.DataArray
     dims: tuple[Hashable, ...]
     points: Points
@@ -69,7 +69,7 @@ class TargetAverager:
         self, field: xr.DataArray, positions: xr.Dataset, dims: Any, weights: Any, groups: Groups | None = None
     ) -> Reconstruction:
         """Average the targets of `field`, at `positions` among all, over `dims`, group by group of another."""
-        roles = self.model.layout.roles
+        roles = self.state.layout.roles
         given = self.weights(field, positions, weights)
         if self.exists is not None:
             given = self._only_where(self.exists, given, positions)
@@ -77,7 +77,7 @@ class TargetAverager:
         names = averaged_dims(field, dims, groups)
         cells = Cells(self.template, (*roles.extra, *self.dims), space, field, positions, names, groups)
         rows = partial(self._rows, cells)
-        return averaged(cells, given, rows, kind=self.kind, normalize=True, sources=self.model.sources)
+        return averaged(cells, given, rows, kind=self.kind, normalize=True, sources=self.state.sources)
 
     def _only_where(self, exists: xr.DataArray, given: xr.DataArray, positions: xr.Dataset) -> xr.DataArray:
         """Weights of zero where the field does not exist."""
@@ -86,17 +86,17 @@ class TargetAverager:
         return given.drop_vars(list(given.coords)) * own
 
     def _rows(self, cells: Cells, weights: Any) -> tuple[Any, str]:
-        show = show_progress(None) and not self.model.lattice.is_lazy
-        with self.model._solver(None, None).together.watched(show):
-            return summed(self.model, cells, weights, self._sums), ""
+        show = show_progress(None) and not self.state.lattice.is_lazy
+        with self.state.solver().together.watched(show):
+            return summed(self.state, cells, weights, self._sums), ""
 
     def _sums(
         self, member: tuple[int, ...], field: int, weights: FloatArray, groups: tuple[IntArray, ...],
         counts: tuple[int, ...],
     ) -> Any:  # fmt: skip
         """Sums of one field, (4, sets, groups...), in memory or lazy."""
-        shape, lattice = (4, len(weights), *counts), self.model.lattice
-        solver, errors = self.model._solver(None, None).together.of_field(field), self.model._member_errors(member)
+        shape, lattice = (4, len(weights), *counts), self.state.lattice
+        solver, errors = self.state.solver().together.of_field(field), self.state.errors_of(member)
         size = len(self.points)
         if size > MAX_JOINT_TARGETS:
             raise TooManyPointsError(

@@ -18,7 +18,7 @@ from xgpfill.words import squared, units_of
 if TYPE_CHECKING:
     from xgpfill.arrays import FloatArray, IntArray
     from xgpfill.grid.points import Observations
-    from xgpfill.model import FittedModel
+    from xgpfill.posterior.state import State
 
 MOST_OBSERVATIONS = 2000
 """Whose pairs are looked at, in all fields."""
@@ -36,11 +36,11 @@ class _Pairs:
     learned: FloatArray
 
 
-def variogram(model: FittedModel, num_bins: int, seed: int) -> xr.Dataset:
+def variogram(state: State, num_bins: int, seed: int) -> xr.Dataset:
     """See :meth:`xgpfill.model.FittedModel.variogram`."""
     if isinstance(num_bins, bool) or not isinstance(num_bins, (int, np.integer)) or num_bins < 1:
         raise DataError(f"bins={shown(num_bins)}: expected a positive integer, e.g. `model.variogram(bins=15)`.")
-    parts = [_pairs(model, found) for found in draw_samples(model.lattice, MOST_OBSERVATIONS, seed) if len(found) > 1]
+    parts = [_pairs(state, found) for found in draw_samples(state.lattice, MOST_OBSERVATIONS, seed) if len(found) > 1]
     if not parts:
         raise DataError("No field has two observations, of which a variogram needs many.")
     days, km, seen, learned = (
@@ -48,12 +48,12 @@ def variogram(model: FittedModel, num_bins: int, seed: int) -> xr.Dataset:
     )
     widths = [FARTHEST * float(lag.max()) / num_bins for lag in (days, km)]
     near = days <= widths[0], km <= widths[1]  # pairs of one place, or of one time, about
-    units = units_of(model.layout.template)
+    units = units_of(state.layout.template)
     units = squared(units) if units else ""
     found = xr.Dataset()
     axes = (
         ("time", "time_lag", days, widths[0], near[1], "days"),
-        ("space", "distance", km, widths[1], near[0], model.summary.space_unit),
+        ("space", "distance", km, widths[1], near[0], state.lattice.space.unit),
     )
     for axis, lag, lags, width, some, unit in axes:
         if width > 0:
@@ -63,21 +63,21 @@ def variogram(model: FittedModel, num_bins: int, seed: int) -> xr.Dataset:
     return found
 
 
-def _pairs(model: FittedModel, found: Observations) -> _Pairs:
+def _pairs(state: State, found: Observations) -> _Pairs:
     """All pairs of some observations, of vectors those that point about the same way.
 
     ½E(yᵢ − yⱼ)² = ½(kᵢᵢ + kⱼⱼ + σᵢ² + σⱼ²) − kᵢⱼ (Cressie 1993, §2.3).
     """
-    points, own = found.points, model.scaling.of_field(found.field)
+    points, own = found.points, state.scaling.of_field(found.field)
     scale = np.broadcast_to(own.relative(own.amplitude_of(points)), len(found))
-    K = Covariance(model.prior).matrix(points, points).numpy() * scale[:, None] * scale
-    factor = found.noise if model.errors is not None else np.ones(len(found)) if model.noise_is_known else scale**2
-    own_variance = 0.5 * (K.diagonal() + float(model.prior.noise or 0.0) * factor)
+    K = Covariance(state.prior).matrix(points, points).numpy() * scale[:, None] * scale
+    factor = found.noise if state.errors is not None else np.ones(len(found)) if state.noise_is_known else scale**2
+    own_variance = 0.5 * (K.diagonal() + float(state.prior.noise or 0.0) * factor)
     i, j = np.triu_indices(len(found), 1)
     alike = point_alike(points.space[i], points.space[j])
     i, j = i[alike], j[alike]
     km = np.linalg.norm(places_of(points.space[i] - points.space[j]), axis=1)
-    if model.lattice.space.geometry == "sphere":
+    if state.lattice.space.geometry == "sphere":
         km = 2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(km / (2 * EARTH_RADIUS_KM), 1.0))
     difference = found.values[i] - found.values[j]
     learned = own_variance[i] + own_variance[j] - K[i, j]

@@ -23,7 +23,7 @@ from xgpfill.words import bracketed, rounded, units_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from xgpfill.results.reconstruction import Reconstruction
+    from xgpfill.report.source import Fields
 
 FORMATS = ("pdf", "html")
 RUNS_ON_A_PAGE = 10
@@ -44,7 +44,7 @@ class Experiment:
         Instead of the one made of kernels, mask, probability and engine.
     """
 
-    reconstruction: Reconstruction
+    reconstruction: Fields
     mask: xr.DataArray | Mapping[str, Any] | None = None
     truth: Any = None
     name: str | None = None
@@ -53,7 +53,7 @@ class Experiment:
     def facts(self) -> dict[str, Any]:
         """What was tried, as far as it is known."""
         attrs = dict(self.mask.attrs if isinstance(self.mask, xr.DataArray) else self.mask or {})
-        summary = self.reconstruction._context.model
+        summary = self.reconstruction.summary
         facts: dict[str, Any] = {}
         if summary is not None and not isinstance(summary, Mapping):
             facts["time_kernel"], facts["space_kernel"] = summary.kernels
@@ -88,7 +88,7 @@ def safe_name(name: str) -> str:
 
 def report_experiments(
     folder: str | Path,
-    runs: Iterable[Experiment | Reconstruction],
+    runs: Iterable[Experiment | Fields],
     truth: Any = None,
     *,
     format: str = "pdf",  # noqa: A002  (the word of `savefig`)
@@ -180,7 +180,7 @@ def _checked_folder(folder: str | Path, format: str) -> Path:  # noqa: A002
 def _as_experiment(run: Any) -> Experiment:
     if isinstance(run, Experiment):
         return run
-    if hasattr(run, "_context") and hasattr(run, "score"):
+    if hasattr(run, "observation_std") and hasattr(run, "score"):
         return Experiment(run)
     raise XgpfillError(
         f"A run is a {type(run).__name__}; expected an xgpfill.Experiment or a Reconstruction, e.g. "

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from xgpfill.report.source import Frame
+    from xgpfill.report.source import Fields, Frame
     from xgpfill.report.summary import ModelSummary
-    from xgpfill.results.reconstruction import Reconstruction
 
 MOST_NUMBERS = 12
 """Numbers of one hyperparameter that are written one by one."""
@@ -41,7 +40,7 @@ SPREAD_KINDS = {"latent": "of the field itself", "observed": "of a new observati
 
 
 def report(
-    found: Reconstruction,
+    found: Fields,
     path: str | Path,
     truth: Any = None,
     *,
@@ -65,7 +64,7 @@ def report(
 
 
 @contextmanager
-def prepared(found: Reconstruction, truth: Any, summary: ModelSummary | None, beside: Path) -> Iterator[list[Part]]:
+def prepared(found: Fields, truth: Any, summary: ModelSummary | None, beside: Path) -> Iterator[list[Part]]:
     """The variables of a reconstruction with lazy fields evaluated, each tile once."""
     with ExitStack() as stack:
         parts = list(split(found, truth, summary))
@@ -84,14 +83,14 @@ def write(path: str | Path, parts: Sequence[Part], *, frames: Any, title: str | 
 class Part:
     """One variable of a reconstruction with its truth and the summary of its model."""
 
-    def __init__(self, found: Reconstruction, truth: xr.DataArray | None, summary: ModelSummary | None) -> None:
+    def __init__(self, found: Fields, truth: xr.DataArray | None, summary: ModelSummary | None) -> None:
         self.found, self.truth, self.summary = found, truth, summary
         if found.variance is None:
             raise XgpfillError("A report needs the variance. Ask for it: `model.reconstruct(variance=True)`.")
         if truth is not None:
             self.truth = _aligned(truth, found.mean)
 
-    def replaced(self, found: Reconstruction) -> Part:
+    def replaced(self, found: Fields) -> Part:
         """The same with other fields."""
         return Part(found, self.truth, self.summary)
 
@@ -124,21 +123,17 @@ class Part:
         return chosen(count, frames)
 
 
-def split(found: Reconstruction, truth: Any, summary: ModelSummary | None) -> Iterator[Part]:
+def split(found: Fields, truth: Any, summary: ModelSummary | None) -> Iterator[Part]:
     """A reconstruction by variable."""
-    known = found._context.model if summary is None else summary
+    known: Any = found.summary if summary is None else summary
     if truth is not None:
         check_variables(truth, found.mean, "report(path, truth")
     if not isinstance(found.mean, xr.Dataset):
         yield Part(found, truth, known)
         return
     for name in found.mean.data_vars:
-        if found.variance is None:
-            raise XgpfillError("A report needs the variance. Ask for it: `model.reconstruct(variance=True)`.")
-        mean, variance, noise, observed = found._parts(name)
         own = known.get(name) if isinstance(known, dict) else known
-        context = type(found._context)(observed, noise, found._context.variance_kind, own)
-        yield Part(type(found)(mean, variance, context), None if truth is None else truth[name], own)
+        yield Part(found.of_variable(name), None if truth is None else truth[name], own)
 
 
 def _aligned(truth: xr.DataArray, mean: xr.DataArray) -> xr.DataArray:
@@ -156,7 +151,7 @@ def write_part(document: Document, part: Part, frames: Any, title: str, step: Ca
     """All pages of one variable."""
     overall = part.found.score(part.truth).compute() if part.truth is not None else None
     document.text(title, summary_sections(part, overall))
-    observed = part.found._context.observed
+    observed = part.found.observed
     told = describe(observed, dims=dict(part.dims) or None, valid=part.valid)
     document.text(
         f"The data: {heading(told)}", [Section(name, list(rows)) for name, rows in sections(told) if name != SUGGESTED]
@@ -174,7 +169,7 @@ def summary_sections(part: Part, overall: xr.Dataset | None) -> list[Section]:
     """The first page: what, when, with which covariance, how well."""
     found, summary = part.found, part.summary
     sizes = ", ".join(f"{d} {n}" for d, n in found.mean.sizes.items())
-    kind = found._context.variance_kind
+    kind = found.variance_kind
     now = dt.datetime.now(tz=dt.UTC)
     what: list[tuple[str, ...]] = [
         ("variable", label_of(found.mean) or part.name),
@@ -235,7 +230,7 @@ def over_time_panels(part: Part, time: Hashable, gaps: xr.DataArray | None) -> l
     ds = xr.Dataset()
     if part.truth is not None:
         ds = found.score(part.truth, dim=others)[["rmse", "mae", "bias"]]
-    spread = (found._observed_std(None) ** 2).mean(others) ** 0.5
+    spread = (found.observation_std() ** 2).mean(others) ** 0.5
     ds["spread"] = spread.assign_attrs(long_name="root mean variance, with noise", units=units)
     told = "spread" if part.truth is None else "error and spread"
     panels = [ds.compute().assign_attrs(long_name=told)]

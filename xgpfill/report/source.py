@@ -6,7 +6,7 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import xarray as xr
@@ -19,10 +19,49 @@ from xgpfill.words import written
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-    from xgpfill.results.reconstruction import Reconstruction
+    from xgpfill.report.summary import ModelSummary
 
 SLAB_BYTES = 2**25
 """About how much of the fields is in memory at once."""
+
+
+class Fields(Protocol):
+    """What a report is of: a field of one variable, or Datasets of several, with their uncertainty."""
+
+    @property
+    def mean(self) -> Any:
+        """In data units."""
+
+    @property
+    def variance(self) -> Any:
+        """In data units²; None where there is none."""
+
+    @property
+    def observed(self) -> Any:
+        """The observations, NaN in gaps."""
+
+    @property
+    def variance_kind(self) -> str:
+        """Whose variance it is, "latent" or "observed"."""
+
+    @property
+    def summary(self) -> ModelSummary | Mapping[Hashable, ModelSummary] | None:
+        """The model in short."""
+
+    def std(self) -> Any:
+        """Standard deviation of the kind of the variance."""
+
+    def observation_std(self, name: Hashable | None = None) -> xr.DataArray:
+        """Standard deviation of a new observation."""
+
+    def score(self, truth: Any, dim: Any = None) -> xr.Dataset:
+        """Scores against a truth."""
+
+    def of_variable(self, name: Hashable) -> Self:
+        """That of one of several variables."""
+
+    def with_fields(self, mean: Any, variance: Any) -> Self:
+        """The same of other numbers on the same cells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +81,7 @@ class Frame:
 
 
 @contextmanager
-def evaluated(found: Reconstruction, beside: Path) -> Iterator[Reconstruction]:
+def evaluated(found: Fields, beside: Path) -> Iterator[Fields]:
     """The reconstruction with mean and variance computed: as it is in memory, else in a store that lives as long.
 
     Mean and variance of a tile come from one task, so one pass evaluates each tile once.
@@ -59,8 +98,7 @@ def evaluated(found: Reconstruction, beside: Path) -> Iterator[Reconstruction]:
         ds.to_zarr(Path(folder) / "fields.zarr", consolidated=False)
         stored = xr.open_zarr(Path(folder) / "fields.zarr", consolidated=False)
         back = [da.copy(data=stored[k].data.rechunk(da.chunks)) for k, da in plain.items()]
-        remade: Any = type(found)
-        yield remade(*back, found._context)
+        yield found.with_fields(*back)
 
 
 def chosen(count: int, frames: Any) -> Sequence[int]:
@@ -104,11 +142,11 @@ def leading_dims(mean: xr.DataArray, dims: Mapping[str, Hashable]) -> tuple[Hash
 
 
 def frames_of(
-    found: Reconstruction, truth: xr.DataArray | None, leading: tuple[Hashable, ...], wanted: Sequence[int]
+    found: Fields, truth: xr.DataArray | None, leading: tuple[Hashable, ...], wanted: Sequence[int]
 ) -> Iterator[Frame]:
     """The wanted frames, read a few at a time."""
-    fields = {"mean": found.mean, "std": found.std(), "spread": found._observed_std(None)}
-    fields |= {"observed": found._context.observed} | ({} if truth is None else {"truth": truth})
+    fields = {"mean": found.mean, "std": found.std(), "spread": found.observation_std()}
+    fields |= {"observed": found.observed} | ({} if truth is None else {"truth": truth})
     sizes = [found.mean.sizes[d] for d in leading]
     bytes_of_frame = max(1, 8 * len(fields) * found.mean.size // max(1, int(np.prod(sizes))))
     step = max(1, SLAB_BYTES // bytes_of_frame)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from xgpfill.arrays import FloatArray
-    from xgpfill.model import FittedModel
+    from xgpfill.grid.lattice import Lattice
+    from xgpfill.layout.encode import Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,9 @@ class Nearness:
 
     Attributes
     ----------
-    model : FittedModel
+    lattice : Lattice
+        With the observations.
+    layout : Layout
     points : Points or None
         The targets; None for the cells of the data.
     dims : tuple of names
@@ -34,7 +37,8 @@ class Nearness:
     shape : tuple of int
     """
 
-    model: FittedModel
+    lattice: Lattice
+    layout: Layout
     points: Points | None = None
     dims: tuple[Hashable, ...] = ()
     shape: tuple[int, ...] = ()
@@ -44,8 +48,8 @@ class Nearness:
 
         Near is (Δt / days)² + (d / distance)² ≤ 1: without `days` at whatever time, without `distance` at one place.
         """
-        lattice, layout = self.model.lattice, self.model.layout
-        targets = _cells(self.model) if self.points is None else self.points
+        lattice, layout = self.lattice, self.layout
+        targets = _cells(lattice) if self.points is None else self.points
         fields = [self._of_field(lattice.values[m], targets, days, distance) for m in lattice.members()]
         stack = _dask().stack(fields) if lattice.is_lazy else np.stack(fields)
         if self.points is None:
@@ -60,8 +64,8 @@ class Nearness:
 
     def _of_field(self, values: Any, targets: Points, days: float | None, distance: float | None) -> Any:
         """That of one field, lazy where its values are."""
-        known = _cells(self.model), targets, days, distance
-        if not self.model.lattice.is_lazy:
+        known = _cells(self.lattice), targets, days, distance
+        if not self.lattice.is_lazy:
             return near_observations(values, *known)
         import dask
 
@@ -75,9 +79,9 @@ def _dask() -> Any:
     return dask.array
 
 
-def _cells(model: FittedModel) -> Points:
+def _cells(lattice: Lattice) -> Points:
     """All cells of the data."""
-    lattice, sites = model.lattice, model.lattice.space.coordinates.reshape(model.lattice.space.size, -1)
+    sites = lattice.space.coordinates.reshape(lattice.space.size, -1)
     if lattice.days is not None:
         return Points.of_cells(lattice.time, sites, np.arange(0), np.arange(len(sites)), days=lattice.days.ravel())
     return Points.grid(lattice.time, sites)

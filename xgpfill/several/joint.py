@@ -19,7 +19,7 @@ from xgpfill.kernels.spec import Shared
 from xgpfill.layout.companions import read_noise
 from xgpfill.metrics.scoring import same_units
 from xgpfill.options import interruptible
-from xgpfill.results.reconstruction import by_component
+from xgpfill.results.components import by_component
 from xgpfill.several.variables import own_arguments
 from xgpfill.several.vectors import FittedParts, labels, own_attributes
 

@@ -25,7 +25,8 @@ from xgpfill.learning.calibration import calibrated
 from xgpfill.learning.heldout import ENOUGH
 from xgpfill.learning.samples import in_memory_if_small
 from xgpfill.learning.steps import Course, Rules
-from xgpfill.model import FittedModel, Record
+from xgpfill.model import FittedModel
+from xgpfill.posterior.state import Record
 from xgpfill.results.decoding import Measure
 from xgpfill.settings import as_settings
 from xgpfill.several.coupling import apart, coupled, tell_of_each_other

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import xarray as xr
@@ -12,7 +12,7 @@ from xgpfill.cf.conventions import with_companions
 from xgpfill.cf.variables import named_variable
 from xgpfill.errors import VariableError, XgpfillError, listed
 from xgpfill.options import interruptible
-from xgpfill.results.reconstruction import Reconstruction, paired
+from xgpfill.results.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,9 @@ class FittedDataset:
         from xgpfill.model import FittedModel
 
         said = f"{type(self).__name__!r} object has no attribute {name!r}"
-        if name.startswith("_") or not (hasattr(FittedModel, name) or name in FittedModel.__annotations__):
+        if name.startswith("_") or not (
+            hasattr(FittedModel, name) or name in {field.name for field in fields(FittedModel)}
+        ):
             raise AttributeError(said)
         raise AttributeError(
             f"{said}, which the model of each variable has. Ask one of {listed(self.models)}, e.g. "
@@ -93,7 +95,7 @@ class FittedDataset:
     @interruptible
     def reconstruct(self, **kwargs: Any) -> Reconstruction:
         """Mean and variance Datasets; see :meth:`FittedModel.reconstruct`."""
-        return paired({n: m.reconstruct(**kwargs) for n, m in self.models.items()})
+        return Reconstruction.paired({n: m.reconstruct(**kwargs) for n, m in self.models.items()})
 
     @interruptible
     def predict(
@@ -103,7 +105,9 @@ class FittedDataset:
         if covariance:
             raise XgpfillError("covariance=True needs one variable: `model['name'].predict(target, covariance=True)`.")
         each = {n: own_arguments({"valid": valid}, n) for n in self.models}
-        return paired({n: m.predict(target, include_noise=include_noise, **each[n]) for n, m in self.models.items()})
+        return Reconstruction.paired(
+            {n: m.predict(target, include_noise=include_noise, **each[n]) for n, m in self.models.items()}
+        )
 
     @interruptible
     def sample(self, n: int = 1, **kwargs: Any) -> xr.Dataset:
@@ -113,7 +117,7 @@ class FittedDataset:
     @interruptible
     def aggregate(self, weights: xr.DataArray, **kwargs: Any) -> Reconstruction:
         """Averages of each variable with their true standard deviations; see :meth:`FittedModel.aggregate`."""
-        return paired({n: m.aggregate(weights, **kwargs) for n, m in self.models.items()})
+        return Reconstruction.paired({n: m.aggregate(weights, **kwargs) for n, m in self.models.items()})
 
     @property
     def filled(self) -> xr.Dataset:
@@ -124,4 +128,4 @@ class FittedDataset:
         """Write all models to one file, which :func:`xgpfill.load` reads; see :func:`xgpfill.storage.saving.save`."""
         from xgpfill.storage.saving import save
 
-        save(self, path, **kwargs)
+        save(self.models, path, **kwargs)

@@ -27,8 +27,7 @@ from xgpfill.settings import METHODS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xgpfill.model import FittedModel
-    from xgpfill.several.variables import FittedDataset
+    from xgpfill.posterior.state import State
 
     Components = Mapping[str, dict[str, Any]]
 
@@ -86,7 +85,7 @@ def from_plain(value: Any) -> Any:
 
 
 def save(
-    model: FittedModel | FittedDataset,
+    state: State | Mapping[Any, State],
     path: str | Path,
     *,
     data: bool = True,
@@ -98,7 +97,8 @@ def save(
 
     Parameters
     ----------
-    model : FittedModel or FittedDataset
+    state : State, or mapping of name to these
+        A model, or those of several variables.
     path : path
     data : bool
         Whether the observations are saved too; without them a loaded model can only ``condition``.
@@ -117,9 +117,10 @@ def save(
         When something is there and may not be replaced; a FileExistsError too.
     """
     kind = _kind(as_path(path))
-    data, several = checked_flag(data, "data"), getattr(model, "models", None)
-    require_free(checked_place(path), mode, model.sources)
-    nodes = _groups(several, data=data) if several else _nodes(model, data=data, components=components)  # type: ignore[arg-type]
+    data = checked_flag(data, "data")
+    all_of_them = state.values() if isinstance(state, Mapping) else [state]
+    require_free(checked_place(path), mode, frozenset().union(*(one.sources for one in all_of_them)))
+    nodes = _groups(state, data=data) if isinstance(state, Mapping) else _nodes(state, data=data, components=components)
     if measures is not None:
         nodes["/"].attrs["measures"] = json.dumps([[name, to_plain(own)] for name, own in measures.items()])
     tree = xr.DataTree.from_dict(nodes)
@@ -130,33 +131,33 @@ def save(
             tree.to_netcdf(temporary)
 
 
-def _groups(models: Mapping[Any, FittedModel], *, data: bool) -> dict[str, xr.Dataset]:
+def _groups(models: Mapping[Any, State], *, data: bool) -> dict[str, xr.Dataset]:
     """What is written of several models, each in a group of its own."""
-    state = {"format": FORMAT, "models": [to_plain(name) for name in models]}
-    found = {"/": xr.Dataset(attrs={"xgpfill": json.dumps(state), "title": "xgpfill fitted models"})}
-    for number, model in enumerate(models.values()):
-        found |= {f"/{number}{group}".rstrip("/"): ds for group, ds in _nodes(model, data=data).items()}
+    whole = {"format": FORMAT, "models": [to_plain(name) for name in models]}
+    found = {"/": xr.Dataset(attrs={"xgpfill": json.dumps(whole), "title": "xgpfill fitted models"})}
+    for number, state in enumerate(models.values()):
+        found |= {f"/{number}{group}".rstrip("/"): ds for group, ds in _nodes(state, data=data).items()}
     return found
 
 
-def _nodes(model: FittedModel, *, data: bool, components: Components | None = None) -> dict[str, xr.Dataset]:
+def _nodes(state: State, *, data: bool, components: Components | None = None) -> dict[str, xr.Dataset]:
     """What is written of one model, by the path of its group; of a vector with the attributes of its components."""
-    data = data and model.has_data
-    parts = {"prior": model.prior, "scaling": model.scaling, "settings": model.settings, "options": model.options}
-    parts |= {"roles": model.layout.roles, "metric": model.layout.metric, "clock": model.layout.clock}
-    parts |= {"record": asdict(model.record), "share": model.share, "typical_error": model.typical_error}
-    parts |= {"learned_shape": model.learned_shape, "intervals": model.intervals, "screening": model.screening}
-    parts["valid"] = None if isinstance(model.valid, xr.DataArray) else model.valid
-    state = {"format": FORMAT, "data": data, **{name: to_plain(part) for name, part in parts.items()}}
-    state |= {} if components is None else {"components": [[name, own] for name, own in components.items()]}
-    arrays = {"observed": model.layout.template, "errors": model.errors}
+    data = data and state.has_data
+    parts = {"prior": state.prior, "scaling": state.scaling, "settings": state.settings, "options": state.options}
+    parts |= {"roles": state.layout.roles, "metric": state.layout.metric, "clock": state.layout.clock}
+    parts |= {"record": asdict(state.record), "share": state.share, "typical_error": state.typical_error}
+    parts |= {"learned_shape": state.learned_shape, "intervals": state.intervals, "screening": state.screening}
+    parts["valid"] = None if isinstance(state.valid, xr.DataArray) else state.valid
+    plain = {"format": FORMAT, "data": data, **{name: to_plain(part) for name, part in parts.items()}}
+    plain |= {} if components is None else {"components": [[name, own] for name, own in components.items()]}
+    arrays = {"observed": state.layout.template, "errors": state.errors}
     if not data:
-        none = dict.fromkeys(model.layout.roles.fitted, slice(0))  # labels of fields stay
+        none = dict.fromkeys(state.layout.roles.fitted, slice(0))  # labels of fields stay
         whole = {k: None if da is None else without_bounds(da) for k, da in arrays.items()}
         arrays = {k: None if da is None else da.isel(none, missing_dims="ignore") for k, da in whole.items()}
-    arrays["valid"] = model.valid if isinstance(model.valid, xr.DataArray) else None
+    arrays["valid"] = state.valid if isinstance(state.valid, xr.DataArray) else None
     return {
-        "/": xr.Dataset(attrs={"xgpfill": json.dumps(state, default=_jsonable), "title": "xgpfill fitted model"}),
+        "/": xr.Dataset(attrs={"xgpfill": json.dumps(plain, default=_jsonable), "title": "xgpfill fitted model"}),
         **{f"/{name}": _packed(da) for name, da in arrays.items() if da is not None},
     }
 

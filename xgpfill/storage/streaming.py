@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from xgpfill.model import FittedModel
+    from xgpfill.posterior.state import State
     from xgpfill.tiling.solve import TileSolver
     from xgpfill.tiling.tiles import TilePlan
 
@@ -29,7 +29,7 @@ UNFINISHED = "unfinished"
 
 
 def reconstruct_to(
-    model: FittedModel,
+    state: State,
     solver: TileSolver,
     path: str | Path,
     *,
@@ -41,7 +41,7 @@ def reconstruct_to(
 ) -> None:
     """See :meth:`xgpfill.model.FittedModel.reconstruct_to`."""
     place = checked_place(path).resolve()  # workers may be in other folders
-    require_free(place, mode, model.sources)
+    require_free(place, mode, state.sources)
     folder = tiles_of(place)
     _require_own(folder)
     if not resume:
@@ -49,12 +49,12 @@ def reconstruct_to(
     folder.mkdir(exist_ok=True)
     unfinished = folder / f"{UNFINISHED}{place.suffix}"
     found = reconstruct(
-        _lazy(model, solver.plan), solver, include_noise=include_noise, variance=variance, show=False,
+        _lazy(state, solver.plan), solver, include_noise=include_noise, variance=variance, show=False,
         stored=StoredAnswers(folder),
     )  # fmt: skip
     write = found.to_netcdf if place.suffix in (".nc", ".nc4", ".h5") else found.to_zarr
     try:
-        with _counted(show, len(solver.plan) * math.prod(model.lattice.extra_shape)):
+        with _counted(show, len(solver.plan) * math.prod(state.lattice.extra_shape)):
             write(unfinished, mode="w")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_left(folder)) from None
@@ -101,15 +101,15 @@ def tiles_of(place: Path) -> Path:
     return place.with_name(f"{place.name}.tiles")
 
 
-def _lazy(model: FittedModel, plan: TilePlan) -> FittedModel:
+def _lazy(state: State, plan: TilePlan) -> State:
     """The model with lazy data, in chunks like the tiles where they were in memory."""
-    if model.lattice.is_lazy:
-        return model
+    if state.lattice.is_lazy:
+        return state
     import dask.array as da
 
     chunks = [tuple(np.diff(axis.edges).tolist()) for axis in plan.axes]
-    values = da.from_array(model.lattice.values, chunks=(*((1,) * n for n in model.lattice.extra_shape), *chunks))
-    return replace(model, lattice=replace(model.lattice, values=values))
+    values = da.from_array(state.lattice.values, chunks=(*((1,) * n for n in state.lattice.extra_shape), *chunks))
+    return replace(state, lattice=replace(state.lattice, values=values))
 
 
 @contextmanager

@@ -10,64 +10,65 @@ import xarray as xr
 from xgpfill.kernels import hyperparameters as tables
 from xgpfill.metrics import normal_quantile
 from xgpfill.metrics.calibration import LEVELS, NORMAL
+from xgpfill.posterior.amplitude import amplitude
 from xgpfill.report.summary import ModelSummary
 from xgpfill.words import squared, units_of, with_units
 
 if TYPE_CHECKING:
-    from xgpfill.model import FittedModel
+    from xgpfill.posterior.state import State
 
 WORTH_SAYING = 0.05
 """Change of a half-width from which on it is told."""
 
 
-def summarised(model: FittedModel) -> ModelSummary:
+def summarised(state: State) -> ModelSummary:
     """The model in short, as plain data."""
-    record, units = model.record, units_of(model.layout.template)
-    table = tables.rows(model.prior, model.lattice, units, noise_is_scale=model.errors is not None)
-    computed = "{dtype} on {device}, seed {seed}".format_map(model.options)
-    facts = {"engine": record.choice or str(model.settings), "computed": computed}
+    record, units = state.record, units_of(state.layout.template)
+    table = tables.rows(state.prior, state.lattice, units, noise_is_scale=state.errors is not None)
+    computed = "{dtype} on {device}, seed {seed}".format_map(state.options)
+    facts = {"engine": record.choice or str(state.settings), "computed": computed}
     if record.evaluations:
         facts["learning"] = (
             f"{record.seconds:.1f} s, {record.evaluations} evaluations of the likelihood, composite "
             f"log-likelihood {record.log_likelihood:.4g} per observation"
         )
-    times, places = model.learned_shape
+    times, places = state.learned_shape
     return ModelSummary(
-        heading=_heading(model), table=table, hyperparameters=model.hyperparameters, prior=model.prior,
-        engine=type(model.settings).__name__.lower(), facts=facts, notes=_notes(model),
-        dims=model.layout.roles.by_role, valid=model.valid,
+        heading=_heading(state), table=table, hyperparameters=state.hyperparameters, prior=state.prior,
+        engine=type(state.settings).__name__.lower(), facts=facts, notes=_notes(state),
+        dims=state.layout.roles.by_role, valid=state.valid,
         extents=(
-            None if times == 1 else model.lattice.time_extent,
-            None if places == 1 else model.lattice.space.extent,
+            None if times == 1 else state.lattice.time_extent,
+            None if places == 1 else state.lattice.space.extent,
         ),
-        noise=tables.noise_variance(model.hyperparameters, model.errors, model.typical_error, units),
-        units=squared(units), space_unit=model.lattice.space.unit,
+        noise=tables.noise_variance(state.hyperparameters, state.errors, state.typical_error, units),
+        units=squared(units), space_unit=state.lattice.space.unit,
     )  # fmt: skip
 
 
-def _heading(model: FittedModel) -> str:
-    name, sizes = model.layout.template.name, dict(model.layout.template.sizes)
-    engine = type(model.settings).__name__.lower()
-    return f"xgpfill.FittedModel of {name!r} {sizes}, {engine} engine, {model.lattice.space.geometry}"
+def _heading(state: State) -> str:
+    name, sizes = state.layout.template.name, dict(state.layout.template.sizes)
+    engine = type(state.settings).__name__.lower()
+    return f"xgpfill.FittedModel of {name!r} {sizes}, {engine} engine, {state.lattice.space.geometry}"
 
 
-def _notes(model: FittedModel) -> list[str]:
-    loose = tables.unidentified(model.prior, model.lattice)
-    notes = [] if model.has_data else ["Loaded without data: `condition` it on observations first."]
-    notes += [*_mean(model), *_amplitude(model), *_intervals(model)]
-    if model._jitter:
-        notes.append(f"{model._jitter.capitalize()}.")
+def _notes(state: State) -> list[str]:
+    loose = tables.unidentified(state.prior, state.lattice)
+    notes = [] if state.has_data else ["Loaded without data: `condition` it on observations first."]
+    notes += [*_mean(state), *_amplitude(state), *_intervals(state)]
+    if state.jitter:
+        notes.append(f"{state.jitter.capitalize()}.")
     if loose:
         notes.append(
             f"Lengthscale beyond half the extent: variance and lengthscale not separately identified "
             f"({', '.join(loose)})."
         )
-    return [*notes, *_checked(model)]
+    return [*notes, *_checked(state)]
 
 
-def _checked(model: FittedModel) -> list[str]:
+def _checked(state: State) -> list[str]:
     """What the last check of its answers found, if there was one."""
-    told = model.convergence
+    told = state.convergence
     if "probes" not in told:
         return []
     last = told.isel(solve=np.flatnonzero(np.isfinite(told["probes"]))[-1])
@@ -81,29 +82,29 @@ def _checked(model: FittedModel) -> list[str]:
     return [f"Checked: standard deviations {exact}{bias:+.1%} on the whole{means}."]
 
 
-def _mean(model: FittedModel) -> list[str]:
+def _mean(state: State) -> list[str]:
     """The mean, where it is known."""
-    if not model.prior.centred or model.layout.roles.component is not None:
+    if not state.prior.centred or state.layout.roles.component is not None:
         return []
-    return [f"The mean is known: {with_units(f'{model.scaling.shift:.6g}', units_of(model.layout.template))}."]
+    return [f"The mean is known: {with_units(f'{state.scaling.shift:.6g}', units_of(state.layout.template))}."]
 
 
-def _amplitude(model: FittedModel) -> list[str]:
+def _amplitude(state: State) -> list[str]:
     """That the field varies more in some places or fields than in others."""
-    if not model.has_data or model.scaling.is_uniform:
+    if not state.has_data or state.scaling.is_uniform:
         return []
-    found = model.amplitude
+    found = amplitude(state)
     return [
         f"Local amplitude {float(found.min()):.2g} to {float(found.max()):.2g} times these standard deviations and "
         f"noise: `model.amplitude`."
     ]
 
 
-def _intervals(model: FittedModel) -> list[str]:
+def _intervals(state: State) -> list[str]:
     """How wide intervals are, where that is not as the normal law says."""
-    if model.intervals is None:
+    if state.intervals is None:
         return []
-    ratios = np.array([model.intervals.curve(i).ratios for i in range(len(model.intervals.ratios))])
+    ratios = np.array([state.intervals.curve(i).ratios for i in range(len(state.intervals.ratios))])
     if np.abs(ratios - 1.0).max() < WORTH_SAYING:
         return []
     told = ", ".join(f"{100 * level:g} %: {_span(ratios[:, i])}" for i, level in enumerate(LEVELS))
@@ -115,10 +116,10 @@ def _span(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def calibration_table(model: FittedModel) -> xr.Dataset:
+def calibration_table(state: State) -> xr.Dataset:
     """See :attr:`xgpfill.model.FittedModel.calibration`."""
-    found, extra = model.intervals or NORMAL, model.layout.roles.extra
-    template, alone = model.layout.template, len((model.intervals or NORMAL).ratios) == 1
+    found, extra = state.intervals or NORMAL, state.layout.roles.extra
+    template, alone = state.layout.template, len((state.intervals or NORMAL).ratios) == 1
     dims = () if alone else extra
     shape = tuple(template.sizes[d] for d in dims)
     normal = np.array([normal_quantile(level) for level in LEVELS])
