@@ -84,7 +84,7 @@ def test_many_points_are_iterated_on_or_taken_by_neighbours_and_the_reason_is_to
 
 
 def test_a_curvilinear_grid_of_many_places_is_no_longer_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xgpfill.engines.select.MAX_DENSE_SITES", 100)
+    monkeypatch.setattr("xgpfill.operators.suits.MAX_DENSE_SITES", 100)
     rng = np.random.default_rng(0)
     y, x = np.meshgrid(np.linspace(40, 44, 70), np.linspace(0, 6, 70), indexing="ij")
     cells = {"lat": (("j", "i"), y + 0.1 * np.sin(x)), "lon": (("j", "i"), x + 0.1 * np.cos(y))}

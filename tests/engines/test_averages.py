@@ -9,6 +9,7 @@ from xgpfill.covariance.matrices import Covariance
 from xgpfill.engines import averages
 from xgpfill.engines.exact import ExactEngine
 from xgpfill.engines.iterative import IterativeEngine
+from xgpfill.engines.lattice import averages as closely
 from xgpfill.engines.lattice.system import System
 from xgpfill.errors import XgpfillWarning
 from xgpfill.settings import Iterative
@@ -99,9 +100,9 @@ def test_one_average_takes_no_more_solves_than_it_needs(monkeypatch):
 
 
 def test_an_average_that_is_far_off_says_so(monkeypatch):
-    monkeypatch.setattr(averages, "ROUNDS", 1)
-    monkeypatch.setattr(averages, "LARGE", 1e-9)
-    monkeypatch.setattr(averages, "SMALL", 1e-12)
+    monkeypatch.setattr(closely, "ROUNDS", 1)
+    monkeypatch.setattr(closely, "LARGE", 1e-9)
+    monkeypatch.setattr(closely, "SMALL", 1e-12)
     p = problem(anova(), np.arange(10, 30, 2.0), np.arange(0, 20, 2.0), np.arange(6.0))
     engine = IterativeEngine(Iterative(num_neighbours=4))
     with pytest.warns(XgpfillWarning, match=r"standard deviations off. Type `method=.*num_neighbours=8\)`"):

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from xgpfill.engines import iterative
 from xgpfill.engines.exact import ExactEngine
-from xgpfill.engines.iterative import EXACT_TARGETS, IterativeEngine
+from xgpfill.engines.iterative import IterativeEngine
 from xgpfill.engines.lattice import marginals
+from xgpfill.engines.lattice import posterior as posteriors
+from xgpfill.engines.lattice.posterior import EXACT_TARGETS
 from xgpfill.errors import XgpfillWarning
 from xgpfill.grid.points import Points
 from xgpfill.settings import Iterative
@@ -310,7 +311,7 @@ WIDE, DENSE = (
 
 @pytest.mark.parametrize("name", ["little noise", WIDE, DENSE])
 def test_many_targets_off_the_lattice_are_not_more_certain_than_the_oracle(name, monkeypatch):
-    monkeypatch.setattr(iterative, "EXACT_TARGETS", 0)
+    monkeypatch.setattr(posteriors, "EXACT_TARGETS", 0)
     regime = regimes.make(name)
     p = Problem(regime.prior, regime.observations(), regime.cells)
     between = 0.5 * (p.cells.sites[:-1] + p.cells.sites[1:])
@@ -336,7 +337,7 @@ def test_one_place_has_one_answer_and_it_is_the_posterior_given_all_observations
     lat, lon = GLOBES[name]
     p = problem(anova("matern32"), lat, lon, np.arange(6.0), unequal=unequal)
     posterior = conditioned(p)
-    assert len(posterior._observations) < len(p.observations)  # some places were observed several times
+    assert len(posterior.system.observations) < len(p.observations)  # some places were observed several times
     answer, expected = posterior.moments(p.cells), expected_of(p, p.cells, trend=True)
     for values in (answer.mean, answer.variance):
         field = values.reshape(6, lat.size, lon.size)
@@ -358,7 +359,7 @@ def test_the_posterior_of_merged_observations_is_that_of_all():
     """At the observed places themselves, and to rounding, by the dense engine under the merged ones."""
     lat, lon = GLOBES["both, from -180 to 180"]
     p = problem(anova("matern32"), lat, lon, np.arange(4.0), unequal=True)
-    merged = conditioned(p)._observations
+    merged = conditioned(p).system.observations
     found = ExactEngine().condition(p.law, merged).moments(p.cells)
     expected = expected_of(p, p.cells, trend=True)
     assert_allclose(found.mean, expected.mean, atol=1e-7)

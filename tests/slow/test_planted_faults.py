@@ -14,10 +14,13 @@ import numpy as np
 import pytest
 import torch
 from xgpfill.covariance.matrices import Covariance
-from xgpfill.engines import iterative
-from xgpfill.engines.iterative import IterativeEngine, IterativePosterior
-from xgpfill.engines.lattice import marginals, system, variance
-from xgpfill.engines.lattice.marginals import Level, Marginals
+from xgpfill.engines.iterative import IterativeEngine
+from xgpfill.engines.lattice import marginals, rungs, single, system, variance
+from xgpfill.engines.lattice import posterior as posteriors
+from xgpfill.engines.lattice.fields import Fields
+from xgpfill.engines.lattice.marginals import Marginals
+from xgpfill.engines.lattice.posterior import LatticePosterior
+from xgpfill.engines.lattice.rungs import Level
 from xgpfill.engines.lattice.system import System
 from xgpfill.errors import NumericalError, XgpfillWarning
 from xgpfill.grid.points import Observations, Points
@@ -123,8 +126,9 @@ def wrap(patch, owner, name, around):
 
 def few_neighbours(patch):
     """No fault: a quarter of the local variance is missed."""
-    patch.setattr(marginals, "LADDER", (Level(2, 1),))
-    patch.setattr(marginals, "NEIGHBOURS", 16)
+    patch.setattr(rungs, "LADDER", (Level(2, 1),))
+    for module in (rungs, single):
+        patch.setattr(module, "NEIGHBOURS", 16)
 
 
 def pools_tell_too_little(patch):
@@ -179,11 +183,11 @@ def weights_of_patches_too_large(patch):
         found = true(*args, **kwargs)
         return Patches(found.members, 1.1 * found.weights, found.middle)
 
-    wrap(patch, marginals, "patches_of", scaled)
+    wrap(patch, rungs, "patches_of", scaled)
 
 
 def a_seam_on_the_globe(patch):
-    wrap(patch, marginals, "patches_of", lambda true, *args, wraps, **kwargs: true(*args, wraps=False, **kwargs))
+    wrap(patch, rungs, "patches_of", lambda true, *args, wraps, **kwargs: true(*args, wraps=False, **kwargs))
 
 
 def a_hat_missing(patch):
@@ -193,7 +197,7 @@ def a_hat_missing(patch):
         found = true(*args, **kwargs)
         return Patches(found.members, found.weights * (np.arange(len(found)) % 7 > 0)[:, None], found.middle)
 
-    wrap(patch, marginals, "patches_of", without)
+    wrap(patch, rungs, "patches_of", without)
 
 
 def no_sparser_sets(patch):
@@ -214,7 +218,7 @@ def local_data_in_another_order(patch):
     def shuffled(true, neighbours, values, *args):
         return true(neighbours, np.roll(values, 1, axis=0), *args)
 
-    for module in (marginals, static):  # of all terms, and with a map told apart
+    for module in (single, static):  # of all terms, and with a map told apart
         wrap(patch, module, "local_conditionals", shuffled)
 
 
@@ -233,14 +237,14 @@ def sign_of_the_trend(patch):
         fields[:, 1:2] *= -1.0
         return true(posterior, fields, variance)
 
-    wrap(patch, IterativePosterior, "_with_trend", turned)
+    wrap(patch, LatticePosterior, "_with_trend", turned)
 
 
 def trend_left_out(patch):
     def without(true, posterior, fields, variance):
         return replace(true(posterior, fields, variance), variance=variance)
 
-    wrap(patch, IterativePosterior, "_with_trend", without)
+    wrap(patch, LatticePosterior, "_with_trend", without)
 
 
 def level_forgotten(patch):
@@ -248,7 +252,7 @@ def level_forgotten(patch):
         found = true(posterior, fields, variance)
         return replace(found, mean=found.mean - float(posterior._beta[0]))
 
-    wrap(patch, IterativePosterior, "_with_trend", without)
+    wrap(patch, LatticePosterior, "_with_trend", without)
 
 
 def products_too_large(factor, patch):
@@ -330,13 +334,13 @@ def one_draw_again_and_again(patch):
 
 
 def observed_values_not_put_back(patch):
-    def without(posterior, weights, right, targets, **_):
-        sites, times = posterior._places(targets)
-        field = posterior.system.spread(weights)[sites]
+    def without(fields, weights, right, targets, **_):
+        sites, times = fields._places(targets)
+        field = fields._system.spread(weights)[sites]
         field = field if times is None else field[..., times]
         return field.permute(2, 0, 1).reshape(len(targets), -1).clone()
 
-    patch.setattr(IterativePosterior, "_fields", without)
+    patch.setattr(Fields, "__call__", without)
 
 
 def noise_too_large(patch):
@@ -388,7 +392,7 @@ def measurements_of_one_place_not_weighted(patch):
         _, own = np.unique(number, return_index=True)
         return replace(merged, values=observations.values[own], noise=observations.noise[own]), number
 
-    wrap(patch, iterative, "without_repeats", first)
+    wrap(patch, posteriors, "without_repeats", first)
 
 
 def columns_leave_the_search(patch):

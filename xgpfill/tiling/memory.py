@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xgpfill.engines.select import suits_iteration
 from xgpfill.grid.lattice import MOST_PLACES
+from xgpfill.operators.suits import suits_iteration
 from xgpfill.settings import Exact, Iterative, Settings, Variational
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from xgpfill.engines.base import Convergence
+from xgpfill.engines.lattice.products import LEAST_COLUMNS, Products
 from xgpfill.errors import XgpfillWarning
 from xgpfill.grid.lattice import Lattice, Space
-from xgpfill.machine.threads import in_parts, own_threads
-from xgpfill.operators.conjugate_gradients import ROWS, conjugate_gradients
+from xgpfill.machine.threads import own_threads
+from xgpfill.operators.conjugate_gradients import conjugate_gradients
 from xgpfill.operators.draws import PriorDraws, noise_share
 from xgpfill.operators.lattice import LatticeOperator
-from xgpfill.vecchia.loops import put, taken
 from xgpfill.vecchia.neighbours import Neighbours
 from xgpfill.vecchia.static import preconditioner_of
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from xgpfill.arrays import FloatArray, IntArray
+    from xgpfill.arrays import FloatArray
     from xgpfill.covariance.matrices import Covariance
-    from xgpfill.engines.lattice.marginals import Asked, Told
+    from xgpfill.engines.lattice.asked import Probes, Told
     from xgpfill.engines.lattice.variance import Pool
     from xgpfill.grid.points import Observations, Points
     from xgpfill.operators.conjugate_gradients import Solution
@@ -49,10 +49,6 @@ EXACT_TOLERANCE = 0.01
 """Of solves for the variance of a cell, in its own standard deviations."""
 FEW_COLUMNS = 4
 """Columns of single cells whose products in full precision are made at once: buffers grow with them."""
-FIELDS, LEAST_COLUMNS = 2**22, 5
-"""Elements of the fields whose products are made at once, on the processor, and columns of them, at least."""
-MANY = 1024
-"""Columns at once on a GPU."""
 ENOUGH_NOISE = 1e-4
 """Share of the variance from which on float32 rounds fields of draws far below what is not known of them."""
 EPS = 2.3e-16
@@ -80,89 +76,6 @@ class Draws:
     fields: Float32Array
     data: Tensor
     weights: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Probes:
-    """Cells whose variance is solved exactly.
-
-    Attributes
-    ----------
-    cells : int array (P, 2)
-        Times and sites of the lattice.
-    points : Points
-    variance : array (P,)
-        Exact, but for the trend.
-    asked : Asked
-        The targets that they were chosen from.
-    """
-
-    cells: IntArray
-    points: Points
-    variance: FloatArray
-    asked: Asked
-
-
-@dataclass(frozen=True, eq=False)
-class Products:
-    """Products with A = K + noise on the observed cells.
-
-    Attributes
-    ----------
-    operator : LatticeOperator
-    site, time : int Tensor (n,)
-        Places in its fields.
-    noise : Tensor (n, 1)
-    repeats : bool
-        Whether a cell was measured several times.
-    """
-
-    operator: LatticeOperator
-    site: Tensor
-    time: Tensor
-    noise: Tensor
-    repeats: bool
-
-    def to(self, dtype: torch.dtype) -> Products:
-        """The same in another precision."""
-        return replace(self, operator=self.operator.to(dtype), noise=self.noise.to(dtype))
-
-    def __call__(self, v: Tensor) -> Tensor:
-        """A times (n, R), so many columns at once that fields of them are not too large."""
-        parts = -(-v.shape[1] // self.columns_at_once)
-        if parts <= 1:
-            return self._product(v)
-        found = [self._product(part.contiguous()) for part in torch.split(v, -(-v.shape[1] // parts), dim=1)]
-        return torch.cat(found, 1)
-
-    @property
-    def columns_at_once(self) -> int:
-        """Columns whose fields are worked on at once."""
-        nx, ny, nt = self.operator.shape
-        return max(LEAST_COLUMNS, FIELDS // (nx * ny * nt)) if self.noise.device.type == "cpu" else MANY
-
-    def _product(self, v: Tensor) -> Tensor:
-        field, found = self.spread(v), torch.empty_like(v)
-        if v.device.type == "cpu":
-            arrays = (x.numpy() for x in (self.site, self.time, field, self.noise[:, 0], v.contiguous()))
-            site, time, values, noise, right = arrays
-            out = found.numpy()
-            in_parts(lambda a, b: taken(site, time, values, noise, right, a, b, out), len(v), ROWS)
-        else:
-            torch.addcmul(field[self.site, :, self.time], self.noise, v, out=found)
-        return found
-
-    def spread(self, v: Tensor) -> Tensor:
-        """K times values at the observations, on all cells: (sites, R, nt), overwritten next."""
-        field = self.operator.empty(v.shape[1])
-        if self.repeats:  # several measurements of one cell add up
-            field.permute(0, 2, 1).index_put_((self.site, self.time), v, accumulate=True)
-        elif v.device.type == "cpu":
-            site, time, values, right = (x.numpy() for x in (self.site, self.time, field, v.contiguous()))
-            in_parts(lambda a, b: put(site, time, right, a, b, values), len(v), ROWS)
-        else:
-            field[self.site, :, self.time] = v
-        return self.operator(field)
 
 
 class System:
@@ -395,3 +308,10 @@ class System:
             found[:, s], fields[s] = flat[points.time_index, points.site_index], flat
         found += rng.standard_normal(found.shape) * np.sqrt(self.observations.noise)[:, None]
         return fields, law.tensor(found)
+
+    def drawn(self, count: int) -> FloatArray:
+        """The data of all draws, (n, S); none of them, (n, 0), where means of none are known."""
+        if not count:
+            return np.zeros((len(self.observations), 0))
+        assert self.draws is not None
+        return np.asarray(self.draws.data.double().cpu().numpy())
