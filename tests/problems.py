@@ -8,6 +8,7 @@ import numpy as np
 from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels import spec
+from xgpfill.kernels.parts import replaced
 from xgpfill.kernels.prior import Prior, Term
 
 from tests import reference as ref
@@ -130,7 +131,7 @@ def anova(kernel: str = "matern32", geometry: str = "sphere", noise: float = 0.0
     time, space = TIME_KERNELS[kernel], SPACE_KERNELS[kernel]
 
     def stretched(k: spec.Kernel, factor: float) -> spec.Kernel:
-        return spec.replaced(k, {"lengthscale": k.lengthscale * factor})
+        return replaced(k, {"lengthscale": k.lengthscale * factor})
 
     terms = (
         Term("static", spec.Constant(), stretched(space, 1.5), 0.6),

@@ -18,8 +18,9 @@ from xgpfill.errors import DataError, NoiseError, shown, warn
 from xgpfill.files import sources_of
 from xgpfill.grid.scaling import Scaling
 from xgpfill.kernels import hyperparameters as tables
+from xgpfill.kernels.parts import is_directional
 from xgpfill.kernels.prior import Prior, build_prior, ordered, resolve_brownian
-from xgpfill.kernels.spec import as_kernel, is_directional
+from xgpfill.kernels.spec import as_kernel
 from xgpfill.layout.companions import as_mask, in_memory_as, note_noise, read_noise, require_inside, within_valid
 from xgpfill.layout.encode import Coords, Dims, encode
 from xgpfill.learning.blocks import BlockPlan, distinct, draw_blocks, observed_share

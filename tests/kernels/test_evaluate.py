@@ -23,6 +23,7 @@ from xgpfill.covariance.evaluate import Lags, correlation
 from xgpfill.covariance.matrices import Covariance
 from xgpfill.errors import KernelError
 from xgpfill.kernels import spec
+from xgpfill.kernels.parts import has_type, is_directional, replaced, walk
 
 from tests.problems import GEOMETRIES, SPACE_KERNELS, TIME_KERNELS, anova, oracle, places, product, scattered
 
@@ -35,7 +36,7 @@ SPACE_CASES = [
     pytest.param(kernel, geometry, id=f"{name} on {geometry}")
     for name, kernel in SPACE_KERNELS.items()
     for geometry in GEOMETRIES
-    if not (spec.is_directional(kernel) and geometry == "sphere")
+    if not (is_directional(kernel) and geometry == "sphere")
 ]
 
 
@@ -104,7 +105,7 @@ def test_a_kernel_of_space_equals_that_of_gpytorch_on_embedded_km(name):
     kernel = SPACE_KERNELS[name]
     if name == "spectral":  # of several components ours is a product of mixtures, GPyTorch's a mixture of products
         kernel = spec.Spectral(1, (1.0,), (1 / 2000,), (1 / 9000,))
-    geometry = "plane" if spec.is_directional(kernel) else "sphere"
+    geometry = "plane" if is_directional(kernel) else "sphere"
     x = places(np.random.default_rng(2), 9, geometry)
     expected = gpytorch_kernel(kernel, x.shape[1])(torch.as_tensor(x), torch.as_tensor(x)).to_dense().detach()
     assert_allclose(evaluated(kernel, x, x, geometry), expected, rtol=1e-5, atol=1e-6)
@@ -187,7 +188,7 @@ def test_a_kernel_of_space_is_positive_semidefinite_at_any_places(kernel, geomet
     x = places(np.random.default_rng(seed), 25, geometry)
     if geometry == "plane":
         x = x * size
-    elif spec.has_type(kernel, spec.Matern, spec.RBF, spec.RationalQuadratic) and not spec.is_directional(kernel):
+    elif has_type(kernel, spec.Matern, spec.RBF, spec.RationalQuadratic) and not is_directional(kernel):
         around = np.random.default_rng(seed).uniform(-1, 1, (25, 3))  # all around the globe
         x = 6371.0088 * around / np.linalg.norm(around[:, : 3 if geometry == "sphere" else 2], axis=1, keepdims=True)
     K = evaluated(kernel, x, x, geometry)
@@ -202,7 +203,7 @@ LEARNABLE = {name: k for name, k in TIME_KERNELS.items() if name not in ("consta
 def numbers_of(kernel):
     """Paths of a kernel's hyperparameters with their sizes, and all of them in one tensor."""
     paths, flat = {}, []
-    for path, part in spec.walk(kernel):
+    for path, part in walk(kernel):
         for name in part.parameter_units():
             value = getattr(part, name)
             if value is not None:
@@ -216,7 +217,7 @@ def at(kernel, paths, numbers):
     for path, size in paths.items():
         values[path] = numbers[start] if size is None else tuple(numbers[start : start + size])
         start += size or 1
-    return spec.replaced(kernel, values)
+    return replaced(kernel, values)
 
 
 @pytest.mark.parametrize("name", LEARNABLE)
@@ -265,7 +266,7 @@ def test_the_gradient_in_the_places_is_finite_where_two_coincide(name):
 @pytest.mark.parametrize("geometry", ["plane", "sphere"])
 def test_places_that_have_a_gradient_have_the_same_correlation(name, geometry):
     kernel = SPACE_KERNELS[name]
-    if geometry == "sphere" and spec.is_directional(kernel):
+    if geometry == "sphere" and is_directional(kernel):
         return
     a = torch.as_tensor(places(np.random.default_rng(5), 4, geometry))
     free = correlation(kernel, Lags.matrix(a.clone().requires_grad_(), a, geometry)).detach()

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from xgpfill.errors import KernelError
+from xgpfill.kernels.parts import has_type, is_directional, replaced, walk
 from xgpfill.kernels.spec import (
     KERNELS,
     RBF,
@@ -21,10 +22,6 @@ from xgpfill.kernels.spec import (
     Spectral,
     Sum,
     as_kernel,
-    has_type,
-    is_directional,
-    replaced,
-    walk,
 )
 
 # Names

@@ -12,6 +12,7 @@ from xgpfill.grid.lattice import Lattice, Space
 from xgpfill.grid.points import Points
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
+from xgpfill.kernels.shared import Shared
 from xgpfill.machine.compiled import plain
 from xgpfill.operators.draws import PriorDraws
 from xgpfill.operators.lattice import LatticeOperator
@@ -28,7 +29,7 @@ LENGTH = 2500.0
 
 def prior_of(geometry, length=LENGTH, loadings=LOADINGS):
     def shared(name, kernel):
-        return spec.Shared((kernel,), loadings[name])
+        return Shared((kernel,), loadings[name])
 
     terms = (
         Term("static", spec.Constant(), shared("static", spec.Matern(1.5, length)), 0.7),
@@ -143,4 +144,4 @@ def test_without_variables_a_shared_kernel_is_that_of_what_is_shared():
     x = torch.arange(5.0, dtype=torch.float64)[:, None]
     lags = Lags.matrix(x, x, "plane")
     own = spec.Matern(1.5, 2.0)
-    assert_allclose(correlation(spec.Shared((own,), (1.0, 0.2)), lags), correlation(own, lags))
+    assert_allclose(correlation(Shared((own,), (1.0, 0.2)), lags), correlation(own, lags))

@@ -11,7 +11,8 @@ import xarray as xr
 from xgpfill.covariance.evaluate import Lags, correlation
 from xgpfill.errors import CoordinateError, shown
 from xgpfill.grid.metric import EARTH_RADIUS_KM
-from xgpfill.kernels.spec import AXIS_UNIT, Brownian, walk
+from xgpfill.kernels.parts import walk
+from xgpfill.kernels.spec import AXIS_UNIT, Brownian
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

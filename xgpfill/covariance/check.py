@@ -10,8 +10,8 @@ import torch
 from xgpfill.covariance.evaluate import Lags, correlation
 from xgpfill.errors import KernelError
 from xgpfill.kernels.outside import Outside
+from xgpfill.kernels.parts import walk
 from xgpfill.kernels.prior import AXES, outside_kernels
-from xgpfill.kernels.spec import walk
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,6 +18,7 @@ from xgpfill.errors import KernelError
 from xgpfill.grid.directions import COLUMNS, has_directions, has_variables, places_of, variable_of
 from xgpfill.grid.metric import EARTH_RADIUS_KM
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch, positive_parameters
+from xgpfill.kernels.shared import Shared
 from xgpfill.kernels.spec import (
     RBF,
     Brownian,
@@ -28,7 +29,6 @@ from xgpfill.kernels.spec import (
     Periodic,
     Product,
     RationalQuadratic,
-    Shared,
     Spectral,
     Sum,
 )

@@ -17,17 +17,8 @@ from xgpfill.covariance.evaluate import Lags, correlation
 from xgpfill.errors import DataError, KernelError, listed, shown
 from xgpfill.kernels import hyperparameters as tables
 from xgpfill.kernels.given import Given, apart
-from xgpfill.kernels.spec import (
-    Brownian,
-    Kernel,
-    Periodic,
-    Spectral,
-    Sum,
-    as_kernel,
-    has_type,
-    replaced,
-    walk,
-)
+from xgpfill.kernels.parts import has_type, replaced, walk
+from xgpfill.kernels.spec import Brownian, Kernel, Periodic, Spectral, Sum, as_kernel
 from xgpfill.options import checked_seed
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xgpfill.description.describe import describe
-from xgpfill.description.figures import Axis, Description, Gaps
+from xgpfill.description.description import Description
+from xgpfill.description.figures import Axis, Gaps
 
 __all__ = ["Axis", "Description", "Gaps", "describe"]

@@ -9,7 +9,8 @@ import xarray as xr
 
 from xgpfill.description.advice import problems, suggestions
 from xgpfill.description.axes import described_axes, memory_in_words
-from xgpfill.description.figures import Description, Gaps
+from xgpfill.description.description import Description
+from xgpfill.description.figures import Gaps
 from xgpfill.description.gaps import cell_areas, patches, runs, step_widths
 from xgpfill.description.survey import Survey, survey
 from xgpfill.errors import CoordinateError, DataError

@@ -13,14 +13,14 @@ from xgpfill.words import aligned, bracketed, html_table, typeset, written
 if TYPE_CHECKING:
     import xarray as xr
 
-    from xgpfill.description.figures import Axis, Description, Gaps
+    from xgpfill.description.figures import Axis, Figures, Gaps
 
 Rows = list[tuple[str, str]]
 SUGGESTED = "Suggested"
 """The section of arguments for a fit to come."""
 
 
-def sections(found: Description) -> list[tuple[str, Rows]]:
+def sections(found: Figures) -> list[tuple[str, Rows]]:
     """All that is said, as titled tables of (what, how much)."""
     parts = [
         ("Dimensions", [(f"{axis.name} ({axis.role})", _axis(axis)) for axis in found.axes]),
@@ -32,7 +32,7 @@ def sections(found: Description) -> list[tuple[str, Rows]]:
     return [(title, rows) for title, rows in parts if rows]
 
 
-def heading(found: Description) -> str:
+def heading(found: Figures) -> str:
     """The first line."""
     long_name = f", {found.long_name}" if found.long_name not in ("", found.name) else ""
     return bracketed(f"{found.name}{long_name}", found.units)
@@ -49,7 +49,7 @@ def _axis(axis: Axis) -> str:
     return "; ".join([*words, *axis.notes])
 
 
-def _gaps(found: Description) -> Rows:
+def _gaps(found: Figures) -> Rows:
     rows: Rows = [("gaps", _counted(found))]
     if found.never_share > 0:
         told = "counted as gaps" if found.counted_all else "left out of these figures"
@@ -75,14 +75,14 @@ def _gaps(found: Description) -> Rows:
     return rows
 
 
-def _counted(found: Description) -> str:
+def _counted(found: Figures) -> str:
     if abs(found.gap_share - found.missing_share) < 1e-9:
         return f"{percent(found.gap_share)} of the cells"
     which = "of `valid`" if found.counted_all else "observed at some time"
     return f"{percent(found.gap_share)} of the cells {which}; {percent(found.missing_share)} of all cells"
 
 
-def _values(found: Description) -> Rows:
+def _values(found: Figures) -> Rows:
     values, units = found.values, f" {typeset(found.units)}" if found.units else ""
     rows: Rows = []
     if values.count:
@@ -93,7 +93,7 @@ def _values(found: Description) -> Rows:
     return rows
 
 
-def _of_read(found: Description) -> str:
+def _of_read(found: Figures) -> str:
     return " (in the steps read)" if found.steps_read < found.steps else ""
 
 
@@ -133,7 +133,7 @@ def worst(share: xr.DataArray | None) -> str:
     return written(share[share.dims[0]].values[int(np.nanargmax(share.values))])
 
 
-def as_text(found: Description) -> str:
+def as_text(found: Figures) -> str:
     """Aligned columns under titles, in the manner of xarray."""
     lines = [f"<xgpfill.Description> {heading(found)}"]
     for title, rows in sections(found):
@@ -141,7 +141,7 @@ def as_text(found: Description) -> str:
     return "\n".join(lines)
 
 
-def as_html(found: Description) -> str:
+def as_html(found: Figures) -> str:
     """A small table that opens and closes by section; everything from the data is escaped."""
     parts = (f"<details open><summary>{title}</summary>{html_table(rows)}</details>" for title, rows in sections(found))
     return f"<div><b>xgpfill.Description</b> {escape(heading(found))}{''.join(parts)}</div>"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from xgpfill.errors import KernelError
-from xgpfill.kernels.spec import DIMENSIONLESS, Kernel, require_numbers
+from xgpfill.kernels.spec import DIMENSIONLESS, READERS, Kernel, require_numbers
 
 if TYPE_CHECKING:
     from xgpfill.kernels.spec import Number
@@ -169,3 +169,6 @@ def _read_parameters(module: Any) -> tuple[float, ...]:
     for _, raw, constraint in positive_parameters(module):
         values += constraint.transform(raw).detach().reshape(-1).tolist()
     return tuple(values)
+
+
+READERS.append(as_outside)

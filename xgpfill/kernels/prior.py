@@ -15,17 +15,8 @@ from typing import TYPE_CHECKING, Any
 from xgpfill.errors import KernelError, listed, shown
 from xgpfill.kernels.given import Given, apart
 from xgpfill.kernels.outside import FromGPyTorch, Outside, with_function
-from xgpfill.kernels.spec import (
-    Brownian,
-    Constant,
-    Independent,
-    Kernel,
-    Periodic,
-    as_kernel,
-    has_type,
-    replaced,
-    walk,
-)
+from xgpfill.kernels.parts import has_type, replaced, walk
+from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, Periodic, as_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from xgpfill.kernels.outside import Outside
-from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, Periodic, Product, Spectral, walk
+from xgpfill.kernels.parts import walk
+from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, Periodic, Product, Spectral
 
 
 def reach(kernel: Kernel) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from xgpfill.errors import KernelError, listed, parentheses, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from torch import Tensor
 
@@ -288,23 +288,6 @@ class Product(Kernel):
     parts: tuple[Kernel, ...] = ()
 
 
-@dataclass(frozen=True)
-class Shared(Kernel):
-    """What several variables have of one field of space: k(s, s') wₐ w_b between variables a and b.
-
-    Terms of such kernels are a linear model of coregionalisation (Goovaerts 1997, §4.2.3), each of rank one. `loadings`
-    are the w, in the order of the variables (:mod:`xgpfill.grid.directions`); they may be negative.
-    """
-
-    parts: tuple[Kernel, ...] = ()
-    loadings: tuple[float, ...] = ()
-
-    @property
-    def of_one(self) -> Kernel:
-        """The kernel of the field that is shared."""
-        return self.parts[0]
-
-
 KERNELS: dict[str, Kernel] = {
     "rbf": RBF(),
     "matern": Matern(1.5),
@@ -323,6 +306,10 @@ TYPES: dict[str, type[Kernel]] = {
     cls.__name__: cls
     for cls in (Matern, RBF, RationalQuadratic, Periodic, Spectral, Brownian, Constant, Independent, Sum, Product)
 }
+
+
+READERS: list[Callable[[Any], Kernel | None]] = []
+"""What else makes kernels of what users give: each gives None where it does not know it."""
 
 
 def as_kernel(kernel: Any) -> Kernel:
@@ -344,11 +331,9 @@ def as_kernel(kernel: Any) -> Kernel:
         return kernel
     if isinstance(kernel, str) and kernel.lower() in KERNELS:
         return KERNELS[kernel.lower()]
-    from xgpfill.kernels.outside import as_outside
-
-    outside = as_outside(kernel)
-    if outside is not None:
-        return outside
+    found = next((own for read in READERS if (own := read(kernel)) is not None), None)
+    if found is not None:
+        return found
     if isinstance(kernel, str) and kernel.lower() == "auto":
         raise KernelError(
             "'auto' is no kernel but the choice of one: it stands alone in `fit(time_kernel='auto', "
@@ -361,32 +346,6 @@ def as_kernel(kernel: Any) -> Kernel:
         f"e.g. `xgpfill.Matern(nu=1.5, lengthscale=30.0)`, a GPyTorch kernel, a function of two arrays of coordinates, "
         f"None for no correlation along the axis, or, in `fit` alone, 'auto'."
     )
-
-
-def walk(kernel: Kernel, path: str = "") -> Iterator[tuple[str, Kernel]]:
-    """Every kernel in a composition with its path: '' for the root, '0.' and '1.' for its parts."""
-    yield path, kernel
-    for i, part in enumerate(kernel.parts):
-        yield from walk(part, f"{path}{i}.")
-
-
-def replaced(kernel: Kernel, values: dict[str, Any], path: str = "") -> Kernel:
-    """The kernel with the hyperparameters named by path, e.g. ``{"0.lengthscale": 3.0}``, replaced."""
-    own = {name: values[path + name] for name in kernel.parameter_units() if path + name in values}
-    parts = tuple(replaced(part, values, f"{path}{i}.") for i, part in enumerate(kernel.parts))
-    if parts:
-        own["parts"] = parts
-    return replace(kernel, **own) if own else kernel
-
-
-def is_directional(kernel: Kernel) -> bool:
-    """Whether the kernel needs the two directions of space apart instead of the distance alone."""
-    return any(isinstance(k, (Periodic, Spectral)) for _, k in walk(kernel))
-
-
-def has_type(kernel: Kernel, *types: type[Kernel]) -> bool:
-    """Whether a kernel of one of these types is anywhere in the composition."""
-    return any(isinstance(k, types) for _, k in walk(kernel))
 
 
 def _in_range(value: object, *, zero: bool) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from xgpfill.grid.directions import places_of, point_alike
 from xgpfill.kernels.outside import FromGPyTorch, positive_parameters
+from xgpfill.kernels.parts import has_type, walk
 from xgpfill.kernels.prior import AXES, Prior, Term
 from xgpfill.kernels.spec import (
     DIMENSIONLESS,
@@ -21,8 +22,6 @@ from xgpfill.kernels.spec import (
     RationalQuadratic,
     Spectral,
     Sum,
-    has_type,
-    walk,
 )
 
 if TYPE_CHECKING:

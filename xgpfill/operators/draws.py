@@ -24,6 +24,8 @@ from xgpfill.grid.directions import places_of_each
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.grid.metric import EARTH_RADIUS_KM
 from xgpfill.kernels.outside import Outside
+from xgpfill.kernels.parts import has_type, is_directional
+from xgpfill.kernels.shared import Shared
 from xgpfill.kernels.spec import (
     RBF,
     Brownian,
@@ -34,11 +36,8 @@ from xgpfill.kernels.spec import (
     Periodic,
     Product,
     RationalQuadratic,
-    Shared,
     Spectral,
     Sum,
-    has_type,
-    is_directional,
 )
 from xgpfill.machine.threads import in_parts
 from xgpfill.operators.space import is_even

@@ -19,7 +19,7 @@ from xgpfill.errors import MethodError
 from xgpfill.grid.directions import places_of
 from xgpfill.grid.lattice import MAX_DENSE_SITES
 from xgpfill.kernels.outside import Outside
-from xgpfill.kernels.spec import has_type
+from xgpfill.kernels.parts import has_type
 from xgpfill.machine.threads import in_parts
 from xgpfill.operators.transforms import period_for
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from xgpfill.grid.lattice import MAX_DENSE_SITES, MAX_TIMES, is_regular
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.kernels.outside import Outside
-from xgpfill.kernels.spec import Brownian, has_type
+from xgpfill.kernels.parts import has_type
+from xgpfill.kernels.spec import Brownian
 
 if TYPE_CHECKING:
     from xgpfill.grid.lattice import Lattice

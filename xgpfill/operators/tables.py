@@ -17,7 +17,9 @@ from xgpfill.grid.directions import places_of_each
 from xgpfill.grid.lattice import is_regular
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.kernels.outside import Outside
-from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, Shared, has_type
+from xgpfill.kernels.parts import has_type
+from xgpfill.kernels.shared import Shared
+from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel
 from xgpfill.operators.space import by_row, dense_space, is_even
 from xgpfill.operators.time import by_lag, is_stationary, time_matrix
 

@@ -11,7 +11,8 @@ from xgpfill.covariance.evaluate import Lags, correlation
 from xgpfill.errors import MethodError
 from xgpfill.grid.lattice import MAX_TIMES
 from xgpfill.kernels.outside import Outside
-from xgpfill.kernels.spec import Brownian, has_type
+from xgpfill.kernels.parts import has_type
+from xgpfill.kernels.spec import Brownian
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,7 +19,8 @@ import torch
 
 from xgpfill.covariance.evaluate import Lags, correlation
 from xgpfill.grid.directions import variable_of
-from xgpfill.kernels.spec import Constant, Shared
+from xgpfill.kernels.shared import Shared
+from xgpfill.kernels.spec import Constant
 from xgpfill.machine.threads import own_threads
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from xgpfill.cf.conventions import with_companions
 from xgpfill.cf.variables import named_variable
 from xgpfill.errors import AlignmentError, VariableError, XgpfillError, listed, shown
 from xgpfill.kernels import hyperparameters as tables
-from xgpfill.kernels.spec import Shared
+from xgpfill.kernels.shared import Shared
 from xgpfill.layout.companions import read_noise
 from xgpfill.metrics.scoring import same_units
 from xgpfill.options import interruptible

@@ -18,7 +18,8 @@ from xgpfill.grid.metric import Clock, Metric
 from xgpfill.grid.scaling import Amplitude, Scaling
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch, Outside
 from xgpfill.kernels.prior import Prior, Term
-from xgpfill.kernels.spec import TYPES, Shared
+from xgpfill.kernels.shared import Shared
+from xgpfill.kernels.spec import TYPES
 from xgpfill.layout.dims import Roles
 from xgpfill.metrics.calibration import Calibration
 from xgpfill.results.decoding import Measure

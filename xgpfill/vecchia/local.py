@@ -9,7 +9,7 @@ approximation of the variance a local conditional is cheap and too large; draws 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from xgpfill.vecchia.loops import Noisy
     from xgpfill.vecchia.neighbours import Neighbours
     from xgpfill.vecchia.scattered import ScatteredNeighbours
-    from xgpfill.vecchia.static import GivenMap
 
 PATCH = 16
 """Cells whose middle one has its own neighbours, at most."""
@@ -111,9 +110,25 @@ class LocalBlock:
     variance: FloatArray
 
 
+class Beside(Protocol):
+    """What else there is than the field that neighbours tell of: a map that is the same at all times."""
+
+    def left(self, near: IntArray, cells: Int32Array, weights: torch.Tensor) -> FloatArray:
+        """Variance that it adds to the cells of k patches, (k, cells).
+
+        Parameters
+        ----------
+        near : int array (k, count)
+            The observations that each patch is conditioned on.
+        cells : int32 array (k · cells, 3)
+        weights : Tensor (k, count, cells)
+            Those of the observations; zero beyond their number.
+        """
+
+
 def local_conditionals(
     neighbours: Neighbours | ScatteredNeighbours, values: FloatArray, goals: Goals, patches: Patches,
-    num_neighbours: int, given: GivenMap | None = None,
+    num_neighbours: int, given: Beside | None = None,
 ) -> Iterator[LocalBlock]:  # fmt: skip
     """Conditionals of all targets, some patches at a time.
 
@@ -126,7 +141,7 @@ def local_conditionals(
     goals : Goals
     patches : Patches
     num_neighbours : int
-    given : GivenMap, optional
+    given : Beside, optional
         A map whose variance is added; neighbours, values and goals are then those of the rest of the field.
 
     Raises
@@ -199,7 +214,7 @@ def _conditioned(
     patches: Patches,
     some: slice,
     count: int,
-    given: GivenMap | None,
+    given: Beside | None,
 ) -> LocalBlock:
     """Conditionals of some patches: L⁻¹ of covariances with targets and of values gives both moments."""
     found = _problems(neighbours, goals, patches, some, count)

@@ -30,7 +30,7 @@ from xgpfill.machine.compiled import compiled
 if TYPE_CHECKING:
     from xgpfill.arrays import FloatArray, Int32Array, IntArray
     from xgpfill.operators.tables import Arrays, Scattered
-    from xgpfill.vecchia.neighbours import Map
+    from xgpfill.vecchia.walks import Map
 
 TRIED = 2048
 """Observations that are tried one by one when both walks end early."""

@@ -9,13 +9,14 @@ through the slow terms alone, for which a sample is as good.
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xgpfill.machine.compiled import plain
 from xgpfill.machine.threads import in_parts, on_threads
 from xgpfill.vecchia.loops import Noisy, search
+from xgpfill.vecchia.walks import Map, Walks
 
 if TYPE_CHECKING:
     from xgpfill.arrays import FloatArray, Int32Array, IntArray
@@ -29,41 +30,6 @@ NEGLIGIBLE = 1e-6
 """Share of the variance below which a covariance is not walked to."""
 MOST_LAGS = 2**24
 """Of all rows together; where there are many rows, walks are shorter."""
-
-
-class Walks(NamedTuple):
-    """Lags (steps in time, rows and columns) by falling covariance, for every row or one for all.
-
-    Attributes
-    ----------
-    lags : int32 array (rows or 1, n, 3)
-        Steps in time and in columns are taken both ways.
-    length : int32 array (rows or 1,)
-    """
-
-    lags: Int32Array
-    length: Int32Array
-
-
-class Map(NamedTuple):
-    """Observations by block of the lattice, numbered in the order in which they may be neighbours.
-
-    Attributes
-    ----------
-    walks : Walks
-        In blocks.
-    first : int32 array (nt, rows of blocks, columns of blocks)
-        The first observation of a block; n where there is none.
-    following : int32 array (n,)
-        The next one of the same block, or n.
-    block : int
-        Rows and columns of a block; 0 where there is no such map.
-    """
-
-    walks: Walks
-    first: Int32Array
-    following: Int32Array
-    block: int
 
 
 class Neighbours:

@@ -20,7 +20,7 @@ from xgpfill.machine.threads import nearest_of, on_threads
 from xgpfill.operators.tables import Arrays, Scattered
 from xgpfill.vecchia.loops import Noisy, chosen, ranked
 from xgpfill.vecchia.neighbourhoods import LEAF, metric_scales
-from xgpfill.vecchia.neighbours import Map, Walks
+from xgpfill.vecchia.walks import Map, Walks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,8 @@ from xgpfill.engines.lattice.fields import Fields
 from xgpfill.engines.lattice.marginals import Marginals
 from xgpfill.errors import NumericalError
 from xgpfill.grid.points import Points, same_places, without_repeats
-from xgpfill.kernels.spec import Independent, has_type
+from xgpfill.kernels.parts import has_type
+from xgpfill.kernels.spec import Independent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xgpfill.kernels.parts import has_type
 from xgpfill.kernels.reach import finest, reach
-from xgpfill.kernels.spec import Brownian, Constant, Independent, has_type
+from xgpfill.kernels.spec import Brownian, Constant, Independent
 
 if TYPE_CHECKING:
     from xgpfill.arrays import IntArray
