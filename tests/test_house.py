@@ -82,7 +82,7 @@ def of_self(node: ast.Attribute) -> bool:
 
 KNOWN: dict[str, dict[str, int]] = {
     "module": {
-        "accessor.py": 498,
+        "accessor.py": 454,
         "covariance/evaluate.py": 494,
         "grid/metric.py": 353,
         "kernels/spec.py": 370,
@@ -99,7 +99,7 @@ KNOWN: dict[str, dict[str, int]] = {
         "vecchia/loops.py": 767,
     },
     "function": {
-        "fitting.py::fit": 90,
+        "fitting.py::fit": 88,
         "operators/pairs.py::filled": 68,
         "operators/tables.py::of": 45,
         "vecchia/loops.py::by_formula": 43,
@@ -113,7 +113,8 @@ KNOWN: dict[str, dict[str, int]] = {
         "results/pictures.py": 1,
         "results/reconstruction.py": 1,
     },
-    "folder": {},
+    "folder": {
+    },
 }
 RULES: dict[str, tuple[Callable[[], dict[str, int]], int]] = {
     "module": (lines, MODULE),

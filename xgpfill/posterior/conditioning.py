@@ -59,6 +59,7 @@ def conditioned(
     kept = _kept_valid(state, da) if valid is None else valid
     kept, errors = as_mask(in_memory_as(da, kept)), in_memory_as(da, errors)
     lattice, layout = encode(da, valid=kept, errors=errors, like=state.layout)
+    lattice = replace(lattice, barrier=state.lattice.barrier)
     _require_learned_axes(state, lattice)
     lattice = within_valid(lattice)
     fresh = calibrate if calibrate is not None else state.options.get("calibrate", True) and not lattice.is_lazy

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xgpfill.barriers.reading import require_one_tile
 from xgpfill.errors import NotFittedError
 from xgpfill.files import sources_of
 from xgpfill.kernels import hyperparameters as tables
@@ -226,6 +227,7 @@ class State:
 def _planned(state: State, tile: Tile, halo: Halo) -> TileSolver:
     """What each tile needs, with tiles planned for the lattice."""
     lattice, settings, device = state.lattice, state.settings, state.options["device"]
+    require_one_tile(lattice.barrier, tile, halo)
     prior = tables.standardised(state.prior, state.scaling.reference, has_errors=state.errors is not None)
     sight = Sight(lattice, prior, halo, state.screening, isinstance(settings, Variational))
     plan = plan_tiles(sight, tile=tile, limit=tile_limit(settings, lattice, device), observed_share=state.share)

@@ -55,7 +55,7 @@ def _heading(state: State) -> str:
 def _notes(state: State) -> list[str]:
     loose = tables.unidentified(state.prior, state.lattice)
     notes = [] if state.has_data else ["Loaded without data: `condition` it on observations first."]
-    notes += [*_mean(state), *_amplitude(state), *_intervals(state)]
+    notes += [*_mean(state), *_barrier(state), *_amplitude(state), *_intervals(state)]
     if state.jitter:
         notes.append(f"{state.jitter.capitalize()}.")
     if loose:
@@ -87,6 +87,15 @@ def _mean(state: State) -> list[str]:
     if not state.prior.centred or state.layout.roles.component is not None:
         return []
     return [f"The mean is known: {with_units(f'{state.scaling.shift:.6g}', units_of(state.layout.template))}."]
+
+
+def _barrier(state: State) -> list[str]:
+    """The land that observations do not see across."""
+    barrier = state.lattice.barrier
+    if barrier is None:
+        return []
+    basins = "1 basin" if barrier.num_basins == 1 else f"{barrier.num_basins} basins"
+    return [f"Observations do not see across land: a barrier of {barrier.share:.1%} of its cells, {basins} of water."]
 
 
 def _amplitude(state: State) -> list[str]:
