@@ -281,7 +281,7 @@ class FittedModel(State):
 
     @property
     def trend(self) -> xr.Dataset:
-        """The constant mean with its standard error (data units), for each independent field.
+        """The constant mean with its standard error (data units), for each independent field and each level of depth.
 
         With a local amplitude D the mean is m + D·b, of which this is the value where D is one; known, its error is 0.
         """

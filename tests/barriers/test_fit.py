@@ -12,7 +12,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from xgpfill.errors import AlignmentError, DataError, MethodError
 from xgpfill.learning.blocks import BlockPlan, draw_blocks
 from xgpfill.learning.gaps import pools
-from xgpfill.storage.saving import FORMAT, WITHOUT_BARRIER
 
 from tests import reference as ref
 from tests.barriers.seas import error_near, isthmus
@@ -155,13 +154,6 @@ def test_a_file_holds_the_land(parted, tmp_path, suffix: str, data: bool) -> Non
     loaded = loaded if data else loaded.condition(parted.layout.template)
     for found, expected in zip(loaded.reconstruct(), parted.reconstruct(), strict=True):
         xr.testing.assert_equal(found, expected)
-
-
-def test_files_without_land_are_of_the_format_before(parted, model, tmp_path) -> None:
-    for one, version in ((model, WITHOUT_BARRIER), (parted, FORMAT)):
-        one.save(tmp_path / "model.nc", mode="w")
-        with xr.open_datatree(tmp_path / "model.nc", decode_cf=False) as tree:
-            assert f'"format": {version}' in tree.attrs["xgpfill"]
 
 
 def test_lazy_data_are_filled_alike(seas, apart, parted) -> None:

@@ -11,7 +11,8 @@ from xgpfill.cf.edges import edges
 from xgpfill.cf.places import still
 from xgpfill.errors import CoordinateError, listed
 from xgpfill.grid.metric import EARTH_RADIUS_KM, Metric, check_latitudes, degrees_per
-from xgpfill.layout.dims import Roles, require_numeric, roles_if_told
+from xgpfill.layout.axes import require_numeric
+from xgpfill.layout.dims import Roles, roles_if_told
 from xgpfill.words import squared, units_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import xarray as xr
 from xgpfill.cf.places import located
 from xgpfill.errors import CoordinateError, DataError, listed, shown
 from xgpfill.grid.metric import check_latitudes, degrees_per, is_angle
-from xgpfill.layout.dims import require_numeric, roles_if_told
+from xgpfill.layout.axes import require_numeric
+from xgpfill.layout.dims import roles_if_told
 from xgpfill.metrics._areas import area_weights
 
 if TYPE_CHECKING:

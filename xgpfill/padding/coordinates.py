@@ -9,7 +9,7 @@ import xarray as xr
 
 from xgpfill.errors import CoordinateError
 from xgpfill.grid.metric import POLE, degrees_per
-from xgpfill.layout.dims import require_numeric
+from xgpfill.layout.axes import require_numeric
 from xgpfill.words import units_of, written
 
 if TYPE_CHECKING:

@@ -60,7 +60,7 @@ def conditioned(
     kept, errors = as_mask(in_memory_as(da, kept)), in_memory_as(da, errors)
     lattice, layout = encode(da, valid=kept, errors=errors, like=state.layout)
     lattice = replace(lattice, barrier=state.lattice.barrier)
-    _require_learned_axes(state, lattice)
+    _require_learned_axes(state, lattice, layout.components)
     lattice = within_valid(lattice)
     fresh = calibrate if calibrate is not None else state.options.get("calibrate", True) and not lattice.is_lazy
     scaling = _scaling(state, layout)
@@ -206,10 +206,12 @@ def _at_labels(valid: xr.DataArray, da: xr.DataArray) -> xr.DataArray | None:
         return None
 
 
-def _require_learned_axes(state: State, lattice: Lattice) -> None:
+def _require_learned_axes(state: State, lattice: Lattice, components: int) -> None:
     """Refuse several times where learning saw one: nothing is known of how they go together."""
     roles = state.layout.roles
+    levels = () if roles.depth is None else ((f"level of {roles.depth!r}", state.layout.components, components),)
     for name, seen, found in (
+        *levels,
         (f"step of {roles.clock!r}", state.learned_shape[0], lattice.moments.size),
         ("place", state.learned_shape[1], lattice.num_places),
     ):

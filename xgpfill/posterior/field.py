@@ -29,6 +29,8 @@ from xgpfill.tiling.assemble import (
 from xgpfill.words import units_of
 
 if TYPE_CHECKING:
+    from xgpfill.arrays import FloatArray
+    from xgpfill.grid.scaling import Scaling
     from xgpfill.posterior.state import State
     from xgpfill.tiling.solve import TileSolver
     from xgpfill.tiling.stored import StoredAnswers
@@ -95,9 +97,12 @@ def trend(state: State, solver: TileSolver) -> xr.Dataset:
     for number, m in enumerate(state.lattice.members()):
         own = solver.of_field(number)
         mean, error = _member_trend(own, np.asarray(state.lattice.values[m]), state.errors_of(m))
-        found.append((own.scaling.physical(mean), error * own.scaling.scale))
-    table = np.array(found).reshape(*state.lattice.extra_shape, 2)
+        found.append(_in_data_units(own.scaling, mean, error, np.array(state.lattice.space.depths)))
+    depth = state.layout.roles.depth
+    shape = state.lattice.extra_shape if depth is None else (*state.lattice.extra_shape, state.layout.components)
+    table = np.array(found).reshape(*shape, 2)
     dims, known = state.layout.roles.extra, settled(state.layout.template).coords
+    dims = dims if depth is None else (*dims, depth)
     coords = {d: known[d] for d in dims if d in known}
     attrs = {"units": units} if (units := units_of(state.layout.template)) else {}
     return xr.Dataset(
@@ -107,6 +112,16 @@ def trend(state: State, solver: TileSolver) -> xr.Dataset:
         },
         coords=coords,
     )
+
+
+def _in_data_units(scaling: Scaling, mean: float, error: float, depths: FloatArray) -> Any:
+    """A constant mean and its standard error; where depth is fitted, those of every level, (levels, 2)."""
+    levels = scaling.levels
+    if not depths.size or levels is None:
+        return [(scaling.physical(mean), error * scaling.scale)] * max(1, depths.size)
+    scales = levels.scale_at(depths)
+    means = scaling.physical(mean, scales, levels.mean_at(depths))
+    return np.stack([means, error * scaling.scale * scales], axis=-1)
 
 
 def _member_trend(solver: TileSolver, values: Any, errors: Any) -> tuple[float, float]:

@@ -15,8 +15,8 @@ from xgpfill.cf.dates import typed_dates
 from xgpfill.cf.names import LAT_NAMES, LON_NAMES, TIME_NAMES, role_of_name
 from xgpfill.cf.places import still
 from xgpfill.errors import AlignmentError, MethodError, TooManyPointsError, listed, shown
+from xgpfill.layout.axes import require_numeric
 from xgpfill.layout.companions import as_mask
-from xgpfill.layout.dims import require_numeric
 from xgpfill.layout.targets import broadcast, points_at
 from xgpfill.options import show_progress
 from xgpfill.posterior.amplitude import noise_at
@@ -93,7 +93,7 @@ def read_target(state: State, target: Any) -> Target:
         coords.update(c.coords)
         if c.name is not None:
             coords[c.name] = c
-    if roles.component is not None:
+    if roles.component is not None and not roles.layered:
         dims, shape = (roles.component, *dims), (layout.components, *shape)
         coords[roles.component] = layout.template.coords[roles.component]
     return Target(points, _nearest_cells(state, points), dims, shape, coords)
@@ -366,10 +366,10 @@ def _joint(state: State, where: Target, *, include_noise: bool) -> tuple[xr.Data
     best = tile_of_targets(solver.plan, where.cells, "covariance=True")
     values, errors = np.asarray(state.lattice.values), state.errors_of(())
     posterior = solver.posterior(best, seen_by_tiles(solver, values, errors)(best))
-    amplitude = solver.amplitude(where.points)
-    unit = np.broadcast_to(solver.scaling.scale * amplitude, n)
+    how = solver.amplitude(where.points), solver.scaling.mean_of(where.points)
+    unit = np.broadcast_to(solver.scaling.scale * how[0], n)
     matrix = posterior.covariance(where.points) * (unit[:, None] * unit)
-    mean = answered(state, where, solver.scaling.physical(posterior.moments(where.points).mean, amplitude))
+    mean = answered(state, where, solver.scaling.physical(posterior.moments(where.points).mean, *how))
     if include_noise:
         matrix[np.diag_indices(n)] += noise_at(state, where.points)
     joint = xr.DataArray(matrix, dims=("target", "target_other"), name=suffixed(mean.name, "covariance"))

@@ -16,7 +16,7 @@ from xgpfill.files import sources_of
 from xgpfill.kernels import hyperparameters as tables
 from xgpfill.metrics.calibration import Intervals
 from xgpfill.options import canonical_sizes
-from xgpfill.results.fields import relative_scales
+from xgpfill.results.fields import relative_to_terms
 from xgpfill.settings import Variational
 from xgpfill.tiling.memory import settings_of_all, tile_limit
 from xgpfill.tiling.plan import plan_tiles
@@ -122,7 +122,7 @@ class State:
         """All hyperparameters in physical units; ``fit(hyperparameters=...)`` takes them back."""
         return tables.to_dataset(
             self.prior, self.lattice, units_of(self.layout.template), noise_is_scale=self.errors is not None,
-            amplitude=self.scaling.amplitude, fields=relative_scales(self.scaling, self.layout), comment=self.jitter,
+            comment=self.jitter, **relative_to_terms(self.scaling, self.layout),
         )  # fmt: skip
 
     @property

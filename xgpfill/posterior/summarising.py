@@ -84,7 +84,7 @@ def _checked(state: State) -> list[str]:
 
 def _mean(state: State) -> list[str]:
     """The mean, where it is known."""
-    if not state.prior.centred or state.layout.roles.component is not None:
+    if not state.prior.centred or (state.layout.components > 1 and not state.layout.roles.layered):
         return []
     return [f"The mean is known: {with_units(f'{state.scaling.shift:.6g}', units_of(state.layout.template))}."]
 

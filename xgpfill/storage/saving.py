@@ -17,6 +17,9 @@ from xgpfill.errors import DataError, FileFormatError, XgpfillError, listed
 from xgpfill.files import as_path, checked_place, require_free, uniform_chunks, written_whole
 from xgpfill.grid.metric import Clock, Metric
 from xgpfill.grid.scaling import Amplitude, Scaling
+from xgpfill.grid.vertical.axis import Vertical
+from xgpfill.grid.vertical.profile import Profile
+from xgpfill.kernels.levels.spec import Layered
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch, Outside
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.kernels.shared import Shared
@@ -35,12 +38,11 @@ if TYPE_CHECKING:
 
 FORMAT = 5
 """Version of the file format; a file of a newer one is refused."""
-WITHOUT_BARRIER = 4
-"""That of files without a barrier, which a version that knows no barriers can read."""
 
 _PLAIN: dict[str, type] = {
     **TYPES,
     Shared.__name__: Shared,
+    Layered.__name__: Layered,
     **{
         cls.__name__: cls
         for cls in (
@@ -52,6 +54,8 @@ _PLAIN: dict[str, type] = {
             Metric,
             Clock,
             Scaling,
+            Profile,
+            Vertical,
             Amplitude,
             Calibration,
             Measure,
@@ -137,15 +141,11 @@ def save(
 
 def _groups(models: Mapping[Any, State], *, data: bool) -> dict[str, xr.Dataset]:
     """What is written of several models, each in a group of its own."""
-    whole = {"format": max(map(_version, models.values())), "models": [to_plain(name) for name in models]}
+    whole = {"format": FORMAT, "models": [to_plain(name) for name in models]}
     found = {"/": xr.Dataset(attrs={"xgpfill": json.dumps(whole), "title": "xgpfill fitted models"})}
     for number, state in enumerate(models.values()):
         found |= {f"/{number}{group}".rstrip("/"): ds for group, ds in _nodes(state, data=data).items()}
     return found
-
-
-def _version(state: State) -> int:
-    return WITHOUT_BARRIER if state.lattice.barrier is None else FORMAT
 
 
 def _nodes(state: State, *, data: bool, components: Components | None = None) -> dict[str, xr.Dataset]:
@@ -153,10 +153,11 @@ def _nodes(state: State, *, data: bool, components: Components | None = None) ->
     data = data and state.has_data
     parts = {"prior": state.prior, "scaling": state.scaling, "settings": state.settings, "options": state.options}
     parts |= {"roles": state.layout.roles, "metric": state.layout.metric, "clock": state.layout.clock}
+    parts["vertical"] = state.layout.vertical
     parts |= {"record": asdict(state.record), "share": state.share, "typical_error": state.typical_error}
     parts |= {"learned_shape": state.learned_shape, "intervals": state.intervals, "screening": state.screening}
     parts["valid"] = None if isinstance(state.valid, xr.DataArray) else state.valid
-    plain = {"format": _version(state), "data": data, **{name: to_plain(part) for name, part in parts.items()}}
+    plain = {"format": FORMAT, "data": data, **{name: to_plain(part) for name, part in parts.items()}}
     plain |= {} if components is None else {"components": [[name, own] for name, own in components.items()]}
     arrays = {"observed": state.layout.template, "errors": state.errors}
     if not data:
@@ -302,7 +303,7 @@ def _state(tree: xr.DataTree, path: Path) -> dict[str, Any]:
 def _stored(tree: xr.DataTree, path: Path) -> Stored:
     state = _state(tree, path)
     arrays = {str(name): _unpacked(node.to_dataset()) for name, node in tree.children.items()}
-    parts = {name: from_plain(state[name]) for name in _PARTS if name in state or state["format"] >= WITHOUT_BARRIER}
+    parts = {name: from_plain(state[name]) for name in _PARTS if name in state or state["format"] == FORMAT}
     parts["screening"] = tuple(from_plain(state["screening"])) if "screening" in state else (None, None)
     if state["format"] == 1:  # intervals were widened by a factor on all variances
         parts["intervals"] = None
@@ -317,7 +318,7 @@ def _stored(tree: xr.DataTree, path: Path) -> Stored:
 
 _PARTS = (
     "prior", "scaling", "settings", "options", "roles", "metric", "clock", "record", "share", "typical_error", "valid",
-    "learned_shape", "intervals",
+    "learned_shape", "intervals", "vertical",
 )  # fmt: skip
 
 
