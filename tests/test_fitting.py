@@ -104,7 +104,7 @@ REFUSED: list[tuple[dict[str, Any], type[XgpfillError], str]] = [
     ({"dims": ("time", "depth")}, DimensionError, r"Dimension 'depth' is not in the data.*fit\(dims="),
     ({"dims": ()}, DimensionError, r"expected at least one name"),
     ({"dims": ("time", "time")}, DimensionError, r"each once"),
-    ({"dims": {"q": "lat"}}, DimensionError, r"Unknown role 'z' in dims"),
+    ({"dims": {"q": "lat"}}, DimensionError, r"Unknown role 'q' in dims"),
     ({"hyperparameters": {"noise": 1.0}}, KernelError, r"not a Dataset of hyperparameters"),
     ({"valid": np.ones((6, 7), bool)}, AlignmentError, r"`valid` is a ndarray; expected a DataArray"),
     ({"valid": False}, AlignmentError, r"`valid` is a bool; expected a DataArray"),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from xgpfill.covariance.priors import prior_draws as prior_draws
     from xgpfill.description import Description as Description
     from xgpfill.engines.select import select_method as select_method
+    from xgpfill.kernels.by_latitude import ByLatitude as ByLatitude
     from xgpfill.kernels.outside import FromFunction as FromFunction
     from xgpfill.kernels.outside import FromGPyTorch as FromGPyTorch
     from xgpfill.kernels.spec import RBF as RBF
@@ -57,6 +58,7 @@ _HOMES = {
     "Variational": "settings",
     "Vecchia": "settings",
     "load": "loading",
+    "ByLatitude": "kernels.by_latitude",
     "FromFunction": "kernels.outside",
     "FromGPyTorch": "kernels.outside",
     "RBF": "kernels.spec",

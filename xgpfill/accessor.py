@@ -57,12 +57,7 @@ class _Accessor:
         return last.reconstruct(include_noise=include_noise, variance=variance, tile=tile, halo=halo, progress=progress)  # type: ignore[no-any-return]
 
     def predict(
-        self,
-        target: Any,
-        *,
-        include_noise: bool = False,
-        covariance: bool = False,
-        valid: xr.DataArray | None = None,
+        self, target: Any, *, include_noise: bool = False, covariance: bool = False, valid: xr.DataArray | None = None
     ) -> Any:
         """Predict with the last model fitted through this object; see :meth:`FittedModel.predict`."""
         last = self._last("predict(target)")
@@ -126,6 +121,7 @@ class DataArrayAccessor(_Accessor):
         trend: float | str | None = "constant",
         method: str | Settings = "auto",
         geometry: str = "auto",
+        anisotropy: bool | float | None = None,
         valid: xr.DataArray | bool | None = None,
         barrier: xr.DataArray | None = None,
         hyperparameters: xr.Dataset | None = None,
@@ -146,8 +142,9 @@ class DataArrayAccessor(_Accessor):
             self._data, dims=dims, coords=coords, time_kernel=time_kernel, space_kernel=space_kernel,
             depth_kernel=depth_kernel, combine=combine, scales=scales, noise=noise, noise_std=noise_std,
             noise_variance=noise_variance, noise_fixed=noise_fixed, trend=trend, method=method, geometry=geometry,
-            valid=valid, barrier=barrier, hyperparameters=hyperparameters, tile=tile, halo=halo, check=check,
-            amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype, seed=seed, progress=progress,
+            anisotropy=anisotropy, valid=valid, barrier=barrier, hyperparameters=hyperparameters, tile=tile, halo=halo,
+            check=check, amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype, seed=seed,
+            progress=progress,
         )  # fmt: skip
         return self._model  # type: ignore[no-any-return]
 
@@ -233,6 +230,7 @@ class DatasetAccessor(_Accessor):
         trend: float | str | None = "constant",
         method: str | Settings = "auto",
         geometry: str = "auto",
+        anisotropy: bool | float | None = None,
         valid: xr.DataArray | bool | None = None,
         barrier: xr.DataArray | None = None,
         hyperparameters: xr.Dataset | None = None,
@@ -253,9 +251,9 @@ class DatasetAccessor(_Accessor):
             self._data, variable, vector=vector, joint=joint, dims=dims, coords=coords, time_kernel=time_kernel,
             space_kernel=space_kernel, depth_kernel=depth_kernel, combine=combine, scales=scales, noise=noise,
             noise_std=noise_std, noise_variance=noise_variance, noise_fixed=noise_fixed, trend=trend, method=method,
-            geometry=geometry, valid=valid, barrier=barrier, hyperparameters=hyperparameters, tile=tile, halo=halo,
-            check=check, amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype, seed=seed,
-            progress=progress,
+            geometry=geometry, anisotropy=anisotropy, valid=valid, barrier=barrier, hyperparameters=hyperparameters,
+            tile=tile, halo=halo, check=check, amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype,
+            seed=seed, progress=progress,
         )  # fmt: skip
         return self._model  # type: ignore[no-any-return]
 

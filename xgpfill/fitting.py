@@ -17,6 +17,8 @@ from xgpfill.covariance.check import check_outside
 from xgpfill.engines.select import settings_for
 from xgpfill.errors import DataError, NoiseError, shown, warn
 from xgpfill.files import sources_of
+from xgpfill.following.latitudes import resolve_latitudes
+from xgpfill.following.places import as_asked, asked_for, require_apart, require_learning
 from xgpfill.grid.scaling import Scaling
 from xgpfill.grid.vertical.profile import Profile
 from xgpfill.kernels import hyperparameters as tables
@@ -75,6 +77,7 @@ def fit(
     trend: float | str | None = "constant",
     method: str | Settings = "auto",
     geometry: str = "auto",
+    anisotropy: bool | float | None = None,
     valid: xr.DataArray | bool | None = None,
     barrier: xr.DataArray | None = None,
     hyperparameters: xr.Dataset | None = None,
@@ -103,18 +106,17 @@ def fit(
     auto = tuple(axis for axis, kernel in named.items() if _is_auto(kernel))
     kernels = named | dict.fromkeys(auto, "matern32")
     directional = is_directional(as_kernel(kernels["space"]))
+    ratio = asked_for(anisotropy, kernels["space"], hyperparameters)
     alias, noise = noise, read_noise(noise, noise_std, noise_variance)
     valid, noise = as_mask(in_memory_as(da, valid)), in_memory_as(da, noise)
     errors = noise if isinstance(noise, xr.DataArray) else None
-    if not isinstance(check, str) or check not in ("blocks", "full"):
-        raise DataError(
-            f"check={shown(check)}: choose 'blocks' (read only what learning reads) or 'full' (scan all data first)."
-        )
-    if check == "full" and da.chunks is not None:
-        _scan(da)
+    _checked_first(da, check)
     how: dict[str, Any] = {"geometry": geometry, "directional": directional, "valid": valid, "errors": errors}
     lattice, layout = encode(da, dims=dims, coords=coords, **how)
     require_fitted(depth_kernel, dims, layout.roles.depth)
+    require_apart(ratio, kernels["space"], barrier, layout.roles.depth)
+    if ratio is not None:
+        lattice, layout = as_asked(da, lattice, layout, ratio, geometry=geometry, how=how)
     if dims is None and (said := layout.fields_in_words()):
         warn(said)
     lattice = replace(lattice, barrier=read_barrier(barrier, layout, lattice.space))
@@ -131,16 +133,18 @@ def fit(
     blocks = draw_blocks(known, BlockPlan(), options["seed"])
     observed = values_of_fields(known, blocks, options["seed"])
     require_afloat(lattice.barrier, blocks)
-    _check_read(known, lattice, blocks, observed, declared_range(da))
+    if lattice.is_lazy:
+        _require_values(da, lattice, blocks if known.is_lazy else [], observed)
     count, parts = round(share * float(np.prod(lattice.shape))), _parts(layout)
     prior = _terms(lattice, kernels, combine, scales, vector=parts.startswith("vector"))
     choice = settings_for(settings, count, lattice, prior, parts)
     if isinstance(choice.settings, Exact) and options["tile"] == "auto" and hyperparameters is None:
         require_affordable(choice.settings, count)
     check_outside(prior, lattice, options["seed"])
-    prior = resolve_brownian(prior, lattice.moments.min() - lattice.time_step, lattice.time_extent + lattice.time_step)
+    prior = _told_of(prior, lattice, layout)
     prior = replace(_with_noise(prior, noise, noise_fixed), centred=prior.centred or mean is not None)
     given = prior.is_given and hyperparameters is None
+    require_learning(ratio, given=given)
     scaling = _units(da, observed, prior, 0.0 if prior.centred and mean is None else mean)
     scaling = scaling if given else _with_levels(scaling, known, blocks, prior)
     note_noise(alias, da, scaling.scale)
@@ -163,7 +167,11 @@ def fit(
     else:
         free = prior.scaled(1 / scaling.reference**2, noise=errors is None)
         with progress_bar("Learning", show, total=None) as step:
-            found = _course(known, blocks, scaling, rules, prior, step).run(free)
+            course = _course(known, blocks, scaling, rules, prior, step)
+            if ratio is True:
+                course, layout = _with_ratio(course, free, layout)
+                lattice = replace(lattice, space=course.lattice.space)
+            found = course.run(free)
         scaling, intervals = found.scaling, found.calibration
         prior = ordered(found.prior.scaled(scaling.reference**2, noise=errors is None))
         seconds = clock_time.perf_counter() - began
@@ -177,22 +185,6 @@ def fit(
         typical_error=_typical(blocks) if errors is not None else None,
         screening=distances_where_large(lattice, own, choice.settings, options["seed"]),
     )  # fmt: skip
-
-
-def _check_read(
-    known: Lattice,
-    lattice: Lattice,
-    blocks: list[Observations],
-    observed: list[FloatArray],
-    limits: tuple[float, float] | None,
-) -> None:
-    """Refuse values of lazy data that attributes declare to be none, as far as they were read."""
-    if known.is_lazy and blocks:
-        check_fills(distinct(blocks).values, lattice.fills, part=True)
-        check_range(distinct(blocks).values, limits, part=True)
-    elif lattice.is_lazy:
-        check_fills(np.concatenate(observed), lattice.fills)
-        check_range(np.concatenate(observed), limits)
 
 
 def _parts(layout: Layout) -> str:
@@ -223,6 +215,21 @@ def _with_levels(scaling: Scaling, lattice: Lattice, blocks: list[Observations],
     return scaling.with_levels(found.alike() if prior.holds_variances else found)
 
 
+def _told_of(prior: Prior, lattice: Lattice, layout: Layout) -> Prior:
+    """The prior with what its kernels need to know of the data: when they begin, how far from the equator they are."""
+    begin, extent = lattice.moments.min() - lattice.time_step, lattice.time_extent + lattice.time_step
+    prior = resolve_brownian(prior, begin, extent)
+    return resolve_latitudes(prior, lattice.space, degrees=layout.metric.degrees)
+
+
+def _with_ratio(course: Course, prior: Prior, layout: Layout) -> tuple[Course, Layout]:
+    """The same course on places with the ratio of lengthscales to the east and north that is learned here."""
+    from xgpfill.following.anisotropy import with_ratio
+
+    course, metric = with_ratio(course, prior, layout.metric)
+    return course, replace(layout, metric=metric)
+
+
 def _course(
     lattice: Lattice, blocks: list[Observations], scaling: Scaling, rules: Rules, prior: Prior, step: Any = None
 ) -> Course:
@@ -251,6 +258,13 @@ def _units(da: xr.DataArray, observed: list[FloatArray], prior: Prior, mean: flo
     scaling = Scaling.of_fields(observed, name)
     scaling = scaling if mean is None else scaling.about(mean)
     return scaling.of_all() if prior.holds_variances else scaling
+
+
+def _require_values(da: xr.DataArray, lattice: Lattice, blocks: list[Observations], observed: list[FloatArray]) -> None:
+    """Refuse fill values and what is out of range in what is read of lazy data."""
+    values = distinct(blocks).values if blocks else np.concatenate(observed)
+    check_fills(values, lattice.fills, part=bool(blocks))
+    check_range(values, declared_range(da), part=bool(blocks))
 
 
 def _typical(blocks: list[Observations]) -> float | None:
@@ -300,6 +314,16 @@ def _given(prior: Prior, hyperparameters: xr.Dataset, *, has_errors: bool) -> Pr
             f"{'out' if has_errors else 'to be those errors'}."
         )
     return replace(known, noise=prior.noise, fixed_noise=True) if prior.fixed_noise else known
+
+
+def _checked_first(da: xr.DataArray, check: str) -> None:
+    """Scan all of lazy data where `check` asks for it."""
+    if not isinstance(check, str) or check not in ("blocks", "full"):
+        raise DataError(
+            f"check={shown(check)}: choose 'blocks' (read only what learning reads) or 'full' (scan all data first)."
+        )
+    if check == "full" and da.chunks is not None:
+        _scan(da)
 
 
 def _scan(da: xr.DataArray) -> None:

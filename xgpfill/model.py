@@ -84,7 +84,8 @@ class FittedModel(State):
             At no distance. By default up to three of the longest lengthscale, at most half of the extent of the data;
             nothing when the model was learned on one time. They count back from the last day for a Brownian walk.
         distance : array of distances (km, or the unit of a plane), optional
-            At no time lag. By default likewise. On a sphere along a great circle, on a plane along x.
+            At no time lag. By default likewise. On a sphere along a great circle, on a plane along x; with an
+            `anisotropy` to the north.
 
         Returns
         -------
@@ -290,12 +291,7 @@ class FittedModel(State):
 
     @interruptible
     def predict(
-        self,
-        target: Any,
-        *,
-        include_noise: bool = False,
-        covariance: bool = False,
-        valid: xr.DataArray | None = None,
+        self, target: Any, *, include_noise: bool = False, covariance: bool = False, valid: xr.DataArray | None = None
     ) -> Any:
         """Posterior at other places and times.
 

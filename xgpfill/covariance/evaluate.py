@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
+from copy import copy
 from functools import cached_property
 from itertools import pairwise
 from threading import Lock
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from xgpfill.covariance.averaged import Averaged
+from xgpfill.covariance.derivatives import MaternCorrelation, MaternTerm
 from xgpfill.errors import KernelError
 from xgpfill.grid.directions import (
     COLUMNS,
@@ -24,7 +26,7 @@ from xgpfill.grid.directions import (
     variable_of,
 )
 from xgpfill.grid.metric import EARTH_RADIUS_KM
-from xgpfill.kernels.derivatives.matern import MaternCorrelation, MaternTerm
+from xgpfill.kernels.by_latitude import ByLatitude
 from xgpfill.kernels.levels.spec import Layered
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch, positive_parameters
 from xgpfill.kernels.shared import Shared
@@ -85,6 +87,12 @@ class Lags:
             apart = square > 0
             return torch.where(apart, square, 1.0).sqrt() * apart
         return square.sqrt()
+
+    def over(self, factor: Tensor) -> Lags:
+        """The same with each distance divided by a factor of its own, for what is a function of distance alone."""
+        found = copy(self)
+        found.__dict__["distance"] = self.distance / factor
+        return found
 
     @cached_property
     def alignment(self) -> Tensor | None:
@@ -264,6 +272,12 @@ def _layered(kernel: Layered, lags: Lags) -> Tensor:
     return found if lags.depth is None else found * _scalar(kernel.of_depth, lags.depth)  # else on one level
 
 
+def _by_latitude(kernel: ByLatitude, lags: Lags) -> Tensor:
+    a, b = (kernel.at(places[..., -1], lags.geometry) for places in (lags.first, lags.second))
+    square = 0.5 * (a.square() + b.square())
+    return (a * b / square) ** (0.5 * lags.first.shape[-1]) * _scalar(kernel.of_one, lags.over(square.sqrt()))
+
+
 def _product(kernel: Product, lags: Lags) -> Tensor:
     return math.prod(_scalar(part, lags) for part in kernel.parts)  # type: ignore[return-value]
 
@@ -429,6 +443,7 @@ _EVALUATORS: dict[type[Kernel], Callable[..., Tensor]] = {
     Sum: _sum,
     Shared: _shared,
     Layered: _layered,
+    ByLatitude: _by_latitude,
     Product: _product,
     Averaged: _averaged,
     FromFunction: _from_function,

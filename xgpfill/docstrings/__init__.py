@@ -49,6 +49,10 @@ FIT = """Learn the covariance of the gappy field and condition on its observatio
             ``xgpfill.select_method``.
         geometry : {{"auto", "sphere", "cylinder", "plane"}}
             What distance means; the sphere for latitude and longitude.
+        anisotropy : bool, float, optional
+            How many times as long lengthscales of space are to the east (or along x) as to the north: a number, or True
+            to learn it; None: the same in all directions. By default a region is a plane then; on a sphere it is the
+            ratio at the equator, which falls to one at the poles.
         valid : DataArray of True and False, 1 and 0, or 1 and NaN; or True, optional
             Where the field exists (sea); elsewhere the result is NaN. True: everywhere.
         barrier : DataArray of True (land) and False (sea), optional

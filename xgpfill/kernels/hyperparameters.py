@@ -11,6 +11,7 @@ import xarray as xr
 
 from xgpfill.errors import KernelError, listed, shown
 from xgpfill.grid.scaling import Amplitude
+from xgpfill.kernels.by_latitude import ByLatitude
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.prior import AXES
 from xgpfill.kernels.spec import AXIS_FREQUENCY, AXIS_UNIT, Constant, Independent, Kernel, Matern
@@ -43,7 +44,7 @@ def jitter(prior: Prior, reference: float, units: str) -> str:
 
 def to_dataset(
     prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool, amplitude: Amplitude | None = None,
-    fields: xr.DataArray | None = None, comment: str = "", levels: xr.DataArray | None = None,
+    fields: xr.DataArray | None = None, comment: str = "", levels: xr.DataArray | None = None, anisotropy: float = 1.0,
 ) -> xr.Dataset:  # fmt: skip
     """Every hyperparameter by term, in data units², days and km.
 
@@ -55,7 +56,8 @@ def to_dataset(
         name the kernels that the numbers are of. Mixtures have a dimension ``component``. With a local amplitude
         its ``amplitude_centre``, ``amplitude_weight``, ``amplitude_lengthscale`` and ``amplitude_level``; with several
         fields ``field_amplitude``, the standard deviation of each relative to that of the terms; with depth fitted
-        ``depth_lengthscale(term)`` and ``level_amplitude``, likewise of each level.
+        ``depth_lengthscale(term)`` and ``level_amplitude``, likewise of each level. Where
+        lengthscales to the east are not those to the north, ``anisotropy`` is how many times as long they are.
     """
     names = [term.name for term in prior.terms]
     columns: dict[str, dict[str, Any]] = defaultdict(dict)
@@ -84,6 +86,12 @@ def to_dataset(
         "units": "1" if noise_is_scale else squared(units),
         "long_name": "factor on the squared standard errors" if noise_is_scale else "noise variance",
     }
+    if anisotropy != 1.0:
+        ds["anisotropy"] = (
+            (),
+            anisotropy,
+            {"units": "1", "long_name": "lengthscales to the east over those to the north"},
+        )
     if comment:
         ds["noise"].attrs["comment"] = comment
     if levels is not None:
@@ -249,6 +257,8 @@ def family(kernel: Kernel) -> str:
     """A kernel in words, without its numbers: ``Matérn-3/2``."""
     if isinstance(kernel, (Constant, Independent)):
         return type(kernel).__name__.lower()
+    if isinstance(kernel, ByLatitude):
+        return f"{family(kernel.of_one)} by latitude"
     if kernel.parts:
         return _sign(kernel).join(map(family, kernel.parts))
     if isinstance(kernel, Outside):
@@ -262,6 +272,9 @@ def _sign(kernel: Kernel) -> str:
 
 def described(kernel: Kernel, unit: str) -> str:
     """A kernel in words: ``Matérn-3/2, 12.3 days``."""
+    if isinstance(kernel, ByLatitude):
+        ratio = "" if kernel.to_pole is None else f", {float(kernel.to_pole):.3g} × at a pole"
+        return f"{described(kernel.of_one, unit)}{ratio}"
     if kernel.parts:
         return _sign(kernel).join(described(part, unit) for part in kernel.parts)
     numbers = []

@@ -22,6 +22,7 @@ from xgpfill.covariance.evaluate import Lags, correlation
 from xgpfill.errors import KernelError
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.grid.metric import EARTH_RADIUS_KM
+from xgpfill.kernels.by_latitude import ByLatitude
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.parts import has_type, is_directional
 from xgpfill.kernels.spec import (
@@ -253,7 +254,9 @@ def has_spectrum(prior: Prior) -> bool:
     if prior.geometry == "cylinder" and any(is_directional(term.space) for term in prior.terms):
         return False
     return not any(
-        has_type(k, Brownian, Independent, Outside, Averaged) for t in prior.terms for k in (t.time, t.space)
+        has_type(k, Brownian, Independent, Outside, Averaged, ByLatitude)
+        for t in prior.terms
+        for k in (t.time, t.space)
     )
 
 
@@ -334,8 +337,8 @@ def _frequencies(kernel: Kernel, rng: np.random.Generator, size: int) -> FloatAr
         parts = np.stack([_frequencies(part, rng, size) for part in kernel.parts])
         return np.asarray(parts[chosen, np.arange(n)])
     raise KernelError(
-        f"{type(kernel).__name__} has no spectral density to draw from on more than {DENSE_TIMES} times. "
-        f"Sample fewer times, or choose another `time_kernel`."
+        f"{type(kernel).__name__} has no spectral density to draw from on more than {DENSE_TIMES} times, or on more "
+        f"than {DENSE_SITES} places off regular meridians. Sample fewer times, or choose another kernel."
     )
 
 

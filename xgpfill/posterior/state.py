@@ -122,7 +122,8 @@ class State:
         """All hyperparameters in physical units; ``fit(hyperparameters=...)`` takes them back."""
         return tables.to_dataset(
             self.prior, self.lattice, units_of(self.layout.template), noise_is_scale=self.errors is not None,
-            comment=self.jitter, **relative_to_terms(self.scaling, self.layout),
+            comment=self.jitter, anisotropy=self.layout.metric.anisotropy,
+            **relative_to_terms(self.scaling, self.layout),
         )  # fmt: skip
 
     @property

@@ -55,7 +55,7 @@ def _heading(state: State) -> str:
 def _notes(state: State) -> list[str]:
     loose = tables.unidentified(state.prior, state.lattice)
     notes = [] if state.has_data else ["Loaded without data: `condition` it on observations first."]
-    notes += [*_mean(state), *_barrier(state), *_amplitude(state), *_intervals(state)]
+    notes += [*_anisotropy(state), *_mean(state), *_barrier(state), *_amplitude(state), *_intervals(state)]
     if state.jitter:
         notes.append(f"{state.jitter.capitalize()}.")
     if loose:
@@ -80,6 +80,16 @@ def _checked(state: State) -> list[str]:
     )
     means = f"; means within {mean:.3f} standard deviations" if probes else ""
     return [f"Checked: standard deviations {exact}{bias:+.1%} on the whole{means}."]
+
+
+def _anisotropy(state: State) -> list[str]:
+    """How lengthscales differ with the direction, where they do."""
+    metric = state.layout.metric
+    if metric.anisotropy == 1.0:
+        return []
+    where = {"sphere": " at the equator, and less so towards the poles", "cylinder": " in degrees"}
+    times = f"{metric.anisotropy:.3g} times as long{where.get(metric.geometry, '')}"
+    return [f"Anisotropy: lengthscales of space are those to the north; to the east they are {times}."]
 
 
 def _mean(state: State) -> list[str]:

@@ -80,7 +80,7 @@ def _pairs(state: State, found: Observations) -> _Pairs:
         alike = alike & barrier.joins(cells, np.broadcast_to(cells, (cells.size, cells.size)))[i, j]
     i, j = i[alike], j[alike]
     km = np.linalg.norm(places_of(points.space[i] - points.space[j]), axis=1)
-    if state.lattice.space.geometry == "sphere":
+    if state.lattice.space.geometry == "sphere" and state.layout.metric.anisotropy == 1.0:
         km = 2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(km / (2 * EARTH_RADIUS_KM), 1.0))
     difference = found.values[i] - found.values[j]
     learned = own_variance[i] + own_variance[j] - K[i, j]

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from xgpfill.errors import DataError, shown
-from xgpfill.grid.directions import apart_from_depth
+from xgpfill.grid.directions import apart_from_depth, drawn_together
 from xgpfill.grid.points import SAME_PLACE, Points
 from xgpfill.metrics.calibration import position_name
 
@@ -52,7 +52,8 @@ class Nearness:
         """
         lattice, layout = self.lattice, self.layout
         targets = _cells(lattice) if self.points is None else self.points
-        fields = [self._of_field(lattice.values[m], targets, days, distance) for m in lattice.members()]
+        along = self._drawn_together(distance)
+        fields = [self._of_field(lattice.values[m], targets, days, along) for m in lattice.members()]
         stack = _dask().stack(fields) if lattice.is_lazy else np.stack(fields)
         if self.points is None:
             whole = stack.reshape(*lattice.extra_shape, *lattice.shape)
@@ -64,7 +65,13 @@ class Nearness:
             )
         return found.isel({d: positions[position_name(d)].variable for d in found.dims})
 
-    def _of_field(self, values: Any, targets: Points, days: float | None, distance: float | None) -> Any:
+    def _drawn_together(self, distance: float | None) -> FloatArray | None:
+        """The distance along each column of places, of which some count less where lengthscales differ."""
+        space, ratio = self.lattice.space, self.layout.metric.anisotropy
+        every = None if distance is None else np.full(apart_from_depth(space.coordinates)[0].shape[-1], distance)
+        return None if every is None else drawn_together(every, space.geometry, ratio)
+
+    def _of_field(self, values: Any, targets: Points, days: float | None, distance: FloatArray | None) -> Any:
         """That of one field, lazy where its values are."""
         known = _cells(self.lattice), targets, days, distance
         if not self.lattice.is_lazy:
@@ -90,7 +97,7 @@ def _cells(lattice: Lattice) -> Points:
 
 
 def near_observations(
-    values: Any, cells: Points, targets: Points, days: float | None, distance: float | None
+    values: Any, cells: Points, targets: Points, days: float | None, distance: float | FloatArray | None
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Whether one of the observed `cells` is near each target, (n,)."""
     from scipy.spatial import KDTree

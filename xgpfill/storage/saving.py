@@ -19,6 +19,7 @@ from xgpfill.grid.metric import Clock, Metric
 from xgpfill.grid.scaling import Amplitude, Scaling
 from xgpfill.grid.vertical.axis import Vertical
 from xgpfill.grid.vertical.profile import Profile
+from xgpfill.kernels.by_latitude import ByLatitude
 from xgpfill.kernels.levels.spec import Layered
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch, Outside
 from xgpfill.kernels.prior import Prior, Term
@@ -43,6 +44,7 @@ _PLAIN: dict[str, type] = {
     **TYPES,
     Shared.__name__: Shared,
     Layered.__name__: Layered,
+    ByLatitude.__name__: ByLatitude,
     **{
         cls.__name__: cls
         for cls in (

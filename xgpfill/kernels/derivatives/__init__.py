@@ -1,1 +1,0 @@
-"""Kernels whose derivatives in their hyperparameters are written out, for learning."""
