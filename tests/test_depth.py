@@ -132,10 +132,10 @@ def test_averages_over_depth_have_the_standard_deviation_of_the_joint_law(da, mo
 
 
 def test_draws_have_the_mean_and_the_variance_of_the_reconstruction(model):
-    drawn, found = model.sample(300, seed=1), model.reconstruct()
-    error = (drawn.mean("sample") - found.mean) / (found.std() / np.sqrt(300))
+    drawn, found = model.sample(80, seed=1), model.reconstruct()
+    error = (drawn.mean("sample") - found.mean) / (found.std() / np.sqrt(80))
     assert float(abs(error).max()) < 5.0
-    assert float((drawn.var("sample") / found.variance).mean()) == pytest.approx(1.0, abs=0.05)
+    assert float((drawn.var("sample") / found.variance).mean()) == pytest.approx(1.0, abs=0.15)
     there = model.sample(2, target={"depth": [5.0]}, seed=3)
     assert there.sizes == {"sample": 2, "time": 6, "depth": 1, "lat": 5, "lon": 6}
 
@@ -324,3 +324,6 @@ def test_combinations_that_are_not_built_are_refused(da, model):
         model.condition(da.assign_coords(depth=da.depth.assign_attrs(positive="up")))
     with pytest.raises(CoordinateError, match=r"'depth' holds 1 NaN"):
         model.predict({"depth": [np.nan]})
+    in_km = da.assign_coords(depth=da.depth.assign_attrs(units="km"))
+    with pytest.raises(KernelError, match=r"lengthscales of depth in 'm', but the levels of these data are in 'km'"):
+        in_km.gpfill.fit(dims=DIMS, hyperparameters=model.hyperparameters, scales=1, valid=True, method="exact")
