@@ -8,6 +8,7 @@ import xarray as xr
 
 from xgpfill.errors import NotFittedError
 from xgpfill.options import interruptible
+from xgpfill.texts import PAD_DOC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -71,6 +72,10 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
             What distance means; the sphere for latitude and longitude.
         valid : DataArray of True and False, 1 and 0, or 1 and NaN; or True, optional
             Where the field exists (sea); elsewhere the result is NaN. True: everywhere.
+        barrier : DataArray of True (land) and False (sea), optional
+            On the latitude and longitude of the field; of scattered observations on a grid of its own, along dimensions
+            of those names. Observations do not see across land: neighbours are those that are joined over water, with a
+            clear line or a way over water at most 1.5 times as long. For ``method="vecchia"``, which "auto" then takes.
         hyperparameters : Dataset, optional
             Of an earlier model; nothing is learned then.
         tile, halo : optional
@@ -147,57 +152,6 @@ _DESCRIBE_DOC = """Describe the field before anything is fitted: axes, gaps, val
         ('time', 10)
         >>> found.durations.units
         'days'
-        """
-
-
-_PAD_DOC = """Continue the field past its edges, so that stencils, networks and tiles have sane borders there.
-
-        Each field is continued by an autoregressive model that least squares fits to it, as linear prediction padding
-        [1]_ does for convolutions, or by the Gaussian process of ``fit``. Longitudes that close wrap exactly.
-
-        Parameters
-        ----------
-        pad_width : mapping of dimension to int or (int, int)
-            Cells to add, before and after, along one dimension or two.{variable}
-        mode : {{"lp2x1", "lp1x1", "lp2x3", "gp"}}
-            What a cell is predicted from: one row before it, two (default), or two rows of three cells. "gp": the
-            posterior mean of a model fitted to all dimensions that ``fit`` would take, which takes seconds to minutes.
-            Modes that use no fit, "edge" or "reflect", are those of xarray's ``pad``.
-        method : {{"cov_stab", "cov_sym_stab", "correlation"}}, optional
-            How coefficients of linear prediction are found. "cov_stab": least squares, one set for each side, with
-            poles reflected into the unit circle so that nothing grows; "cov_sym_stab": the same set for both sides;
-            "correlation": from the autocorrelation under a Tukey window, what "lp2x3" takes.
-        dims : names, optional
-            The one or two dimensions that make a field; others are independent. By default those of `pad_width`, and
-            of space the other direction. "gp" fits these alone.
-
-        Returns
-        -------
-        {returns}
-            Lazy if the data are. Dtype (integers become float64), attributes and coordinates are kept; those of
-            dimensions go on in even steps, others are missing in the margins.
-
-        Raises
-        ------
-        DataError
-            When there are gaps; of lazy data when they are computed.
-        CoordinateError
-            When steps are uneven, or would lead beyond a pole or more than once round the globe.
-        DimensionError, MethodError, VariableError
-            When a name is unknown, or a field is smaller than what it is predicted from.
-
-        References
-        ----------
-        .. [1] Niemitalo et al. 2025, Per-channel autoregressive linear prediction padding in tiled CNN processing of
-           2D spatial data, arXiv:2502.12300.
-
-        Examples
-        --------
-        >>> import xgpfill
-        >>> ds = xgpfill.datasets.synthetic_sst(days=2, nlat=8, nlon=10)[["truth"]].fillna(15.0)
-        >>> padded = {example}
-        >>> padded.sizes["lat"], padded.sizes["lon"]
-        (13, 14)
         """
 
 
@@ -299,6 +253,7 @@ class DataArrayAccessor(_Accessor):
         method: str | Settings = "auto",
         geometry: str = "auto",
         valid: xr.DataArray | bool | None = None,
+        barrier: xr.DataArray | None = None,
         hyperparameters: xr.Dataset | None = None,
         tile: Sizes = "auto",
         halo: str | int | Mapping[str, int] = "auto",
@@ -316,9 +271,9 @@ class DataArrayAccessor(_Accessor):
         self._model = fit(
             self._data, dims=dims, coords=coords, time_kernel=time_kernel, space_kernel=space_kernel, combine=combine,
             scales=scales, noise=noise, noise_std=noise_std, noise_variance=noise_variance, noise_fixed=noise_fixed,
-            trend=trend, method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters, tile=tile,
-            halo=halo, check=check, amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype, seed=seed,
-            progress=progress,
+            trend=trend, method=method, geometry=geometry, valid=valid, barrier=barrier,
+            hyperparameters=hyperparameters, tile=tile, halo=halo, check=check, amplitude=amplitude,
+            calibrate=calibrate, device=device, dtype=dtype, seed=seed, progress=progress,
         )  # fmt: skip
         return self._model  # type: ignore[no-any-return]
 
@@ -355,7 +310,7 @@ class DataArrayAccessor(_Accessor):
 
         return pad(self._data, pad_width, mode=mode, method=method, dims=dims)
 
-    pad.__doc__ = _PAD_DOC.format(
+    pad.__doc__ = PAD_DOC.format(
         variable="", returns="DataArray", example='ds["truth"].gpfill.pad({"lat": (2, 3), "lon": 2})'
     )
 
@@ -404,6 +359,7 @@ class DatasetAccessor(_Accessor):
         method: str | Settings = "auto",
         geometry: str = "auto",
         valid: xr.DataArray | bool | None = None,
+        barrier: xr.DataArray | None = None,
         hyperparameters: xr.Dataset | None = None,
         tile: Sizes = "auto",
         halo: str | int | Mapping[str, int] = "auto",
@@ -422,8 +378,8 @@ class DatasetAccessor(_Accessor):
             self._data, variable, vector=vector, joint=joint, dims=dims, coords=coords, time_kernel=time_kernel,
             space_kernel=space_kernel, combine=combine, scales=scales, noise=noise, noise_std=noise_std,
             noise_variance=noise_variance, noise_fixed=noise_fixed, trend=trend, method=method, geometry=geometry,
-            valid=valid, hyperparameters=hyperparameters, tile=tile, halo=halo, check=check, amplitude=amplitude,
-            calibrate=calibrate, device=device, dtype=dtype, seed=seed, progress=progress,
+            valid=valid, barrier=barrier, hyperparameters=hyperparameters, tile=tile, halo=halo, check=check,
+            amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype, seed=seed, progress=progress,
         )  # fmt: skip
         return self._model  # type: ignore[no-any-return]
 
@@ -482,7 +438,7 @@ class DatasetAccessor(_Accessor):
 
         return pad_dataset(self._data, pad_width, variable=variable, mode=mode, method=method, dims=dims)
 
-    pad.__doc__ = _PAD_DOC.format(
+    pad.__doc__ = PAD_DOC.format(
         variable="""
         variable : name, list or tuple of names, optional
             What to pad. A name gives a DataArray, a list a Dataset of these alone. By default all variables that have

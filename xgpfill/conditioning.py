@@ -58,6 +58,7 @@ def conditioned(
     kept = _kept_valid(model, da) if valid is None else valid
     kept, errors = as_mask(in_memory_as(da, kept)), in_memory_as(da, errors)
     lattice, layout = encode(da, valid=kept, errors=errors, like=model.layout)
+    lattice = replace(lattice, barrier=model.lattice.barrier)
     _require_learned_axes(model, lattice)
     lattice = within_valid(lattice)
     fresh = calibrate if calibrate is not None else model.options.get("calibrate", True) and not lattice.is_lazy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from xgpfill.barriers.reading import require_one_variable
 from xgpfill.checks import checked_flag, known_mean
 from xgpfill.conventions import with_companions
 from xgpfill.errors import DataError, VariableError, listed, shown
@@ -30,6 +31,8 @@ def fit_dataset(
     VariableError
         When a name is missing, or several variables could be meant.
     """
+    if checked_flag(joint, "joint") or checked_flag(vector, "vector"):
+        require_one_variable(arguments.get("barrier"), "joint=True" if joint else "vector=True")
     if checked_flag(joint, "joint"):
         if checked_flag(vector, "vector"):
             raise VariableError("vector=True and joint=True exclude each other: a vector is fitted together as it is.")

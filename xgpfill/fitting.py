@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill import hyperparameters as tables
+from xgpfill.barriers.reading import read_barrier, require_afloat, require_one_tile
 from xgpfill.checks import checked_flag, known_mean, require_array
 from xgpfill.engines.select import settings_for
 from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
@@ -65,6 +66,7 @@ def fit(
     method: str | Settings = "auto",
     geometry: str = "auto",
     valid: xr.DataArray | bool | None = None,
+    barrier: xr.DataArray | None = None,
     hyperparameters: xr.Dataset | None = None,
     tile: Tile = "auto",
     halo: Halo = "auto",
@@ -79,7 +81,7 @@ def fit(
     """Learn the covariance of a gappy field and condition on it; see :meth:`xgpfill.accessor.DataArrayAccessor.fit`."""
     began = clock_time.perf_counter()
     require_array(da, "fit")
-    opened = sources_of(da, noise, noise_std, noise_variance, valid)  # before anything is read
+    opened = sources_of(da, noise, noise_std, noise_variance, valid, barrier)  # before anything is read
     show = show_progress(progress)
     settings, mean = as_settings(method), known_mean(trend)
     amplitude, calibrate = checked_flag(amplitude, "amplitude"), checked_flag(calibrate, "calibrate")
@@ -103,6 +105,8 @@ def fit(
     lattice, layout = encode(da, dims=dims, coords=coords, **how)
     if dims is None and (said := layout.fields_in_words()):
         warn(said)
+    lattice = replace(lattice, barrier=read_barrier(barrier, layout, lattice.space))
+    require_one_tile(lattice.barrier, tile, halo)
     whole, lattice = lattice, within_valid(lattice)
     read = in_memory_if_small(whole)
     known = lattice if read is whole else within_valid(read)
@@ -114,12 +118,8 @@ def fit(
     check_tiles(lattice, options["tile"], options["halo"])
     blocks = draw_blocks(known, BlockPlan(), options["seed"])
     observed = values_of_fields(known, blocks, options["seed"])
-    if known.is_lazy and blocks:
-        check_fills(distinct(blocks).values, lattice.fills, part=True)
-        check_range(distinct(blocks).values, declared_range(da), part=True)
-    elif lattice.is_lazy:
-        check_fills(np.concatenate(observed), lattice.fills)
-        check_range(np.concatenate(observed), declared_range(da))
+    require_afloat(lattice.barrier, blocks)
+    _check_read(known, lattice, blocks, observed, declared_range(da))
     vector, count = layout.roles.component is not None, round(share * float(np.prod(lattice.shape)))
     prior = build_prior(
         time_kernel, space_kernel, combine=combine, scales=scales,
@@ -167,6 +167,22 @@ def fit(
         typical_error=_typical(blocks) if errors is not None else None,
         screening=distances_where_large(lattice, own, choice.settings, options["seed"]),
     )  # fmt: skip
+
+
+def _check_read(
+    known: Lattice,
+    lattice: Lattice,
+    blocks: list[Observations],
+    observed: list[FloatArray],
+    limits: tuple[float, float] | None,
+) -> None:
+    """Refuse values of lazy data that attributes declare to be none, as far as they were read."""
+    if known.is_lazy and blocks:
+        check_fills(distinct(blocks).values, lattice.fills, part=True)
+        check_range(distinct(blocks).values, limits, part=True)
+    elif lattice.is_lazy:
+        check_fills(np.concatenate(observed), lattice.fills)
+        check_range(np.concatenate(observed), limits)
 
 
 def _course(

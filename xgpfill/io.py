@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xgpfill.barriers.barrier import Barrier
 from xgpfill.calibration import Calibration
 from xgpfill.checks import checked_flag
 from xgpfill.conventions import BOUNDS, OF_COORDINATES, origin, placing, without_bounds
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
 
     Components = Mapping[str, dict[str, Any]]
 
-FORMAT = 4
+FORMAT = 5
 """Version of the file format; a file of a newer one is refused."""
+WITHOUT_BARRIER = 4
+"""That of files without a barrier, which a version that knows no barriers can read."""
 
 _PLAIN: dict[str, type] = {
     **TYPES,
@@ -132,11 +135,15 @@ def save(
 
 def _groups(models: Mapping[Any, FittedModel], *, data: bool) -> dict[str, xr.Dataset]:
     """What is written of several models, each in a group of its own."""
-    state = {"format": FORMAT, "models": [to_plain(name) for name in models]}
+    state = {"format": max(map(_version, models.values())), "models": [to_plain(name) for name in models]}
     found = {"/": xr.Dataset(attrs={"xgpfill": json.dumps(state), "title": "xgpfill fitted models"})}
     for number, model in enumerate(models.values()):
         found |= {f"/{number}{group}".rstrip("/"): ds for group, ds in _nodes(model, data=data).items()}
     return found
+
+
+def _version(model: FittedModel) -> int:
+    return WITHOUT_BARRIER if model.lattice.barrier is None else FORMAT
 
 
 def _nodes(model: FittedModel, *, data: bool, components: Components | None = None) -> dict[str, xr.Dataset]:
@@ -147,7 +154,7 @@ def _nodes(model: FittedModel, *, data: bool, components: Components | None = No
     parts |= {"record": asdict(model.record), "share": model.share, "typical_error": model.typical_error}
     parts |= {"learned_shape": model.learned_shape, "intervals": model.intervals, "screening": model.screening}
     parts["valid"] = None if isinstance(model.valid, xr.DataArray) else model.valid
-    state = {"format": FORMAT, "data": data, **{name: to_plain(part) for name, part in parts.items()}}
+    state = {"format": _version(model), "data": data, **{name: to_plain(part) for name, part in parts.items()}}
     state |= {} if components is None else {"components": [[name, own] for name, own in components.items()]}
     arrays = {"observed": model.layout.template, "errors": model.errors}
     if not data:
@@ -155,6 +162,7 @@ def _nodes(model: FittedModel, *, data: bool, components: Components | None = No
         whole = {k: None if da is None else without_bounds(da) for k, da in arrays.items()}
         arrays = {k: None if da is None else da.isel(none, missing_dims="ignore") for k, da in whole.items()}
     arrays["valid"] = model.valid if isinstance(model.valid, xr.DataArray) else None
+    arrays["barrier"] = None if model.lattice.barrier is None else model.lattice.barrier.as_array()
     return {
         "/": xr.Dataset(attrs={"xgpfill": json.dumps(state, default=_jsonable), "title": "xgpfill fitted model"}),
         **{f"/{name}": _packed(da) for name, da in arrays.items() if da is not None},
@@ -238,6 +246,7 @@ class Stored:
     template: xr.DataArray
     errors: xr.DataArray | None
     valid: xr.DataArray | bool | None
+    barrier: Barrier | None
     parts: dict[str, Any]
     has_data: bool
     components: dict[str, dict[str, Any]] | None = None
@@ -291,7 +300,7 @@ def _state(tree: xr.DataTree, path: Path) -> dict[str, Any]:
 def _stored(tree: xr.DataTree, path: Path) -> Stored:
     state = _state(tree, path)
     arrays = {str(name): _unpacked(node.to_dataset()) for name, node in tree.children.items()}
-    parts = {name: from_plain(state[name]) for name in _PARTS if name in state or state["format"] == FORMAT}
+    parts = {name: from_plain(state[name]) for name in _PARTS if name in state or state["format"] >= WITHOUT_BARRIER}
     parts["screening"] = tuple(from_plain(state["screening"])) if "screening" in state else (None, None)
     if state["format"] == 1:  # intervals were widened by a factor on all variances
         parts["intervals"] = None
@@ -300,7 +309,8 @@ def _stored(tree: xr.DataTree, path: Path) -> Stored:
     components = dict(state["components"]) if "components" in state else None
     told = tree.attrs.get("measures")
     measures = None if told is None else {name: from_plain(own) for name, own in json.loads(told)}
-    return Stored(arrays["observed"], arrays.get("errors"), valid, parts, state["data"], components, measures)
+    barrier = Barrier.from_array(arrays["barrier"]) if "barrier" in arrays else None
+    return Stored(arrays["observed"], arrays.get("errors"), valid, barrier, parts, state["data"], components, measures)
 
 
 _PARTS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,10 +72,10 @@ def _loaded(stored: Stored, kernels: Mapping[str, Any] | None) -> FittedModel:
     if stored.has_data:
         everywhere = True if valid is None else valid
         lattice, layout = encode(stored.template, valid=everywhere, errors=stored.errors, like=layout)
-        lattice = within_valid(lattice)
+        lattice = replace(within_valid(lattice), barrier=stored.barrier)
     else:
         space = Space(np.zeros((0, 0, 2)), layout.metric.geometry, layout.metric.unit)
-        lattice = Lattice(values=None, time=np.zeros(0), space=space)
+        lattice = Lattice(values=None, time=np.zeros(0), space=space, barrier=stored.barrier)
     return FittedModel(
         prior=with_outside(parts["prior"], kernels), scaling=parts["scaling"], settings=parts["settings"],
         lattice=lattice, layout=layout,

@@ -10,6 +10,7 @@ import xarray as xr
 
 from xgpfill.aggregating import Averager
 from xgpfill.amplitude import noise_variance
+from xgpfill.barriers.reading import require_one_tile
 from xgpfill.conventions import settled, without_bounds
 from xgpfill.decoding import decode, positions_of
 from xgpfill.engines.memory import settings_of_all, tile_limit
@@ -116,6 +117,7 @@ def trend(model: FittedModel, solver: TileSolver) -> xr.Dataset:
 
 def planned(model: FittedModel, tile: Tile, halo: Halo) -> TileSolver:
     """What each tile needs, with the tiles planned for the lattice of the model."""
+    require_one_tile(model.lattice.barrier, tile, halo)
     prior = standardised(model.prior, model.scaling.reference, has_errors=model.errors is not None)
     limit = tile_limit(model.settings, model.lattice, model.options["device"])
     sight = Sight(model.lattice, prior, halo, model.screening, isinstance(model.settings, Variational))

@@ -54,7 +54,7 @@ def _heading(model: FittedModel) -> str:
 def _notes(model: FittedModel) -> list[str]:
     loose = tables.unidentified(model.prior, model.lattice)
     notes = [] if model.has_data else ["Loaded without data: `condition` it on observations first."]
-    notes += [*_mean(model), *_amplitude(model), *_intervals(model)]
+    notes += [*_mean(model), *_barrier(model), *_amplitude(model), *_intervals(model)]
     if model._jitter:
         notes.append(f"{model._jitter.capitalize()}.")
     if loose:
@@ -86,6 +86,15 @@ def _mean(model: FittedModel) -> list[str]:
     if not model.prior.centred or model.layout.roles.component is not None:
         return []
     return [f"The mean is known: {with_units(f'{model.scaling.shift:.6g}', units_of(model.layout.template))}."]
+
+
+def _barrier(model: FittedModel) -> list[str]:
+    """The land that observations do not see across."""
+    barrier = model.lattice.barrier
+    if barrier is None:
+        return []
+    basins = "1 basin" if barrier.num_basins == 1 else f"{barrier.num_basins} basins"
+    return [f"Observations do not see across land: a barrier of {barrier.share:.1%} of its cells, {basins} of water."]
 
 
 def _amplitude(model: FittedModel) -> list[str]:

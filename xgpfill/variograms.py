@@ -64,7 +64,7 @@ def variogram(model: FittedModel, num_bins: int, seed: int) -> xr.Dataset:
 
 
 def _pairs(model: FittedModel, found: Observations) -> _Pairs:
-    """All pairs of some observations, of vectors those that point about the same way.
+    """All pairs of some observations, of vectors those that point about the same way; none across land.
 
     ½E(yᵢ − yⱼ)² = ½(kᵢᵢ + kⱼⱼ + σᵢ² + σⱼ²) − kᵢⱼ (Cressie 1993, §2.3).
     """
@@ -75,6 +75,9 @@ def _pairs(model: FittedModel, found: Observations) -> _Pairs:
     own_variance = 0.5 * (K.diagonal() + float(model.prior.noise or 0.0) * factor)
     i, j = np.triu_indices(len(found), 1)
     alike = point_alike(points.space[i], points.space[j])
+    if (barrier := model.lattice.land) is not None:  # pairs across land have nothing to do with each other
+        cells = barrier.cells_at(points.sites)[points.site_index]
+        alike = alike & barrier.joins(cells, np.broadcast_to(cells, (cells.size, cells.size)))[i, j]
     i, j = i[alike], j[alike]
     km = np.linalg.norm(places_of(points.space[i] - points.space[j]), axis=1)
     if model.lattice.space.geometry == "sphere":

@@ -17,6 +17,7 @@ from xgpfill.kernels.spec import Brownian, has_type
 if TYPE_CHECKING:
     import xarray as xr
 
+    from xgpfill.barriers.barrier import Barrier
     from xgpfill.engines.base import Engine
     from xgpfill.grid.lattice import Lattice
     from xgpfill.kernels.prior import Prior
@@ -88,10 +89,35 @@ def settings_for(
     MethodError
         Where it does not know parts.
     """
+    if lattice.barrier is not None:
+        return _within_barrier(named, prior)
     choice = Choice(named, "named by `method=`") if named else select_settings(num_observations, lattice, prior)
     if rows_of:
         require_takes_rows(choice.settings, rows_of)
     return choice
+
+
+def _within_barrier(named: Settings | None, prior: Prior) -> Choice:
+    """The engine of neighbours, the only one that knows of land.
+
+    Raises
+    ------
+    MethodError
+        Where another was named, or neighbours cannot be told by a kernel.
+    """
+    if named is not None and not isinstance(named, Vecchia):
+        raise MethodError(
+            f"barrier= is for the engine that takes each value's neighbours, which land can bar; method={named} was "
+            f"named. Type `method='vecchia'`, or leave `barrier=` out."
+        )
+    if not has_formula(prior):
+        raise MethodError(
+            "barrier= takes kernels that neighbours can be told by, and none that you brought. Choose another, e.g. "
+            "`space_kernel='matern32'`, or leave `barrier=` out."
+        )
+    if named is not None:
+        return Choice(named, "named by `method=`")
+    return Choice(Vecchia(), "a land barrier was given, which neighbours alone take account of")
 
 
 def suits_iteration(lattice: Lattice, prior: Prior | None = None) -> bool:
@@ -154,8 +180,8 @@ def select_method(da: xr.DataArray, *, dims: Any = None, coords: Any = None) -> 
     return select_settings(round(observed_share(lattice, 0) * cells), lattice)
 
 
-def build_engine(settings: Settings) -> Engine:
-    """The engine that settings stand for (loads torch)."""
+def build_engine(settings: Settings, barrier: Barrier | None = None) -> Engine:
+    """The engine that settings stand for (loads torch); that of neighbours with the land that bars them."""
     if isinstance(settings, Exact):
         from xgpfill.engines.exact import ExactEngine
 
@@ -167,7 +193,7 @@ def build_engine(settings: Settings) -> Engine:
     if isinstance(settings, Vecchia):
         from xgpfill.engines.vecchia import VecchiaEngine
 
-        return VecchiaEngine(settings)
+        return VecchiaEngine(settings, barrier)
     from xgpfill.engines.variational import VariationalEngine
 
     return VariationalEngine(settings)

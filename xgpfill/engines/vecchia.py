@@ -5,7 +5,8 @@ Observations in a random order have the density Π p(yᵢ | neighbours among the
 that together say most of it; targets that are asked for together follow the observations in one order, each given
 neighbours among the observations and the targets before it (Katzfuss et al. 2020, doi:10.1007/s13253-020-00401-7).
 Where it helps, inducing points are heard by all, as basis functions h with coefficients of variance one, beside that of
-the trend (:mod:`xgpfill.linalg.shared`); neighbours then tell what these leave.
+the trend (:mod:`xgpfill.linalg.shared`); neighbours then tell what these leave. Where land bars, neighbours are those
+that are joined over water (:mod:`xgpfill.barriers`); then there are no inducing points, and a mean for each basin.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from xgpfill.barriers.means import Means
 from xgpfill.engines.base import Moments, require_few_jointly
 from xgpfill.engines.settings import Vecchia
 from xgpfill.grid.points import Points
@@ -33,6 +35,7 @@ from xgpfill.linalg.vecchia import VecchiaFactor, regressed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from xgpfill.barriers.barrier import Barrier
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import Int32Array, IntArray, Observations
     from xgpfill.kernels.prior import Prior
@@ -50,6 +53,7 @@ class VecchiaEngine:
     """Condition by sparse regressions on neighbours, O(n m³) time and O(n m) memory, in float64 on the processor."""
 
     settings: Vecchia = Vecchia()
+    barrier: Barrier | None = None
 
     def condition(self, covariance: Covariance, observations: Observations, *, trend: bool = True) -> VecchiaPosterior:
         """Condition the prior on the observations.
@@ -59,7 +63,7 @@ class VecchiaEngine:
         MethodError
             When a kernel is none that compiled loops know.
         """
-        return VecchiaPosterior(covariance, observations, self.settings, trend=trend)
+        return VecchiaPosterior(covariance, observations, self.settings, trend=trend, barrier=self.barrier)
 
 
 class VecchiaPosterior:
@@ -73,24 +77,33 @@ class VecchiaPosterior:
     settings : Vecchia
     trend : bool
         Whether an unknown constant mean with a flat prior is part of the model.
+    barrier : Barrier, optional
+        Land that observations do not see across; then there is a mean for each basin.
     """
 
-    def __init__(self, law: Covariance, observations: Observations, settings: Vecchia, *, trend: bool) -> None:
+    def __init__(
+        self, law: Covariance, observations: Observations, settings: Vecchia, *, trend: bool,
+        barrier: Barrier | None = None,
+    ) -> None:  # fmt: skip
         formula(law.prior)
-        self._law, self._settings, self._has_trend = law, settings, trend
+        self._law, self._settings = law, settings
         own, order = observations.points, random_order(observations)
-        self._shared = _shared(law.prior, own.take_in_order(order), observations.noise, settings)
+        self._means = Means.of(barrier, own) if trend else None
+        kept = None if barrier is not None else own.take_in_order(order)
+        self._shared = _shared(law.prior, kept, observations.noise, settings)
         self._bases = self._bases_at(own)
         known = self._bases[:, : self._shared.count]
-        self._neighbours = ScatteredNeighbours.of(law.prior, own, observations.noise, order, known)
+        self._neighbours = ScatteredNeighbours.of(law.prior, own, observations.noise, order, known, barrier)
         self._y = np.asarray(observations.columns, dtype=float)
 
     def _bases_at(self, points: Points) -> FloatArray:
         """Basis functions g = (h, 1) of every point (m, q): those of the inducing points, and 1 where there is a trend.
 
         Their coefficients are a priori independent, those of h with a variance of one, that of 1 with a flat prior.
+        With a barrier there is a 1 for each basin instead, zero elsewhere.
         """
-        return np.column_stack([self._shared.features(points), np.ones((len(points), int(self._has_trend)))])
+        ones = np.zeros((len(points), 0)) if self._means is None else self._means.at(points)
+        return np.column_stack([self._shared.features(points), ones])
 
     @cached_property
     @own_threads()
@@ -114,14 +127,15 @@ class VecchiaPosterior:
         if self._shared.count:
             factor = VecchiaFactor(self._neighbours, self._settings.neighbours_of_observations)
             return np.asarray(factor.whitened(torch.as_tensor(columns)).numpy())
-        count = max(ENOUGH_FOR_MEAN, self._settings.neighbours_of_targets)
-        some, own = (
-            self._neighbours.order[:count],
-            self._neighbours.points.take_in_order(np.arange(len(columns))[:count]),
-        )
-        A = Covariance(self._law.prior).matrix(own, own)
-        A.diagonal().add_(torch.as_tensor(self._neighbours.noise[:count]))
-        return np.asarray(solve_lower(cholesky(A), torch.as_tensor(columns[some])).numpy())
+        assert self._means is not None
+        order, count = self._neighbours.order, max(ENOUGH_FOR_MEAN, self._settings.neighbours_of_targets)
+        found = []
+        for some in self._means.groups(self._bases[order], count):
+            own = self._neighbours.points.take_in_order(some)
+            A = Covariance(self._law.prior).matrix(own, own)
+            A.diagonal().add_(torch.as_tensor(self._neighbours.noise[some]))
+            found.append(solve_lower(cholesky(A), torch.as_tensor(columns[order[some]])).numpy())
+        return np.concatenate(found)
 
     @own_threads()
     def moments(self, targets: Points) -> Moments:
@@ -220,20 +234,27 @@ class VecchiaPosterior:
 
     @property
     def trend(self) -> tuple[float, float] | None:
-        """Estimate and standard error of the constant mean (standardised), or None."""
-        if not self._has_trend:
+        """Estimate and standard error of the constant mean (standardised), or None.
+
+        With a barrier that of the means of basins, each counting as its observations do.
+        """
+        if self._means is None:
             return None
         beta, L = self._estimated
-        return float(beta[-1, 0]), 1.0 / float(L[-1, -1])
+        if self._means.barrier is None:
+            return float(beta[-1, 0]), 1.0 / float(L[-1, -1])
+        shares = self._means.shares
+        return float(shares @ beta[:, 0]), float(np.linalg.norm(np.linalg.solve(L, shares)))
 
 
-def _shared(prior: Prior, points: Points, noise: FloatArray, settings: Vecchia) -> Shared:
+def _shared(prior: Prior, points: Points | None, noise: FloatArray, settings: Vecchia) -> Shared:
     """Inducing points where each stands for no more observations than are neighbours, or all leave less than noise.
 
-    Elsewhere what they leave is correlated beyond the neighbours, and would be counted many times.
+    Elsewhere what they leave is correlated beyond the neighbours, and would be counted many times. Without `points`
+    there are none: land bars.
     """
     near = settings.neighbours_of_targets
-    if len(points) <= near:  # all of them are neighbours
+    if points is None or len(points) <= near:  # all of them are neighbours
         return Shared.none(prior)
     found = Shared.of(prior, points, settings.num_inducing)
     few = len(points) <= near * found.count
@@ -280,9 +301,9 @@ class _Joint:
             np.concatenate([own.site_index, len(own.sites) + other.site_index]),
         )  # fmt: skip
         noise, every = np.concatenate([neighbours.noise, np.zeros(m)]), np.arange(len(both), dtype=np.int32)
-        scales = neighbours.scales or finite_scales(neighbours.prior, both)
+        scales, barrier = neighbours.scales or finite_scales(neighbours.prior, both), neighbours.barrier
         known = np.concatenate([neighbours.known, bases[1][self._order, :num_known]])
-        together = ScatteredNeighbours(neighbours.prior, both, noise, every.astype(np.intp), scales, known)
+        together = ScatteredNeighbours(neighbours.prior, both, noise, every.astype(np.intp), scales, known, barrier)
         width = min(count, max(1, len(both) - 1)) + 1
         self._columns: Int32Array
         self._columns, self._weights, _ = regressed(together, every, every - self._first, width, self._first)

@@ -16,6 +16,7 @@ from xgpfill.grid.meridians import find_meridians
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from xgpfill.barriers.barrier import Barrier
     from xgpfill.grid.meridians import Meridians
     from xgpfill.grid.metric import Metric
     from xgpfill.grid.points import Points
@@ -148,6 +149,8 @@ class Lattice:
         Numbers that the attributes of the data declare to be no value.
     days : array (y, x), optional
         Days of each cell where every one has its own, as on a track; `time` is then one step that says nothing.
+    barrier : Barrier, optional
+        Land that observations do not see across.
     """
 
     values: Any
@@ -158,6 +161,12 @@ class Lattice:
     fills: tuple[float, ...] = ()
     extra_shape: tuple[int, ...] = field(default=())
     days: FloatArray | None = None
+    barrier: Barrier | None = None
+
+    @property
+    def land(self) -> Barrier | None:
+        """The barrier where it holds any land; None where nothing bars."""
+        return self.barrier if self.barrier is not None and self.barrier.bars else None
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -114,7 +114,7 @@ def draw_blocks(lattice: Lattice, plan: BlockPlan, seed: int) -> list[Observatio
     if not lattice.is_lazy and np.prod(lattice.shape) * max(1, int(np.prod(lattice.extra_shape))) <= 2**22:
         blocks = [b for m in lattice.members() if len(b := read_window(lattice, m, whole(lattice)))]
         if sum(map(len, blocks)) <= 4 * plan.size:
-            return blocks
+            return _over_water(lattice, blocks)
     members = list(lattice.members())
     drawn = []
     for i in range(plan.compact):
@@ -124,7 +124,13 @@ def draw_blocks(lattice: Lattice, plan: BlockPlan, seed: int) -> list[Observatio
     for _ in range(plan.scattered):
         member = members[int(rng.integers(len(members)))]
         drawn.append(_scattered(lattice, member, rng, plan.size))
-    return [block for block in drawn if len(block) > 1]
+    return _over_water(lattice, [block for block in drawn if len(block) > 1])
+
+
+def _over_water(lattice: Lattice, blocks: list[Observations]) -> list[Observations]:
+    """The same in parts that are joined over water, where land bars: nothing is learned across it."""
+    barrier = lattice.land
+    return blocks if barrier is None else [part for block in blocks for part in barrier.parts_of(block)]
 
 
 def _compact(

@@ -18,6 +18,7 @@ from xgpfill.learning.blocks import merged, one_field, read_window, whole, windo
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from xgpfill.barriers.barrier import Barrier
     from xgpfill.grid.lattice import Lattice, Window
     from xgpfill.grid.points import IntArray, Observations
 
@@ -59,6 +60,8 @@ class Pool:
         What is hidden together as places are that were never observed; perhaps no round.
     never : float
         Share of the gaps that lie at such places.
+    barrier : Barrier or None
+        Land that observations do not see across.
     """
 
     observations: Observations
@@ -66,10 +69,24 @@ class Pool:
     transient: Mask
     lasting: Mask
     never: float
+    barrier: Barrier | None = None
 
     def with_observations(self, observations: Observations) -> Pool:
         """The same with other numbers."""
         return replace(self, observations=observations)
+
+    def joined(self, points: Points, own: IntArray, candidates: IntArray) -> tuple[IntArray, IntArray]:
+        """Numbers `own` (k,) of some points with candidates (k, m) among the observations, −1 for those across land.
+
+        Points that are left without any are left out.
+        """
+        if self.barrier is None or not own.size:
+            return own, candidates
+        observed = self.observations.points
+        cells, targets = (self.barrier.cells_at(p.sites)[p.site_index] for p in (observed, points))
+        found = self.barrier.joins(targets[own], np.where(candidates < 0, -1, cells[candidates]))
+        known = found.any(axis=1)
+        return own[known], np.where(found, candidates, -1)[known]
 
 
 def pools(lattice: Lattice, seed: int) -> list[Pool]:
@@ -83,7 +100,8 @@ def pools(lattice: Lattice, seed: int) -> list[Pool]:
         windows = [whole(field)] if whole_fields else _windows(field, rng)
         pool = _joined([_read(field, window, rng) for window in windows])
         if pool is not None:
-            found.append(pool.with_observations(replace(pool.observations, field=int(place))))
+            own = replace(pool.observations, field=int(place))
+            found.append(replace(pool, observations=own, barrier=lattice.land))
     return found
 
 

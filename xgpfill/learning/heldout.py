@@ -184,7 +184,7 @@ class HeldOut:
         points = pool.observations.points
         self.pool, self.observations, self.unit = pool, pool.observations, np.ones(len(pool.observations))
         parts = [_nearest_kept(prior, points, own, kept) for own, kept in _rounds(pool, count, rng)]
-        self.hidden, candidates = (np.concatenate(x) for x in zip(*parts, strict=True))
+        self.hidden, candidates = pool.joined(points, *(np.concatenate(x) for x in zip(*parts, strict=True)))
         hood, own = Neighbourhoods.of(prior, points), torch.as_tensor(self.hidden)
         with own_threads():
             self._near, self._known = most_correlated(hood, own, torch.as_tensor(candidates), NUM_NEIGHBOURS)
@@ -197,7 +197,7 @@ class HeldOut:
         found, hood = copy(self), Neighbourhoods.of(prior, self.observations.points)
         noise, own = (float(prior.noise or 0.0),), torch.as_tensor(self.hidden)
         variances = _kriged(hood, own, self._near, self._known, self.observations, noise)[1][0]
-        found.weight = _weights(variances, _gap_variances(hood, self.pool.gaps, self.observations))
+        found.weight = _weights(variances, _gap_variances(hood, self.pool, self.observations))
         return found
 
     def some(self, count: int) -> HeldOut:
@@ -262,24 +262,24 @@ def _nearest_kept(prior: Prior, points: Points, own: IntArray, kept: Mask | None
     return own, every
 
 
-def _gap_variances(hood: Neighbourhoods, gaps: Points, observations: Observations) -> FloatArray:
+def _gap_variances(hood: Neighbourhoods, pool: Pool, observations: Observations) -> FloatArray:
     """Variances of the field in gaps."""
     from scipy.spatial import cKDTree
 
-    points, count = observations.points, min(NUM_NEIGHBOURS, len(observations))
-    candidates = []
+    points, gaps, count, found = observations.points, pool.gaps, min(NUM_NEIGHBOURS, len(observations)), []
     for scales in metric_scales(hood.prior, points):
         tree = cKDTree(scaled_coordinates(points, scales), leafsize=LEAF)
-        candidates.append(nearest_of(tree, scaled_coordinates(gaps, scales), count))
-    other, own = Neighbourhoods.of(hood.prior, gaps), torch.arange(len(gaps))
+        found.append(nearest_of(tree, scaled_coordinates(gaps, scales), count))
+    joined = pool.joined(gaps, np.arange(len(gaps)), np.concatenate(found, axis=1))
+    (own, candidates), other = map(torch.as_tensor, joined), Neighbourhoods.of(hood.prior, gaps)
     with own_threads():
-        near, known = most_correlated(other, own, torch.as_tensor(np.concatenate(candidates, axis=1)), count, hood)
+        near, known = most_correlated(other, own, candidates, count, hood)
     return np.asarray(_kriged(hood, own, near, known, observations, (float(hood.prior.noise or 0.0),), other)[1][0])
 
 
 def _weights(hidden: FloatArray, gaps: FloatArray) -> FloatArray:
     """How much each of the hidden (k,) counts so that their variances are distributed as those of gaps (g,)."""
-    edges = np.quantile(gaps, np.linspace(0.0, 1.0, NUM_CLASSES + 1))
+    edges = np.quantile(gaps if gaps.size else hidden, np.linspace(0.0, 1.0, NUM_CLASSES + 1))
     edges[0], edges[-1] = edges[0] / WIDER, edges[-1] * WIDER
     group = _enough_in_each(np.histogram(hidden, edges)[0])
     place = np.searchsorted(edges, hidden, side="right") - 1

@@ -25,6 +25,7 @@ from xgpfill.linalg.threads import nearest_of, on_threads
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from xgpfill.barriers.barrier import Barrier
     from xgpfill.grid.lattice import FloatArray
     from xgpfill.grid.points import Int32Array, IntArray
     from xgpfill.kernels.formula import Formula
@@ -42,6 +43,8 @@ AT_ONCE = 2**17
 """Points whose candidates are held at once."""
 WIDER = 8
 """Every so many times fewer of the first observations are looked at as well: the nearest of these lie around."""
+MORE = 2
+"""So many times as many candidates are looked at where land bars some of them."""
 NOTHING = np.zeros((0, 0)), np.zeros((0, 0))
 """Is known of any point by other means."""
 
@@ -63,6 +66,8 @@ class ScatteredNeighbours:
         Lengthscales (days, km) of the metrics that candidates are nearest in.
     known : array (n, p)
         Of each, in the order: what is known of it by other means, whose products are taken from covariances.
+    barrier : Barrier or None
+        Land across which there are no neighbours.
     """
 
     prior: Prior
@@ -71,12 +76,14 @@ class ScatteredNeighbours:
     order: IntArray
     scales: tuple[tuple[float, float], ...]
     known: FloatArray
+    barrier: Barrier | None = None
     looks_around: ClassVar[bool] = False
 
     @classmethod
     def of(
-        cls, prior: Prior, points: Points, noise: FloatArray, order: IntArray, known: FloatArray | None = None
-    ) -> ScatteredNeighbours:
+        cls, prior: Prior, points: Points, noise: FloatArray, order: IntArray, known: FloatArray | None = None,
+        barrier: Barrier | None = None,
+    ) -> ScatteredNeighbours:  # fmt: skip
         """Observations at points, taken in an order.
 
         Raises
@@ -87,7 +94,7 @@ class ScatteredNeighbours:
         formula(prior)
         scales = finite_scales(prior, points) if len(points) else ()
         known = np.zeros((len(points), 0)) if known is None else known[order]
-        return cls(prior, points.take_in_order(order), noise[order], order, scales, known)
+        return cls(prior, points.take_in_order(order), noise[order], order, scales, known, barrier)
 
     @cached_property
     def noisy(self) -> Noisy:
@@ -107,13 +114,13 @@ class ScatteredNeighbours:
         sites = np.concatenate([self.points.sites, targets.sites])
         found = replace(self)
         noisy = self._noisy_beside(times, sites, known)
-        found.__dict__.update(noisy=plain(noisy), _trees=self._trees)
+        found.__dict__.update(noisy=plain(noisy), _trees=self._trees, _cells=self._cells)
         first = np.array([len(self.points.times), len(self.points.sites), len(self.points)], np.int32)
         return found, cells_of(targets) + first
 
     def by_place(self, first: int = 0) -> Int32Array:
         """Places of the order from `first` on, near ones together: they read the same parts of the memory."""
-        coordinates = self._scaled(self.points, self.scales[0])[first:]
+        coordinates = self._scaled(self.points, self.scales[0], self._cells)[first:]
         indices = cKDTree(coordinates, leafsize=LEAF, balanced_tree=False).indices
         return np.asarray(first + indices, dtype=np.int32)
 
@@ -124,7 +131,7 @@ class ScatteredNeighbours:
         which half or more are predecessors, and among those before the last one. From a later place on (targets that
         follow observations) they are those that together say most.
         """
-        n, every = len(self.order), max(LEAST_TRIED, 4 * count)
+        n, every = len(self.order), self._tried(count)
         near, sizes = np.zeros((n - first, max(1, count)), np.int32), np.zeros(n - first, np.int32)
         rows = self.noisy[3]
         start = first
@@ -135,8 +142,9 @@ class ScatteredNeighbours:
             own = np.arange(start, stop)
             before = self._around(low, count) if first else [(low, count)]
             wanted = [(min(n, 2 * low), 2 * count), *before] if low else []
-            found = self._candidates(self.points.take_in_order(own), wanted)
-            best, met = self._best(chosen if first else ranked, rows[start:stop], found, own, every, near.shape[1])
+            cells = None if self._cells is None else self._cells[own]
+            found = self._candidates(self.points.take_in_order(own), wanted, cells, 0 if low else stop)
+            best, met = self._best(chosen if first else ranked, rows[start:stop], found, own, near.shape[1])
             near[lines[own]], sizes[lines[own]] = best, met
             start = stop
         return near, sizes
@@ -155,31 +163,47 @@ class ScatteredNeighbours:
         times, sites = arrays[-1][0], arrays[-1][1]
         points = Points(times, sites, *middle[:, :2].T.astype(np.intp))
         n, count = int(prefixes[0]), near.shape[1]
-        every = max(LEAST_TRIED, 4 * count)
-        wanted = self._around(n, count) if n > every else []
-        on = self._candidates(points, wanted), np.full(len(middle), n), every
-        near[:], sizes[:] = self._best(chosen, middle, *on, count)
+        few = n <= self._tried(count)
+        own = None if self.barrier is None else self.barrier.cells_at(points.space)
+        found = self._candidates(points, [] if few else self._around(n, count), own, n if few else 0)
+        near[:], sizes[:] = self._best(chosen, middle, found, np.full(len(middle), n), count)
 
     @staticmethod
     def _around(before: int, count: int) -> list[tuple[int, int]]:
         """Of how many first ones so many are looked at: where all near ones lie together, those of few lie around."""
         return [(before, 2 * count), *((before // WIDER**j, count) for j in (1, 2) if before // WIDER**j > count)]
 
-    def _candidates(self, points: Points, wanted: list[tuple[int, int]]) -> Int32Array:
-        """Observations near points in any metric, sorted by number (n, k): of the first ones so many each."""
+    @staticmethod
+    def _tried(count: int) -> int:
+        """How many of the first observations are tried one by one, without a search."""
+        return max(LEAST_TRIED, 4 * count)
+
+    def _candidates(
+        self, points: Points, wanted: list[tuple[int, int]], cells: IntArray | None, few: int
+    ) -> Int32Array:
+        """Observations near points in any metric, sorted by number (n, k): of the first ones so many each.
+
+        With a barrier, `cells` (n,) say where points are; the first `few` are candidates too, and −1 stands for those
+        that are not joined with a point over water.
+        """
         found = [np.zeros((len(points), 0), np.intp)]
         for number, scales in enumerate(self.scales):
-            scaled = self._scaled(points, scales)
+            scaled = self._scaled(points, scales, cells)
             for before, count in wanted:
                 share = count if len(self.scales) == 1 else max(LEAST_CANDIDATES, 2 * count // len(self.scales))
-                k = min(share, before)
+                k = min(share if cells is None else MORE * share, before)
                 found.append(nearest_of(self._tree(number, before), scaled, k))
+        if self.barrier is not None and cells is not None and self._cells is not None:
+            found.append(np.broadcast_to(np.arange(few), (len(points), few)))
+            every = np.concatenate(found, axis=1)
+            found = [np.where(self.barrier.joins(cells, self._cells[every]), every, -1)]
         return np.sort(np.concatenate(found, axis=1), axis=1).astype(np.int32)
 
     def _best(
-        self, choice: Choice, cells: Int32Array, candidates: Int32Array, before: IntArray, every: int, count: int
+        self, choice: Choice, cells: Int32Array, candidates: Int32Array, before: IntArray, count: int
     ) -> tuple[Int32Array, Int32Array]:
         """The best of candidates (n, count), as :func:`ranked` or :func:`chosen` says, and how many."""
+        every = self._tried(count) if self.barrier is None else 0  # where land bars some, all candidates are named
         near, sizes = np.zeros((len(cells), count), np.int32), np.zeros(len(cells), np.int32)
         cells = np.ascontiguousarray(cells)
         on_threads(lambda a, b: choice(self.noisy, cells, candidates, before, every, a, b, near, sizes), len(cells))
@@ -192,13 +216,27 @@ class ScatteredNeighbours:
     def _tree(self, number: int, before: int) -> cKDTree:
         """The first observations of the order in one metric."""
         if (number, before) not in self._trees:
-            scaled = self._scaled(self.points.take_in_order(np.arange(before)), self.scales[number])
+            cells = None if self._cells is None else self._cells[:before]
+            scaled = self._scaled(self.points.take_in_order(np.arange(before)), self.scales[number], cells)
             self._trees[number, before] = cKDTree(scaled, leafsize=LEAF, balanced_tree=False, compact_nodes=False)
         return self._trees[number, before]
 
-    def _scaled(self, points: Points, scales: tuple[float, float]) -> FloatArray:
-        """Coordinates (n, 1 + d) over the lengthscales."""
-        return np.concatenate([points.time[:, None] / scales[0], points.space / scales[1]], axis=1)
+    @cached_property
+    def _cells(self) -> IntArray | None:
+        """The cell of the barrier that each observation is in; None where there is no barrier."""
+        return None if self.barrier is None else self.barrier.cells_at(self.points.sites)[self.points.site_index]
+
+    def _scaled(self, points: Points, scales: tuple[float, float], cells: IntArray | None) -> FloatArray:
+        """Coordinates (n, 1 + d) over the lengthscales, and one more that sets basins of water far apart."""
+        parts = [points.time[:, None] / scales[0], points.space / scales[1]]
+        if self.barrier is not None and cells is not None:
+            parts.append(self._between_basins(scales) * self.barrier.basin[cells].astype(float)[:, None])
+        return np.concatenate(parts, axis=1)
+
+    def _between_basins(self, scales: tuple[float, float]) -> float:
+        """Farther than observations of one basin are from each other, over the lengthscales."""
+        extents = np.ptp(self.points.times) / scales[0], *np.ptp(self.points.sites, axis=0) / scales[1]
+        return 2.0 * sum(map(float, extents)) + 1.0
 
 
 _NOWHERE = np.zeros((0, 0, 0), np.int32), np.zeros(0, np.int32)

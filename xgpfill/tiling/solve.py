@@ -233,7 +233,7 @@ class TileSolver:
     @cached_property
     def engine(self) -> Engine:
         """The engine of this process, which may keep what it made."""
-        return build_engine(self.settings)
+        return build_engine(self.settings, self.frame.land)
 
     @property
     def records(self) -> list[Any]:
