@@ -55,17 +55,25 @@ def block_of(points: Points) -> Observations:
     return Observations(points, np.arange(float(len(points))), np.ones(len(points)), field=2)
 
 
-def test_all_of_a_part_of_a_block_are_joined_with_each_other():
-    land = barrier("....... ...#... ...#... ...#... ...#... ...#...")
-    block = block_of(afloat(np.random.default_rng(0), land, 150))
-    parts = land.parts_of(block)
-    assert sum(map(len, parts)) >= 0.95 * len(block)
-    assert len(np.unique(np.concatenate([part.values for part in parts]))) == sum(map(len, parts))
-    for part in parts:
-        cells = land.cells_at(part.points.space)
-        assert land.joins(cells, np.broadcast_to(cells, (cells.size, cells.size))).all()
-        assert part.field == 2
-    assert max(map(len, parts)) > 0.3 * len(block)
+def test_a_block_is_cut_where_water_does_not_connect_it():
+    land = barrier("...#... ...#... ...#... ...#... .......")
+    points = afloat(np.random.default_rng(0), land, 150)
+    block = block_of(points)
+    assert land.parts_of(block) == [block]  # around the end of the strip
+    upper = block.take(np.flatnonzero(land.cells_at(points.space) < 4 * 7))
+    parts = land.parts_of(upper)
+    assert sum(map(len, parts)) == len(upper)
+    west, east = (part.points.space[:, 0] < 3 * KM for part in parts)
+    assert west.all() and not east.any()
+    assert {part.field for part in parts} == {2}
+
+
+def test_basins_are_parts_also_around_the_globe():
+    land = barrier("..#..#. ..#..#. ..#..#.", wraps=True)
+    points = afloat(np.random.default_rng(0), land, 150)
+    parts = land.parts_of(block_of(points))
+    assert [len(np.unique(land.basin[land.cells_at(part.points.space)])) for part in parts] == [1, 1]
+    assert sum(map(len, parts)) == 150
 
 
 def test_a_block_of_open_water_stays_what_it_is():

@@ -171,21 +171,24 @@ def test_lazy_data_are_filled_alike(seas, apart, parted) -> None:
     assert_allclose(found.variance.compute(), parted.reconstruct().variance, rtol=1e-9)
 
 
-def test_blocks_and_hidden_observations_are_joined_over_water(seas) -> None:
+def test_hidden_observations_are_predicted_over_water(seas) -> None:
     _, seen, land = seas
     lattice = seen.gpfill.fit(valid=~land, barrier=land, **GIVEN).lattice
     barrier = lattice.barrier
-    blocks = draw_blocks(lattice, BlockPlan(), 0)
-    assert len(blocks) > 1
-    for block in blocks:
-        cells = np.unique(barrier.cells_at(block.points.space))
-        assert barrier.joins(cells, np.broadcast_to(cells, (cells.size, cells.size))).all()
     (pool,) = pools(lattice, 0)
     points, every = pool.observations.points, np.arange(len(pool.observations))
     own, near = pool.joined(points, every, np.broadcast_to(every, (every.size, every.size)))
     cells = barrier.cells_at(points.space)
     assert_array_equal(near >= 0, barrier.joins(cells[own], np.broadcast_to(cells, near.shape)))
     assert not (near >= 0).all()
+
+
+def test_no_block_holds_two_basins(parted) -> None:
+    lattice, barrier = parted.lattice, parted.lattice.barrier
+    blocks = draw_blocks(lattice, BlockPlan(), 0)
+    basins = [np.unique(barrier.basin[barrier.cells_at(block.points.space)]) for block in blocks]
+    assert {len(found) for found in basins} == {1}
+    assert set(np.concatenate(basins)) == {1, 2}
 
 
 def test_the_variogram_is_of_pairs_that_are_joined(parted, seas) -> None:
@@ -230,7 +233,7 @@ def test_what_a_barrier_does_not_go_with_is_refused(seas, apart, change, error, 
     ("change", "error", "said"),
     [
         (lambda b: b.astype(float), AlignmentError, "has dtype float64; expected bool, True on land"),
-        (lambda b: b.isel(lat=slice(3)), AlignmentError, "'lat': 3, .*expected those of the field in space, .*'lat': 14"),
+        (lambda b: b.isel(lat=slice(3)), AlignmentError, "'lat': 3, .*expected those of the field in space, .*14"),
         (lambda b: b.expand_dims(time=3), AlignmentError, r"`barrier.isel\(time=0\)`"),
         (lambda b: b.isel(lat=0), AlignmentError, r"sizes \{'lon': 16\}; expected"),
         (lambda b: b.rename(lat="y"), AlignmentError, r"sizes \{'y': 14"),

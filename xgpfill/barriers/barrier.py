@@ -114,33 +114,20 @@ class Barrier:
         return found
 
     def parts_of(self, block: Observations) -> list[Observations]:
-        """Observations in parts of which all are joined with each other over water; single ones are left out.
+        """Observations in parts that water connects within the box of rows and columns that holds all of them.
 
-        Each part begins with the first that is left and takes the nearest ones, as long as all are joined.
+        Parts of a single observation are left out.
         """
-        points = block.points
-        sites, place = np.unique(self.cells_at(points.sites)[points.site_index], return_inverse=True)
-        whole = self.joins(sites, np.broadcast_to(sites, (sites.size, sites.size)))
-        whole &= whole.T
-        if whole.all():
+        points, (ny, nx) = block.points, self.water.shape
+        y, x = np.divmod(self.cells_at(points.sites)[points.site_index], nx)
+        if self.wraps and int(np.ptp(x)) > nx // 2:  # perhaps on both sides of the last column
+            connected = self.basin.reshape(ny, nx)
+        else:
+            connected = np.zeros((ny, nx), np.int32)
+            box = slice(int(y.min()), int(y.max()) + 1), slice(int(x.min()), int(x.max()) + 1)
+            connected[box] = label(self.water[box])[0]
+        part = connected[y, x]
+        numbers = np.unique(part)
+        if numbers.size == 1:
             return [block]
-        part = _cliques(whole, self._flat[sites])[place]
-        parts = (np.flatnonzero(part == number) for number in range(part.max() + 1))
-        return [block.take(some) for some in parts if some.size >= LEAST]
-
-
-def _cliques(alike: Mask, places: FloatArray) -> IntArray:
-    """Numbers (n,) of sets of which all are `alike` (n, n) in pairs."""
-    part, number = np.full(len(alike), -1), 0
-    while (part < 0).any():
-        first = int(np.argmax(part < 0))
-        near = np.argsort(np.linalg.norm(places - places[first], axis=1), kind="stable")
-        fits = (part < 0) & alike[first]
-        fits[first] = True
-        for other in near:
-            if fits[other]:
-                part[other] = number
-                fits &= alike[other]
-                fits[other] = False
-        number += 1
-    return part
+        return [block.take(some) for n in numbers if (some := np.flatnonzero(part == n)).size >= LEAST]
