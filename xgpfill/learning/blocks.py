@@ -128,7 +128,7 @@ def draw_blocks(lattice: Lattice, plan: BlockPlan, seed: int) -> list[Observatio
 
 
 def _over_water(lattice: Lattice, blocks: list[Observations]) -> list[Observations]:
-    """The same in parts that are joined over water, where land bars: nothing is learned across it."""
+    """The same in parts that water connects, where land bars."""
     barrier = lattice.land
     return blocks if barrier is None else [part for block in blocks for part in barrier.parts_of(block)]
 
