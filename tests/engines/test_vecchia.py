@@ -16,6 +16,8 @@ from xgpfill.grid.points import Observations, Points
 from xgpfill.kernels import spec
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.outside import FromFunction
+from xgpfill.kernels.prior import Prior, Term
+from xgpfill.linalg.shared import Shared
 
 from tests.problems import TIME_KERNELS, anova, observed, oracle_posterior, product, raised, scattered
 
@@ -93,11 +95,63 @@ def test_a_mean_of_dense_observations_is_as_sure_as_all_of_them_make_it():
     assert abs(found - estimate) < 0.2 * sd
 
 
-def test_where_each_would_stand_for_too_many_there_are_no_inducing_points(observations, monkeypatch):
+def test_where_each_would_stand_for_too_many_they_are_not_of_all_terms(observations, monkeypatch):
     few = VecchiaEngine(Vecchia(num_neighbours=20, num_inducing=30)).condition(Covariance(PRIOR), observations)
-    assert few._shared.count == 0  # 700 observations, 600 of which 30 points could stand for
+    assert few._shared.others is not None  # 700 observations, 600 of which 30 points could stand for: slow terms alone
     more = VecchiaEngine(Vecchia(num_neighbours=20, num_inducing=40)).condition(Covariance(PRIOR), observations)
     assert more._shared.count == 40
+
+
+GAP = Prior(
+    (
+        Term("slow", spec.Constant(), spec.Matern(1.5, 300.0), 1.0),
+        Term("fast", spec.Constant(), spec.Matern(1.5, 5.0), 0.2),
+    ),
+    noise=0.02,
+    geometry="plane",
+)
+
+
+@pytest.fixture(scope="module")
+def around_a_gap():
+    """Dense observations around a gap, where the mean is that of the slow term, and targets in it and beside it."""
+    rng = np.random.default_rng(0)
+    places = rng.uniform(0, 120, (2600, 2))
+    places = places[np.hypot(*(places - 60).T) > 30][:1800]
+    observations = observed(rng, GAP, Points.scattered(np.zeros(len(places)), places))
+    targets = Points.scattered(
+        np.zeros(80), np.concatenate([rng.uniform(40, 80, (50, 2)), rng.uniform(0, 120, (30, 2))])
+    )
+    return observations, targets, oracle_posterior(GAP, observations, targets, trend=True, full=True)
+
+
+def test_slow_terms_are_heard_through_inducing_points_of_their_own(around_a_gap):
+    """Neighbours cannot average out a fast term that hides the slow one."""
+    observations, targets, expected = around_a_gap
+    off, sd = [], np.sqrt(expected.variance)
+    for num_inducing in (70, 0):
+        settings = Vecchia(num_neighbours=24, num_inducing=num_inducing)
+        posterior = VecchiaEngine(settings).condition(Covariance(GAP), observations)
+        found = posterior.moments(targets)
+        off.append(np.sqrt(np.mean(((found.mean - expected.mean) / sd) ** 2)))
+        if num_inducing:
+            assert [term.name for term in posterior._shared.law.prior.terms] == ["slow"]
+            assert_allclose(np.sqrt(found.variance) / sd, 1.0, atol=0.1)
+            (estimate, error), unsure = posterior.trend, expected.beta_covariance[0, 0] ** 0.5
+            assert error == pytest.approx(unsure, rel=0.05)
+            assert abs(estimate - expected.beta[0]) < 0.05 * unsure
+            joint = posterior.covariance(targets)
+            assert np.abs((joint - expected.covariance) / np.outer(sd, sd)).max() < 0.2
+            drawn = posterior.sample(targets, 2000, np.random.default_rng(0))
+            assert np.sqrt(np.mean(((drawn.mean(0) - expected.mean) / sd) ** 2)) < 0.1
+    assert off[0] < 0.03 < 0.1 < off[1]
+
+
+def test_of_slow_terms_as_many_are_taken_as_leave_little_beside_the_noise(around_a_gap):
+    points = around_a_gap[0].points
+    assert Shared.of_slow(GAP, points, 200, 0.02).others.terms[0].name == "fast"
+    assert Shared.of_slow(GAP, points, 200, 1e-6).count == 0
+    assert Shared.of_slow(GAP, points, 0, 0.02).count == 0
 
 
 def test_a_target_does_not_depend_on_the_others(posterior, targets, monkeypatch):

@@ -23,12 +23,12 @@ from xgpfill.grid.points import Points
 from xgpfill.kernels.covariance import Covariance
 from xgpfill.kernels.formula import formula
 from xgpfill.linalg.dense import cholesky, solve_lower
-from xgpfill.linalg.local import LEAST, Goals, Patches, local_conditionals
+from xgpfill.linalg.local import LEAST
 from xgpfill.linalg.loops import backward, forward
 from xgpfill.linalg.scattered import ScatteredNeighbours, finite_scales
 from xgpfill.linalg.shared import Shared
 from xgpfill.linalg.threads import own_threads
-from xgpfill.linalg.vecchia import VecchiaFactor, regressed
+from xgpfill.linalg.vecchia import VecchiaFactor, conditionals, regressed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +41,8 @@ TARGETS_AT_ONCE = 2**15
 """Targets whose neighbours are held at once."""
 ENOUGH_FOR_MEAN = 2000
 """Observations that tell the constant mean."""
+SLOWER = 3
+"""Times as many inducing points, at most, where they are of slow terms alone and cost less."""
 SEED = 0
 """Of the orders."""
 
@@ -78,50 +80,54 @@ class VecchiaPosterior:
     def __init__(self, law: Covariance, observations: Observations, settings: Vecchia, *, trend: bool) -> None:
         formula(law.prior)
         self._law, self._settings, self._has_trend = law, settings, trend
-        own, order = observations.points, random_order(observations)
-        self._shared = _shared(law.prior, own.take_in_order(order), observations.noise, settings)
-        self._bases = self._bases_at(own)
-        known = self._bases[:, : self._shared.count]
-        self._neighbours = ScatteredNeighbours.of(law.prior, own, observations.noise, order, known)
-        self._y = np.asarray(observations.columns, dtype=float)
+        order = random_order(observations)
+        own, noise = observations.points.take_in_order(order), observations.noise[order]
+        self._shared, y = _shared(law.prior, own, noise, settings), observations.columns[order]
+        self._columns = self._bases_at(own, y)
+        known, more = self._shared.beside(own, self._columns[:, : self._shared.count])
+        prior = self._shared.others or law.prior
+        self._neighbours = ScatteredNeighbours.of(prior, own, noise + more, np.arange(len(own)), known)
+        self._count = self._columns.shape[1] - y.shape[1]
 
-    def _bases_at(self, points: Points) -> FloatArray:
+    def _bases_at(self, points: Points, *more: FloatArray) -> FloatArray:
         """Basis functions g = (h, 1) of every point (m, q): those of the inducing points, and 1 where there is a trend.
 
         Their coefficients are a priori independent, those of h with a variance of one, that of 1 with a flat prior.
+        `more` columns follow.
         """
-        return np.column_stack([self._shared.features(points), np.ones((len(points), int(self._has_trend)))])
+        count, trend = self._shared.count, int(self._has_trend)
+        found = np.ones((len(points), count + trend + sum(x.shape[1] for x in more)))
+        self._shared.features(points, found[:, :count])
+        np.concatenate([found[:, :0], *more], axis=1, out=found[:, count + trend :])
+        return found
 
     @cached_property
     @own_threads()
     def _estimated(self) -> tuple[FloatArray, FloatArray]:
         """β = P⁻¹GᵀA⁻¹y of every draw (q, draws) and the factor of P = GᵀA⁻¹G + B⁻¹ = LLᵀ, with UᵀU for A⁻¹."""
-        count = self._bases.shape[1]
+        count = self._count
         if not count:
-            return np.zeros((0, self._y.shape[1])), np.zeros((0, 0))
-        white = self._whitened(np.column_stack([self._bases, self._y]))
-        gram = white[:, :count].T @ white
-        P = gram[:, :count] + np.diag((np.arange(count) < self._shared.count).astype(float))
+            return np.zeros((0, self._columns.shape[1])), np.zeros((0, 0))
+        gram = self._gram()
+        P = gram[:count, :count] + np.diag((np.arange(count) < self._shared.count).astype(float))
         L = cholesky(torch.as_tensor(P), what="precision of the basis functions")
-        return torch.cholesky_solve(torch.as_tensor(gram[:, count:]), L).numpy(), L.numpy()
+        return torch.cholesky_solve(torch.as_tensor(gram[:count, count:]), L).numpy(), L.numpy()
 
-    def _whitened(self, columns: FloatArray) -> FloatArray:
-        """W times columns (n, k) with WᵀW for A⁻¹.
+    def _gram(self) -> FloatArray:
+        """CᵀA⁻¹C of all columns C.
 
         Of a mean alone some observations know nearly all; by a factor of all of them, each with few neighbours that
         lie on one side, it would be sure of a wrong one where they are dense.
         """
         if self._shared.count:
             factor = VecchiaFactor(self._neighbours, self._settings.neighbours_of_observations)
-            return np.asarray(factor.whitened(torch.as_tensor(columns)).numpy())
-        count = max(ENOUGH_FOR_MEAN, self._settings.neighbours_of_targets)
-        some, own = (
-            self._neighbours.order[:count],
-            self._neighbours.points.take_in_order(np.arange(len(columns))[:count]),
-        )
+            return factor.gram(self._columns)
+        some = np.arange(min(len(self._columns), max(ENOUGH_FOR_MEAN, self._settings.neighbours_of_targets)))
+        own = self._neighbours.points.take_in_order(some)
         A = Covariance(self._law.prior).matrix(own, own)
-        A.diagonal().add_(torch.as_tensor(self._neighbours.noise[:count]))
-        return np.asarray(solve_lower(cholesky(A), torch.as_tensor(columns[some])).numpy())
+        A.diagonal().add_(torch.as_tensor(self._neighbours.noise[some]))
+        white = solve_lower(cholesky(A), torch.as_tensor(self._columns[some])).numpy()
+        return np.asarray(white.T @ white)
 
     @own_threads()
     def moments(self, targets: Points) -> Moments:
@@ -133,18 +139,14 @@ class VecchiaPosterior:
     def conditionals(self, targets: Points, draws: int) -> tuple[FloatArray, FloatArray]:
         """Marginal means (m, draws) of so many draws of the data, and the latent variance (m,), of every target."""
         mean, variance = np.empty((len(targets), draws)), np.empty(len(targets))
-        for own, found, missing, left in self._conditioned(targets, self._y[:, :draws]):
-            mean[own] = found + missing @ self._estimated[0][:, :draws]
+        for own, found, missing, left in self._conditioned(targets):
+            mean[own] = found[:, :draws] + missing @ self._estimated[0][:, :draws]
             variance[own] = left + self._unknown(missing)
         return mean, variance
 
-    @own_threads()
     def means(self, targets: Points) -> FloatArray:
         """Posterior mean for every draw of the data, (m, draws)."""
-        mean = np.empty((len(targets), self._y.shape[1]))
-        for own, found, missing, _ in self._conditioned(targets, self._y):
-            mean[own] = found + missing @ self._estimated[0]
-        return mean
+        return self.conditionals(targets, self._columns.shape[1] - self._count)[0]
 
     def _unknown(self, missing: FloatArray) -> FloatArray:
         """What is not known of the coefficients adds to variances, rᵀP⁻¹r of every row r."""
@@ -152,28 +154,25 @@ class VecchiaPosterior:
             return np.zeros(len(missing))
         return np.asarray(np.square(np.linalg.solve(self._estimated[1], missing.T)).sum(0))
 
-    def _conditioned(
-        self, targets: Points, data: FloatArray
-    ) -> Iterator[tuple[IntArray, FloatArray, FloatArray, FloatArray]]:
+    def _conditioned(self, targets: Points) -> Iterator[tuple[IntArray, FloatArray, FloatArray, FloatArray]]:
         """Simple kriging of the residual of some targets at once from their neighbours: numbers of these (k,).
 
-        Then of each column of data (k, R), r = g − GᵀA⁻¹k of each (k, q), and its variance (k,).
+        Then of each draw of the data (k, draws), r = g − GᵀA⁻¹k of each (k, q), and its variance (k,).
         """
-        columns = np.column_stack([data, self._bases])
         for start in range(0, len(targets), TARGETS_AT_ONCE):
             some = np.arange(start, min(start + TARGETS_AT_ONCE, len(targets)))
             part = targets.take(some)
             prior, bases = self._law.diagonal(part).double().cpu().numpy(), self._bases_at(part)
-            if not len(data):
-                yield some, np.zeros((len(some), data.shape[1])), bases, prior
+            if not len(self._columns):
+                yield some, np.zeros((len(some), self._columns.shape[1] - self._count)), bases, prior
                 continue
-            known = bases[:, : self._shared.count]
-            neighbours, cells = self._neighbours.facing(part, known)
-            goals = Goals(cells, np.maximum(prior - np.square(known).sum(1), LEAST * prior))
-            count, patches = self._settings.neighbours_of_targets, Patches.single(len(some))
-            for block in local_conditionals(neighbours, columns, goals, patches, count):
-                found, r = block.mean[:, 0, : data.shape[1]], bases[block.patches] - block.mean[:, 0, data.shape[1] :]
-                yield some[block.patches], found, r, block.variance[:, 0]
+            features = bases[:, : self._shared.count]
+            known, noise = self._shared.beside(part, features)
+            beside = known, np.maximum(noise, LEAST * prior)
+            left = np.maximum(prior - np.square(features).sum(1), LEAST * prior)
+            count = self._settings.neighbours_of_targets
+            for own, found, variance in conditionals(self._neighbours, self._columns, part, beside, left, count):
+                yield some[own], found[:, self._count :], bases[own] - found[:, : self._count], variance
 
     @own_threads()
     def covariance(self, targets: Points) -> FloatArray:
@@ -193,7 +192,7 @@ class VecchiaPosterior:
 
     def _of_coefficients(self, joint: _Joint, weights: FloatArray) -> FloatArray:
         """What is not known of the coefficients adds to the joint covariance of sums with weights (m, k), (k, k)."""
-        if not self._bases.shape[1]:
+        if not self._count:
             return np.zeros((weights.shape[1], weights.shape[1]))
         spread = np.linalg.solve(self._estimated[1], joint.missing.T @ weights)
         return np.asarray(spread.T @ spread)
@@ -202,7 +201,7 @@ class VecchiaPosterior:
     def averages(self, targets: Points, weights: FloatArray) -> Moments:
         """Mean (of the first draw of the data) and latent variance of wᵀf for every column of weights (m, k)."""
         joint = self._jointly(targets)
-        mean = joint.mean(self._y[:, :1])[:, 0] + joint.missing @ self._estimated[0][:, 0]
+        mean = joint.mean(self._columns[:, self._count :][:, :1])[:, 0] + joint.missing @ self._estimated[0][:, 0]
         variance = np.square(joint.against(weights)).sum(0) + self._unknown((joint.missing.T @ weights).T)
         return Moments(mean @ weights, variance)
 
@@ -210,13 +209,14 @@ class VecchiaPosterior:
     def sample(self, targets: Points, n: int, rng: np.random.Generator) -> FloatArray:
         """Coherent draws of the field at targets (given the first draw of the data), (n, m)."""
         joint, (beta, L) = self._jointly(targets), self._estimated
-        drawn = joint.mean(self._y[:, :1]) + joint.drawn(rng.standard_normal((len(targets), n)))
+        drawn = joint.mean(self._columns[:, self._count :][:, :1]) + joint.drawn(rng.standard_normal((len(targets), n)))
         coefficients = beta[:, :1] + np.linalg.solve(L.T, rng.standard_normal((len(L), n)))
         return np.asarray((drawn + joint.missing @ coefficients).T)
 
     def _jointly(self, targets: Points) -> _Joint:
-        bases = self._bases, self._bases_at(targets)
-        return _Joint(self._neighbours, targets, self._settings.neighbours_of_targets, bases, self._shared.count)
+        bases = self._columns[:, : self._count], self._bases_at(targets)
+        beside = self._shared.beside(targets, bases[1][:, : self._shared.count])
+        return _Joint(self._neighbours, targets, self._settings.neighbours_of_targets, bases, beside)
 
     @property
     def trend(self) -> tuple[float, float] | None:
@@ -230,14 +230,16 @@ class VecchiaPosterior:
 def _shared(prior: Prior, points: Points, noise: FloatArray, settings: Vecchia) -> Shared:
     """Inducing points where each stands for no more observations than are neighbours, or all leave less than noise.
 
-    Elsewhere what they leave is correlated beyond the neighbours, and would be counted many times.
+    Elsewhere what they leave is correlated beyond the neighbours, and would be counted many times: there they are of
+    those slow terms alone of which they leave next to nothing.
     """
-    near = settings.neighbours_of_targets
+    near, least = settings.neighbours_of_targets, float(noise.min(initial=np.inf))
     if len(points) <= near:  # all of them are neighbours
         return Shared.none(prior)
     found = Shared.of(prior, points, settings.num_inducing)
-    few = len(points) <= near * found.count
-    return found if few or found.left(points) <= float(noise.min()) else Shared.none(prior)
+    if len(points) <= near * found.count or found.left(points) <= least:
+        return found
+    return Shared.of_slow(prior, points, SLOWER * settings.num_inducing, least)
 
 
 def random_order(observations: Observations) -> IntArray:
@@ -258,8 +260,8 @@ class _Joint:
         Neighbours of each.
     bases : (array (n, q), array (m, q))
         Basis functions of the observations and of the targets.
-    num_known : int
-        The first ones, whose products are taken from covariances.
+    beside : (array (m, p), array (m,))
+        Of targets: what is known by other means, whose products are taken from covariances, and what is noise.
     """
 
     def __init__(
@@ -268,20 +270,22 @@ class _Joint:
         targets: Points,
         count: int,
         bases: tuple[FloatArray, FloatArray],
-        num_known: int,
+        beside: tuple[FloatArray, FloatArray],
     ) -> None:
         self._bases, self._first, m = bases, len(neighbours.order), len(targets)
         self._order: IntArray = np.random.default_rng(SEED).permutation(m)
-        self._own_order = neighbours.order
         own, other = neighbours.points, targets.take_in_order(self._order)
         both = Points(
             np.concatenate([own.times, other.times]), np.concatenate([own.sites, other.sites]),
             np.concatenate([own.time_index, len(own.times) + other.time_index]),
             np.concatenate([own.site_index, len(own.sites) + other.site_index]),
         )  # fmt: skip
-        noise, every = np.concatenate([neighbours.noise, np.zeros(m)]), np.arange(len(both), dtype=np.int32)
+        known, noise = (
+            np.concatenate([a, b[self._order]])
+            for a, b in zip((neighbours.known, neighbours.noise), beside, strict=True)
+        )
+        every = np.arange(len(both), dtype=np.int32)
         scales = neighbours.scales or finite_scales(neighbours.prior, both)
-        known = np.concatenate([neighbours.known, bases[1][self._order, :num_known]])
         together = ScatteredNeighbours(neighbours.prior, both, noise, every.astype(np.intp), scales, known)
         width = min(count, max(1, len(both) - 1)) + 1
         self._columns: Int32Array
@@ -290,7 +294,7 @@ class _Joint:
     def mean(self, data: FloatArray) -> FloatArray:
         """E[f | data] of every column of zero-mean data (n, R), (m, R)."""
         values = np.zeros((self._first + len(self._columns), data.shape[1]))
-        values[: self._first] = data[self._own_order]
+        values[: self._first] = data
         return self._solved(values)
 
     def drawn(self, white: FloatArray) -> FloatArray:

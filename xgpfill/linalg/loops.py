@@ -137,9 +137,9 @@ def by_formula(
                     value = 0.0
             total += value * math.exp(-power)
         if known.shape[1]:
-            row = cells[own, 2]
+            row, there = cells[own, 2], others[who, 2]
             here = known[row] if row < len(known) else beside[row - len(known)]
-            total -= dot(here, known[others[who, 2]], known.shape[1])
+            total -= dot(here, known[there] if there < len(known) else beside[there - len(known)], known.shape[1])
         found[k] = total
 
 

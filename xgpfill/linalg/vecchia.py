@@ -16,16 +16,25 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
+from xgpfill.linalg.compiled import plain
+from xgpfill.linalg.local import Goals, Patches, local_conditionals
 from xgpfill.linalg.loops import refuse_nan, regressions, sparse_rows, transposed
-from xgpfill.linalg.threads import on_threads
+from xgpfill.linalg.threads import in_parts, on_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from xgpfill.grid.lattice import FloatArray
-    from xgpfill.grid.points import Int32Array, IntArray
+    from xgpfill.grid.points import Int32Array, IntArray, Points
     from xgpfill.linalg.neighbours import Neighbours
     from xgpfill.linalg.scattered import ScatteredNeighbours
+
+GRAM_ROWS = 8192
+"""Rows of a factor times columns that are held at once."""
+MOST_IN_LANES = 128
+"""Neighbours, at most, of problems that are factored side by side; larger ones fill the caches by themselves."""
 
 
 class VecchiaFactor:
@@ -84,6 +93,23 @@ class VecchiaFactor:
         found: Tensor = lower @ (upper @ residual)
         return found
 
+    def gram(self, columns: FloatArray) -> FloatArray:
+        """CᵀUᵀUC of columns C (n, k), on the processor, without UC."""
+        upper = self._halves[0]
+        assert isinstance(upper, Rows)
+        found = np.zeros((columns.shape[1],) * 2)
+        parts: dict[int, FloatArray] = {}
+
+        def work(a: int, b: int) -> None:
+            white = np.empty((b - a, columns.shape[1]))
+            sparse_rows(upper.starts[a : b + 1], upper.columns, upper.weights, columns, 0, b - a, white)
+            parts[a] = white.T @ white
+
+        in_parts(work, len(columns), GRAM_ROWS)
+        for start in sorted(parts):
+            found += parts[start]
+        return found
+
     def summed(self, group: IntArray, count: int) -> FloatArray:
         """EᵀUᵀUE (count, count): UᵀU summed over the rows and over the columns of each group, numbered (n,)."""
         first = self._halves[0]
@@ -127,6 +153,45 @@ def regressed(
     return columns, weights, sum(floored)
 
 
+def conditionals(
+    neighbours: ScatteredNeighbours, columns: FloatArray, targets: Points, beside: tuple[FloatArray, FloatArray],
+    prior: FloatArray, count: int,
+) -> Iterator[tuple[slice, FloatArray, FloatArray]]:  # fmt: skip
+    """What simple kriging of each target from its neighbours alone says: which targets, of each column, the variance.
+
+    Parameters
+    ----------
+    neighbours : ScatteredNeighbours
+        Observations whose order is that of their numbers.
+    columns : array (n, R)
+        Zero-mean data.
+    targets : Points
+    beside : (array (m, p), array (m,))
+        What is known of each by other means, and what is noise to neighbours.
+    prior : array (m,)
+        Variance of each, less what is known by other means.
+    count : int
+        Neighbours of each.
+    """
+    (known, noise), m = beside, len(targets)
+    facing, cells = neighbours.facing(targets, known)
+    count = min(count, len(columns))
+    if count > MOST_IN_LANES:
+        for block in local_conditionals(facing, columns, Goals(cells, prior), Patches.single(m), count):
+            yield block.patches, block.mean[:, 0], block.variance[:, 0]
+        return
+    near, sizes = np.zeros((m, count), np.int32), np.zeros(m, np.int32)
+    facing.search(cells, cells, np.array([len(columns)]), np.array([count]), near, sizes)
+    rows, first = Rows.regressed(facing, cells, noise, (near, sizes)), len(columns)
+    own = rows.columns.reshape(m, -1) == first + np.arange(m)[:, None]
+    weights = rows.weights.reshape(m, -1)
+    scale = weights.sum(1, where=own)
+    weights[:] = np.where(own, 0.0, -weights / scale[:, None])
+    rows.columns.reshape(m, -1)[own] = 0
+    found = np.asarray((rows @ torch.as_tensor(columns)).numpy())
+    yield slice(0, m), found, scale**-2.0
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """A sparse matrix on the processor, whose rows are shared among our threads.
@@ -150,6 +215,31 @@ class Rows:
         starts = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=count))])
         columns = np.argsort(group, kind="stable").astype(np.int32)
         return cls(starts.astype(np.intp), columns, np.ones(len(group)), len(group))
+
+    @classmethod
+    def regressed(
+        cls, facing: ScatteredNeighbours, cells: Int32Array, noise: FloatArray, known: tuple[Int32Array, Int32Array]
+    ) -> Rows:
+        """Rows of a factor of targets at cells (m, 3), numbered after the observations, on `known` neighbours of each.
+
+        Raises
+        ------
+        NumericalError
+            When a covariance is NaN.
+        """
+        (m, width), noisy = known[0].shape, facing.noisy
+        observed, spread = np.concatenate([noisy[3], cells]), np.concatenate([noisy[4], noise])
+        both, total = plain((*noisy[:3], observed, spread)), len(observed)
+        numbers = np.arange(total, dtype=np.int32)
+        columns, weights, floored = np.zeros((m, width + 1), np.int32), np.zeros((m, width + 1)), [0]
+        lines, sequence = numbers - np.int32(total - m), numbers[total - m :]
+
+        def work(a: int, b: int) -> None:
+            floored.append(regressions(both, numbers, lines, known, sequence, a, b, columns, weights))
+
+        on_threads(work, m)
+        refuse_nan(finite=min(floored) >= 0)
+        return cls(np.arange(m + 1) * (width + 1), columns.ravel(), weights.ravel(), total)
 
     @classmethod
     def from_device(cls, matrix: Tensor) -> Rows:
