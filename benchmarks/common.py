@@ -176,6 +176,16 @@ class Table:
         return self.like.copy(data=data)
 
 
+@dataclass(frozen=True)
+class Scattered:
+    """Points of no lattice as other tools want them; see :class:`Table`."""
+
+    coordinates: NDArray[np.float64]
+    values: NDArray[np.float64]
+    targets: NDArray[np.float64]
+    has_time: bool = False
+
+
 def tabulated(case: Case, targets: str = "hidden") -> Table:
     """List the observations of a case and the cells to predict.
 

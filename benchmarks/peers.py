@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from common import Filled, Table, tabulated
+from common import Filled, Scattered, Table, tabulated
 
 if TYPE_CHECKING:
     from common import Case, Request
@@ -40,8 +40,21 @@ def gpboost_vecchia(case: Case, request: Request) -> Filled:
     MissingPeerError
         When gpboost is not installed or does not load.
     """
-    gpb = _gpboost()
     table = tabulated(case, request.targets)
+    mean, std, seconds, learned = vecchia_of(table, request, (NEIGHBOURS, NEIGHBOURS_AT_PREDICTION))
+    kernel = "matern_space_time" if table.has_time else "matern"
+    return Filled(
+        f"GPBoost Vecchia, {kernel} 3/2, {NEIGHBOURS} neighbours ({NEIGHBOURS_AT_PREDICTION} at prediction)",
+        table.field(mean), table.field(std), *seconds,
+        {"covariance parameters of standardised values": learned, "learned on": min(LEARN_ON, table.values.size)},
+    )  # fmt: skip
+
+
+def vecchia_of(
+    table: Table | Scattered, request: Request, neighbours: tuple[int, int]
+) -> tuple[Floats, Floats, tuple[float, float], list[float]]:
+    """Mean and standard deviation at the targets, seconds of learning and of predicting, and what was learned."""
+    gpb = _gpboost()
     centre, scale = float(table.values.mean()), float(table.values.std()) or 1.0
     y = (table.values - centre) / scale
     kernel = "matern_space_time" if table.has_time else "matern"
@@ -49,7 +62,7 @@ def gpboost_vecchia(case: Case, request: Request) -> Filled:
     def model_of(rows: NDArray[np.intp]) -> Any:
         return gpb.GPModel(
             gp_coords=table.coordinates[rows], cov_function=kernel, cov_fct_shape=1.5, gp_approx="vecchia",
-            num_neighbors=NEIGHBOURS, likelihood="gaussian", num_parallel_threads=request.threads, seed=request.seed,
+            num_neighbors=neighbours[0], likelihood="gaussian", num_parallel_threads=request.threads, seed=request.seed,
         )  # fmt: skip
 
     rows = np.sort(np.random.default_rng(request.seed).permutation(y.size)[:LEARN_ON])
@@ -61,14 +74,10 @@ def gpboost_vecchia(case: Case, request: Request) -> Filled:
     if rows.size < y.size:
         rows = np.arange(y.size)
         model = model_of(rows)
-    model.set_prediction_data(num_neighbors_pred=NEIGHBOURS_AT_PREDICTION)
+    model.set_prediction_data(num_neighbors_pred=neighbours[1])
     mean, std = _predicted(model, y[rows], learned, constant, table.targets)
     solved = time.perf_counter()
-    return Filled(
-        f"GPBoost Vecchia, {kernel} 3/2, {NEIGHBOURS} neighbours ({NEIGHBOURS_AT_PREDICTION} at prediction)",
-        table.field(mean * scale + centre), table.field(std * scale), half - began, solved - half,
-        {"covariance parameters of standardised values": learned.tolist(), "learned on": min(LEARN_ON, y.size)},
-    )  # fmt: skip
+    return mean * scale + centre, std * scale, (half - began, solved - half), learned.tolist()
 
 
 def _predicted(model: Any, y: Floats, learned: Floats, constant: float, targets: Floats) -> tuple[Floats, Floats]:
