@@ -9,7 +9,9 @@ from numpy.testing import assert_allclose
 from xgpfill.grid.points import Points
 from xgpfill.kernels import spec
 from xgpfill.linalg import scattered as module
+from xgpfill.linalg import vecchia
 from xgpfill.linalg.scattered import ScatteredNeighbours
+from xgpfill.linalg.shared import Shared
 from xgpfill.linalg.vecchia import VecchiaFactor
 
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, oracle_covariance, product, scattered
@@ -115,3 +117,33 @@ def test_with_all_predecessors_the_factor_is_the_inverse(prior):
     K[np.ix_(neighbours.order, neighbours.order)] = oracle_covariance(prior, neighbours.points, neighbours.points)
     K += 0.1 * np.eye(60)
     assert_allclose(factor(torch.eye(60, dtype=torch.float64)).numpy() @ K, np.eye(60), atol=1e-9)
+
+
+def test_columns_are_summed_as_the_whitened_ones_are(monkeypatch):
+    monkeypatch.setattr(vecchia, "GRAM_ROWS", 17)
+    factor, columns = VecchiaFactor(neighbours_of(ONE_METRIC, 60), 60), np.random.default_rng(0).normal(size=(60, 3))
+    neighbours = neighbours_of(ONE_METRIC, 60)
+    K = oracle_covariance(ONE_METRIC, neighbours.points, neighbours.points) + 0.1 * np.eye(60)
+    in_order = columns[neighbours.order]
+    assert_allclose(factor.gram(columns), in_order.T @ np.linalg.solve(K, in_order), rtol=1e-8)
+
+
+@pytest.mark.parametrize("side_by_side", [True, False])
+@pytest.mark.parametrize("prior", [ONE_METRIC, anova("matern12")], ids=["one metric", "four terms"])
+def test_with_all_observations_conditionals_are_those_of_the_oracle(monkeypatch, prior, side_by_side):
+    """Of what is left of both by other means."""
+    monkeypatch.setattr(vecchia, "MOST_IN_LANES", 1000 if side_by_side else 0)
+    rng, n, m = np.random.default_rng(0), 60, 40
+    points, targets = scattered(rng, n, prior.geometry), scattered(rng, m, prior.geometry)
+    shared = Shared.of(prior, points, 5)
+    known, beside = shared.features(points), shared.features(targets)
+    neighbours = ScatteredNeighbours.of(prior, points, np.full(n, 0.1), np.arange(n), known)
+    columns, before = rng.standard_normal((n, 3)), oracle_covariance(prior, targets, targets).diagonal()
+    left = before - (beside**2).sum(1)
+    [(which, found, variance)] = vecchia.conditionals(neighbours, columns, targets, (beside, np.zeros(m)), left, n)
+    K = oracle_covariance(prior, points, points) - known @ known.T + 0.1 * np.eye(n)
+    cross = oracle_covariance(prior, points, targets) - known @ beside.T
+    weights = np.linalg.solve(K, cross)
+    assert which == slice(0, m)
+    assert_allclose(found, weights.T @ columns, rtol=1e-7, atol=1e-9)
+    assert_allclose(variance, left - (cross * weights).sum(0), rtol=1e-6)

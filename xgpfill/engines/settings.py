@@ -113,7 +113,9 @@ class Vecchia:
         default 60 and 30. With as many as there are observations the answer is exact.
     num_inducing : int
         Points, the same for all targets, through which observations beyond the neighbours are heard: terms that reach
-        far need them. 0: neighbours alone. With more than 80,000 observations there are fewer, for their memory.
+        far need them. 0: neighbours alone. With more than 80,000 observations there are fewer, for their memory. Where
+        observations are so many that neighbours must tell the fast terms, up to three times as many are of the slow
+        ones alone.
     """
 
     num_neighbours: int | None = None
