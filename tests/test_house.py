@@ -75,7 +75,6 @@ def of_self(node: ast.Attribute) -> bool:
 
 KNOWN: dict[str, dict[str, int]] = {
     "module": {
-        "accessor.py": 498,
         "engines/iterative.py": 424,
         "engines/marginals.py": 550,
         "engines/system.py": 397,

@@ -58,7 +58,7 @@ def conditioned(
     kept = _kept_valid(model, da) if valid is None else valid
     kept, errors = as_mask(in_memory_as(da, kept)), in_memory_as(da, errors)
     lattice, layout = encode(da, valid=kept, errors=errors, like=model.layout)
-    _require_learned_axes(model, lattice)
+    _require_learned_axes(model, lattice, layout.components)
     lattice = within_valid(lattice)
     fresh = calibrate if calibrate is not None else model.options.get("calibrate", True) and not lattice.is_lazy
     scaling = _scaling(model, layout)
@@ -204,10 +204,12 @@ def _at_labels(valid: xr.DataArray, da: xr.DataArray) -> xr.DataArray | None:
         return None
 
 
-def _require_learned_axes(model: FittedModel, lattice: Lattice) -> None:
+def _require_learned_axes(model: FittedModel, lattice: Lattice, components: int) -> None:
     """Refuse several times where learning saw one: nothing is known of how they go together."""
     roles = model.layout.roles
+    levels = () if roles.depth is None else ((f"level of {roles.depth!r}", model.layout.components, components),)
     for name, seen, found in (
+        *levels,
         (f"step of {roles.clock!r}", model.learned_shape[0], lattice.moments.size),
         ("place", model.learned_shape[1], lattice.num_places),
     ):

@@ -96,6 +96,30 @@ def with_fields_of(
     return replace(scaling, fields=fields, unit=scaling.reference)
 
 
+def relative_to_terms(scaling: Scaling, layout: Layout) -> dict[str, Any]:
+    """By how much places, fields and levels vary more than hyperparameters say, as their table takes it."""
+    fields, levels = relative_scales(scaling, layout), _of_levels(scaling)
+    return {"amplitude": scaling.amplitude, "fields": fields, "levels": levels}
+
+
+def _of_levels(scaling: Scaling) -> xr.DataArray | None:
+    """Standard deviation of each level of depth relative to that of the hyperparameters; None where there are none."""
+    if scaling.levels is None:
+        return None
+    return xr.DataArray(list(scaling.levels.scales), {"level": list(scaling.levels.depths)}, ("level",))
+
+
+def with_levels_of(scaling: Scaling, hyperparameters: xr.Dataset) -> Scaling:
+    """Units of levels whose standard deviations are those that hyperparameters hold; their means stay their own."""
+    known = hyperparameters.get("level_amplitude")
+    if scaling.levels is None:
+        return scaling
+    if known is None:
+        return replace(scaling, levels=scaling.levels.alike())
+    depths, scales = (np.asarray(x, float) for x in (known["level"], known))
+    return replace(scaling, levels=scaling.levels.with_scales(depths, scales))
+
+
 def _each(table: xr.DataArray, da: xr.DataArray, new: Sequence[Hashable]) -> FloatArray:
     """The numbers of a table for each field of data along `new` dimensions, in their order."""
     table = table.transpose(*(d for d in new if d in table.dims))

@@ -15,17 +15,20 @@ from xgpfill.checks import checked_flag, known_mean, require_array
 from xgpfill.engines.select import settings_for
 from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, require_affordable
 from xgpfill.errors import DataError, NoiseError, shown, warn
-from xgpfill.fields import with_fields_of
+from xgpfill.fields import with_fields_of, with_levels_of
 from xgpfill.files import sources_of
 from xgpfill.grid.companions import as_mask, in_memory_as, note_noise, read_noise, require_inside, within_valid
 from xgpfill.grid.encode import Coords, Dims, encode
 from xgpfill.grid.fills import check_fills, check_range, declared_range
 from xgpfill.grid.scaling import Scaling
+from xgpfill.grid.vertical.profile import Profile
 from xgpfill.kernels.check import check_outside
+from xgpfill.kernels.levels.spec import DEFAULT, as_depth_kernel, require_fitted
+from xgpfill.kernels.levels.terms import with_depth
 from xgpfill.kernels.prior import Prior, build_prior, ordered, resolve_brownian
 from xgpfill.kernels.spec import as_kernel, is_directional
 from xgpfill.learning.blocks import BlockPlan, distinct, draw_blocks, observed_share
-from xgpfill.learning.samples import in_memory_if_small, values_of_fields
+from xgpfill.learning.samples import in_memory_if_small, values_of_fields, values_of_levels
 from xgpfill.learning.steps import Course, Rules
 from xgpfill.model import FittedModel, Halo, KernelLike, Record, Tile
 from xgpfill.options import (
@@ -41,6 +44,9 @@ from xgpfill.tiling.screening import distances_where_large
 from xgpfill.tiling.sight import check_tiles
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from xgpfill.grid.encode import Layout
     from xgpfill.grid.lattice import FloatArray, Lattice
     from xgpfill.grid.points import Observations
 
@@ -55,6 +61,7 @@ def fit(
     coords: Coords = None,
     time_kernel: KernelLike = "matern32",
     space_kernel: KernelLike = "matern32",
+    depth_kernel: KernelLike = DEFAULT,
     combine: str | None = None,
     scales: int = 2,
     noise: float | xr.DataArray | None = None,
@@ -87,9 +94,10 @@ def fit(
         "device": resolve_device(device), "dtype": checked_dtype(dtype), "seed": checked_seed(seed),
         "calibrate": calibrate,
     }  # fmt: skip
-    auto = tuple(axis for axis, k in (("time", time_kernel), ("space", space_kernel)) if _is_auto(k))
-    time_kernel, space_kernel = ("matern32" if _is_auto(k) else k for k in (time_kernel, space_kernel))
-    directional = is_directional(as_kernel(space_kernel))
+    named = {"time": time_kernel, "space": space_kernel, "depth": depth_kernel}
+    auto = tuple(axis for axis, kernel in named.items() if _is_auto(kernel))
+    kernels = named | dict.fromkeys(auto, "matern32")
+    directional = is_directional(as_kernel(kernels["space"]))
     alias, noise = noise, read_noise(noise, noise_std, noise_variance)
     valid, noise = as_mask(in_memory_as(da, valid)), in_memory_as(da, noise)
     errors = noise if isinstance(noise, xr.DataArray) else None
@@ -101,6 +109,7 @@ def fit(
         _scan(da)
     how: dict[str, Any] = {"geometry": geometry, "directional": directional, "valid": valid, "errors": errors}
     lattice, layout = encode(da, dims=dims, coords=coords, **how)
+    require_fitted(depth_kernel, dims, layout.roles.depth)
     if dims is None and (said := layout.fields_in_words()):
         warn(said)
     whole, lattice = lattice, within_valid(lattice)
@@ -120,20 +129,17 @@ def fit(
     elif lattice.is_lazy:
         check_fills(np.concatenate(observed), lattice.fills)
         check_range(np.concatenate(observed), declared_range(da))
-    vector, count = layout.roles.component is not None, round(share * float(np.prod(lattice.shape)))
-    prior = build_prior(
-        time_kernel, space_kernel, combine=combine, scales=scales,
-        num_times=lattice.moments.size, num_sites=lattice.num_places, geometry=lattice.space.geometry,
-        vector=vector,
-    )  # fmt: skip
-    choice = settings_for(settings, count, lattice, prior, "vector=True" if vector else "")
+    count, parts = round(share * float(np.prod(lattice.shape))), _parts(layout)
+    prior = _terms(lattice, kernels, combine, scales, vector=parts.startswith("vector"))
+    choice = settings_for(settings, count, lattice, prior, parts)
     if isinstance(choice.settings, Exact) and options["tile"] == "auto" and hyperparameters is None:
         require_affordable(choice.settings, count)
     check_outside(prior, lattice, options["seed"])
     prior = resolve_brownian(prior, lattice.moments.min() - lattice.time_step, lattice.time_extent + lattice.time_step)
-    prior = replace(_with_noise(prior, noise, noise_fixed), centred=vector or mean is not None)
+    prior = replace(_with_noise(prior, noise, noise_fixed), centred=prior.centred or mean is not None)
     given = prior.is_given and hyperparameters is None
-    scaling = _units(da, observed, prior, 0.0 if vector else mean)
+    scaling = _units(da, observed, prior, 0.0 if prior.centred and mean is None else mean)
+    scaling = scaling if given else _with_levels(scaling, known, blocks, prior)
     note_noise(alias, da, scaling.scale)
     prior = prior if errors is not None else _with_jitter(prior, scaling)
     options["calibrate"] = calibrate and not given
@@ -145,6 +151,7 @@ def fit(
         tables.require_units(hyperparameters, lattice)
         scaling = scaling.with_amplitude(tables.amplitude_of(hyperparameters))
         scaling = with_fields_of(scaling, hyperparameters.get("field_amplitude"), da, layout.roles.extra)
+        scaling = with_levels_of(scaling, hyperparameters)
         course = _course(known, blocks, scaling, rules, prior)
         intervals = course.intervals(prior.scaled(1 / scaling.reference**2, noise=errors is None))
         record = Record(choice=str(choice))
@@ -167,6 +174,36 @@ def fit(
         typical_error=_typical(blocks) if errors is not None else None,
         screening=distances_where_large(lattice, own, choice.settings, options["seed"]),
     )  # fmt: skip
+
+
+def _parts(layout: Layout) -> str:
+    """What asked for rows of several parts; empty where nothing did."""
+    roles = layout.roles
+    if roles.component is None:
+        return ""
+    return f"depth among dims= ({roles.depth!r})" if roles.layered else "vector=True"
+
+
+def _terms(
+    lattice: Lattice, kernels: Mapping[str, KernelLike], combine: str | None, scales: int, *, vector: bool
+) -> Prior:
+    """The terms that the kernels of the axes mean on this lattice; those of levels with a kernel of depth each."""
+    depth = as_depth_kernel(kernels["depth"]) if lattice.space.depths else None
+    combine = "product" if combine is None and depth is not None and depth.is_fixed else combine
+    prior = build_prior(
+        kernels["time"], kernels["space"], combine=combine, scales=scales, num_times=lattice.moments.size,
+        num_sites=lattice.num_places, geometry=lattice.space.geometry, vector=vector,
+    )  # fmt: skip
+    return prior if depth is None else with_depth(prior, depth, len(lattice.space.depths))
+
+
+def _with_levels(scaling: Scaling, lattice: Lattice, blocks: list[Observations], prior: Prior) -> Scaling:
+    """Units of each level, where depth is fitted: its own mean, unless that is known, and standard deviation."""
+    if not lattice.space.depths:
+        return scaling
+    found = Profile.of(values_of_levels(lattice, blocks, scaling))
+    found = found.about_zero() if prior.centred else found
+    return scaling.with_levels(found.alike() if prior.holds_variances else found)
 
 
 def _course(

@@ -43,7 +43,7 @@ def jitter(prior: Prior, reference: float, units: str) -> str:
 
 def to_dataset(
     prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool, amplitude: Amplitude | None = None,
-    fields: xr.DataArray | None = None, comment: str = "",
+    fields: xr.DataArray | None = None, comment: str = "", levels: xr.DataArray | None = None,
 ) -> xr.Dataset:  # fmt: skip
     """Every hyperparameter by term, in data units², days and km.
 
@@ -54,7 +54,8 @@ def to_dataset(
         NaN where a term has no such hyperparameter. The coordinates ``time_kernel(term)`` and ``space_kernel(term)``
         name the kernels that the numbers are of. Mixtures have a dimension ``component``. With a local amplitude
         its ``amplitude_centre``, ``amplitude_weight``, ``amplitude_lengthscale`` and ``amplitude_level``; with several
-        fields ``field_amplitude``, the standard deviation of each relative to that of the terms.
+        fields ``field_amplitude``, the standard deviation of each relative to that of the terms; with depth fitted
+        ``depth_lengthscale(term)`` and ``level_amplitude``, likewise of each level.
     """
     names = [term.name for term in prior.terms]
     columns: dict[str, dict[str, Any]] = defaultdict(dict)
@@ -65,8 +66,8 @@ def to_dataset(
         term, rest = path.split(".", 1)
         key = rest.replace(".", "_")
         columns[key][term] = value
-        unit_of[key] = _unit(unit, "days" if rest.startswith("time") else lattice.space.unit, units)
-    kernels = {f"{axis}_kernel": ("term", [family(getattr(t, axis)) for t in prior.terms]) for axis in AXES}
+        unit_of[key] = _unit(unit, _axis_unit(rest, lattice), units)
+    kernels = {f"{axis}_kernel": ("term", [family(k) for k in own]) for axis, own in _kernels(prior).items()}
     ds = xr.Dataset(coords={"term": names, **kernels})
     for key, by_term in columns.items():
         size = max(len(v) if isinstance(v, tuple) else 0 for v in by_term.values())
@@ -85,9 +86,23 @@ def to_dataset(
     }
     if comment:
         ds["noise"].attrs["comment"] = comment
+    if levels is not None:
+        ds["level_amplitude"] = levels.assign_attrs(units="1")
+        ds["level"].attrs["units"] = lattice.space.depth_unit
     if fields is not None:
         ds["field_amplitude"] = fields.assign_attrs(units="1")
     return ds if amplitude is None else ds.assign(_of_amplitude(amplitude, lattice.space.unit))
+
+
+def _axis_unit(path: str, lattice: Lattice) -> str:
+    """The unit of lengthscales along the axis that a path begins with."""
+    return {"time": "days", "depth": lattice.space.depth_unit}.get(path.split(".", 1)[0], lattice.space.unit)
+
+
+def _kernels(prior: Prior) -> dict[str, list[Kernel]]:
+    """The kernel of every term by axis; of depth where some term varies with it."""
+    axes = [*AXES, *(["depth"] if any("depth" in term.axes for term in prior.terms) else [])]
+    return {axis: [term.axes.get(axis, Constant()) for term in prior.terms] for axis in axes}
 
 
 def _of_amplitude(amplitude: Amplitude, unit: str) -> dict[str, Any]:
@@ -178,12 +193,12 @@ def from_dataset(prior: Prior, ds: xr.Dataset) -> Prior:
 
 def _require_kernels(prior: Prior, ds: xr.Dataset) -> None:
     """Refuse numbers of other kernels, as far as the Dataset names those it was learned with."""
-    for axis in AXES:
+    for axis, kernels in _kernels(prior).items():
         named = ds.coords.get(f"{axis}_kernel")
         if named is None:
             continue
-        for name, term in zip(named.values, prior.terms, strict=True):
-            learned, own = str(name), family(getattr(term, axis))
+        for name, term, kernel in zip(named.values, prior.terms, kernels, strict=True):
+            learned, own = str(name), family(kernel)
             if learned != own:
                 raise KernelError(
                     f"`hyperparameters` were learned with {learned} along {axis}, in the term {term.name!r}, and these "
@@ -215,15 +230,18 @@ def require_units(ds: xr.Dataset, lattice: Lattice) -> None:
         )
 
 
-def rows(prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool) -> list[tuple[str, str, str, str]]:
-    """The table people read: term, standard deviation, time, space."""
-    table = []
-    for term in prior.terms:
+def rows(prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool) -> list[tuple[str, ...]]:
+    """The table people read: term, standard deviation, time, space, and depth where it is fitted."""
+    table: list[tuple[str, ...]] = []
+    kernels, space = _kernels(prior), lattice.space
+    unit_of = {"time": "days", "space": space.unit, "depth": "" if space.depth_unit == "1" else space.depth_unit}
+    for number, term in enumerate(prior.terms):
         deviation = "" if term.variance is None else f"{float(term.variance) ** 0.5:.3g} {units}".strip()
-        table.append((term.name, deviation, described(term.time, "days"), described(term.space, lattice.space.unit)))
+        words = (described(own[number], unit_of[axis]) for axis, own in kernels.items())
+        table.append((term.name, deviation, *words))
     if prior.noise is not None:
         noise = f"{float(prior.noise) ** 0.5:.3g} {'× error' if noise_is_scale else units}".strip()
-        table.append(("noise", noise, "", ""))
+        table.append(("noise", noise, *[""] * len(kernels)))
     return table
 
 
@@ -251,7 +269,7 @@ def described(kernel: Kernel, unit: str) -> str:
         value = getattr(kernel, key)
         if value is None:
             continue
-        suffix = {AXIS_UNIT: f" {unit}", AXIS_FREQUENCY: f" per {unit.rstrip('s')}"}.get(marker, "")
+        suffix = {AXIS_UNIT: f" {unit}".rstrip(), AXIS_FREQUENCY: f" per {unit.rstrip('s')}"}.get(marker, "")
         label = "" if key == "lengthscale" and marker == AXIS_UNIT else f"{key} "
         written = " ".join(f"{v:.3g}" for v in value) if isinstance(value, tuple) else f"{float(value):.4g}"
         numbers.append(f"{label}{written}{suffix}")
@@ -260,7 +278,7 @@ def described(kernel: Kernel, unit: str) -> str:
 
 def unidentified(prior: Prior, lattice: Lattice) -> list[str]:
     """Terms with a lengthscale beyond half the extent, so that it trades off against the variance."""
-    axes = {"time": lattice.time_extent, "space": lattice.space.extent}
+    axes = {"time": lattice.time_extent, "space": lattice.space.extent, "depth": lattice.space.depth_extent}
     found: dict[str, None] = {}
     for path, value, unit, _ in prior.items():
         if not path.endswith("lengthscale") or unit != AXIS_UNIT or value is None:

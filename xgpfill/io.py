@@ -20,6 +20,9 @@ from xgpfill.files import as_path, checked_place, require_free, uniform_chunks, 
 from xgpfill.grid.dims import Roles
 from xgpfill.grid.metric import Clock, Metric
 from xgpfill.grid.scaling import Amplitude, Scaling
+from xgpfill.grid.vertical.axis import Vertical
+from xgpfill.grid.vertical.profile import Profile
+from xgpfill.kernels.levels.spec import Layered
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch, Outside
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.kernels.spec import TYPES, Shared
@@ -32,12 +35,13 @@ if TYPE_CHECKING:
 
     Components = Mapping[str, dict[str, Any]]
 
-FORMAT = 4
+FORMAT = 5
 """Version of the file format; a file of a newer one is refused."""
 
 _PLAIN: dict[str, type] = {
     **TYPES,
     Shared.__name__: Shared,
+    Layered.__name__: Layered,
     **{
         cls.__name__: cls
         for cls in (
@@ -49,6 +53,8 @@ _PLAIN: dict[str, type] = {
             Metric,
             Clock,
             Scaling,
+            Profile,
+            Vertical,
             Amplitude,
             Calibration,
             Measure,
@@ -144,6 +150,7 @@ def _nodes(model: FittedModel, *, data: bool, components: Components | None = No
     data = data and model.has_data
     parts = {"prior": model.prior, "scaling": model.scaling, "settings": model.settings, "options": model.options}
     parts |= {"roles": model.layout.roles, "metric": model.layout.metric, "clock": model.layout.clock}
+    parts["vertical"] = model.layout.vertical
     parts |= {"record": asdict(model.record), "share": model.share, "typical_error": model.typical_error}
     parts |= {"learned_shape": model.learned_shape, "intervals": model.intervals, "screening": model.screening}
     parts["valid"] = None if isinstance(model.valid, xr.DataArray) else model.valid
@@ -305,7 +312,7 @@ def _stored(tree: xr.DataTree, path: Path) -> Stored:
 
 _PARTS = (
     "prior", "scaling", "settings", "options", "roles", "metric", "clock", "record", "share", "typical_error", "valid",
-    "learned_shape", "intervals",
+    "learned_shape", "intervals", "vertical",
 )  # fmt: skip
 
 

@@ -67,13 +67,14 @@ def load(
 def _loaded(stored: Stored, kernels: Mapping[str, Any] | None) -> FittedModel:
     """A model from what stands in the file."""
     parts, valid = stored.parts, stored.valid
-    layout = Layout(stored.template, parts["roles"], parts["metric"], parts["clock"])
+    layout = Layout(stored.template, parts["roles"], parts["metric"], parts["clock"], parts.get("vertical"))
     if stored.has_data:
         everywhere = True if valid is None else valid
         lattice, layout = encode(stored.template, valid=everywhere, errors=stored.errors, like=layout)
         lattice = within_valid(lattice)
     else:
-        space = Space(np.zeros((0, 0, 2)), layout.metric.geometry, layout.metric.unit)
+        unit = "" if layout.vertical is None else layout.vertical.units
+        space = Space(np.zeros((0, 0, 2)), layout.metric.geometry, layout.metric.unit, depth_unit=unit)
         lattice = Lattice(values=None, time=np.zeros(0), space=space)
     return FittedModel(
         prior=with_outside(parts["prior"], kernels), scaling=parts["scaling"], settings=parts["settings"],

@@ -13,7 +13,7 @@ import xarray as xr
 from xgpfill import hyperparameters as tables
 from xgpfill.checks import checked_flag
 from xgpfill.errors import DataError, NotFittedError, shown
-from xgpfill.fields import relative_scales
+from xgpfill.fields import relative_to_terms
 from xgpfill.files import sources_of
 from xgpfill.options import canonical_sizes, checked_seed, interruptible, show_progress
 from xgpfill.words import units_of
@@ -114,7 +114,7 @@ class FittedModel:
         """All hyperparameters in physical units; ``fit(hyperparameters=...)`` takes them back."""
         return tables.to_dataset(
             self.prior, self.lattice, units_of(self.layout.template), noise_is_scale=self.errors is not None,
-            amplitude=self.scaling.amplitude, fields=relative_scales(self.scaling, self.layout), comment=self._jitter,
+            comment=self._jitter, **relative_to_terms(self.scaling, self.layout),
         )  # fmt: skip
 
     @property
@@ -449,7 +449,7 @@ class FittedModel:
 
     @property
     def trend(self) -> xr.Dataset:
-        """The constant mean with its standard error (data units), for each independent field.
+        """The constant mean with its standard error (data units), for each independent field and each level of depth.
 
         With a local amplitude D the mean is m + D·b, of which this is the value where D is one; known, its error is 0.
         """

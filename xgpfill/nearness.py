@@ -11,6 +11,7 @@ import xarray as xr
 
 from xgpfill.calibration import position_name
 from xgpfill.errors import DataError, shown
+from xgpfill.grid.directions import apart_from_depth
 from xgpfill.grid.points import SAME_PLACE, Points
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Nearness:
     def __call__(self, positions: xr.Dataset, days: float | None, distance: float | None) -> xr.DataArray:
         """Whether an observation is near each cell that is left, at `positions` in the whole.
 
-        Near is (Δt / days)² + (d / distance)² ≤ 1: without `days` at whatever time, without `distance` at one place.
+        Near is (Δt / days)² + (d / distance)² ≤ 1: without `days` at whatever time, without `distance` at one place. It
+        is on the same level of depth, of targets between levels on the nearest one.
         """
         lattice, layout = self.model.lattice, self.model.layout
         targets = _cells(self.model) if self.points is None else self.points
@@ -95,16 +97,25 @@ def near_observations(
     if not seen.size:
         return np.zeros(len(targets), dtype=bool)
     if distance is None:
-        distance = SAME_PLACE * float(np.abs(cells.sites).max(initial=1.0))
+        distance = SAME_PLACE * float(np.abs(apart_from_depth(cells.sites)[0]).max(initial=1.0))
+    levels = [np.unique(depth) for depth in apart_from_depth(cells.sites)[1:]]
 
     def scaled(points: Points) -> FloatArray:
         time = np.zeros(len(points)) if days is None else points.time / days
-        return np.column_stack([time, points.space / distance])
+        places, *depth = apart_from_depth(points.space)
+        other = [_beyond_reach(z[:, 0], own) for z, own in zip(depth, levels, strict=True)]
+        return np.column_stack([time, places / distance, *other])
 
     tree = KDTree(np.unique(scaled(cells.take_in_order(seen)), axis=0))
     with own_threads() as threads:
         apart = tree.query(scaled(targets), distance_upper_bound=1.0 + 1e-9, workers=threads)[0]
     return np.asarray(np.isfinite(apart))
+
+
+def _beyond_reach(depths: FloatArray, levels: FloatArray) -> FloatArray:
+    """The number of the level nearest to each depth, twice: what is on another level is not near."""
+    middles = 0.5 * (levels[1:] + levels[:-1])
+    return 2.0 * np.searchsorted(middles, depths).astype(float)
 
 
 def as_days(gap: Any) -> float | None:

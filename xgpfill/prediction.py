@@ -15,9 +15,9 @@ from xgpfill.conventions import mapping_names, origin, placing, settled
 from xgpfill.decoding import dtype_of, mean_attrs, positions_of, suffixed, variance_attrs
 from xgpfill.engines.settings import MAX_JOINT_TARGETS
 from xgpfill.errors import AlignmentError, MethodError, TooManyPointsError, listed, shown
+from xgpfill.grid.axes import require_numeric
 from xgpfill.grid.companions import as_mask
 from xgpfill.grid.dates import typed_dates
-from xgpfill.grid.dims import require_numeric
 from xgpfill.grid.names import LAT_NAMES, LON_NAMES, TIME_NAMES, role_of_name
 from xgpfill.grid.places import still
 from xgpfill.grid.targets import broadcast, points_at
@@ -92,7 +92,7 @@ def read_target(model: FittedModel, target: Any) -> Target:
         coords.update(c.coords)
         if c.name is not None:
             coords[c.name] = c
-    if roles.component is not None:
+    if roles.component is not None and not roles.layered:
         dims, shape = (roles.component, *dims), (layout.components, *shape)
         coords[roles.component] = layout.template.coords[roles.component]
     return Target(points, _nearest_cells(model, points), dims, shape, coords)
@@ -365,10 +365,10 @@ def _joint(model: FittedModel, where: Target, *, include_noise: bool) -> tuple[x
     best = tile_of_targets(solver.plan, where.cells, "covariance=True")
     values, errors = np.asarray(model.lattice.values), model._member_errors(())
     posterior = solver.posterior(best, seen_by_tiles(solver, values, errors)(best))
-    amplitude = solver.amplitude(where.points)
-    unit = np.broadcast_to(solver.scaling.scale * amplitude, n)
+    how = solver.amplitude(where.points), solver.scaling.mean_of(where.points)
+    unit = np.broadcast_to(solver.scaling.scale * how[0], n)
     matrix = posterior.covariance(where.points) * (unit[:, None] * unit)
-    mean = answered(model, where, solver.scaling.physical(posterior.moments(where.points).mean, amplitude))
+    mean = answered(model, where, solver.scaling.physical(posterior.moments(where.points).mean, *how))
     if include_noise:
         matrix[np.diag_indices(n)] += noise_at(model, where.points)
     joint = xr.DataArray(matrix, dims=("target", "target_other"), name=suffixed(mean.name, "covariance"))

@@ -34,7 +34,8 @@ from xgpfill.tiling.solve import TileSolver
 from xgpfill.words import units_of
 
 if TYPE_CHECKING:
-    from xgpfill.grid.lattice import Lattice
+    from xgpfill.grid.lattice import FloatArray, Lattice
+    from xgpfill.grid.scaling import Scaling
     from xgpfill.model import FittedModel, Halo, Tile
     from xgpfill.tiling.stored import StoredAnswers
 
@@ -100,9 +101,12 @@ def trend(model: FittedModel, solver: TileSolver) -> xr.Dataset:
     for number, m in enumerate(model.lattice.members()):
         own = solver.of_field(number)
         mean, error = _member_trend(own, np.asarray(model.lattice.values[m]), model._member_errors(m))
-        found.append((own.scaling.physical(mean), error * own.scaling.scale))
-    table = np.array(found).reshape(*model.lattice.extra_shape, 2)
+        found.append(_in_data_units(own.scaling, mean, error, np.array(model.lattice.space.depths)))
+    depth = model.layout.roles.depth
+    shape = model.lattice.extra_shape if depth is None else (*model.lattice.extra_shape, model.layout.components)
+    table = np.array(found).reshape(*shape, 2)
     dims, known = model.layout.roles.extra, settled(model.layout.template).coords
+    dims = dims if depth is None else (*dims, depth)
     coords = {d: known[d] for d in dims if d in known}
     attrs = {"units": units} if (units := units_of(model.layout.template)) else {}
     return xr.Dataset(
@@ -112,6 +116,16 @@ def trend(model: FittedModel, solver: TileSolver) -> xr.Dataset:
         },
         coords=coords,
     )
+
+
+def _in_data_units(scaling: Scaling, mean: float, error: float, depths: FloatArray) -> Any:
+    """A constant mean and its standard error; where depth is fitted, those of every level, (levels, 2)."""
+    levels = scaling.levels
+    if not depths.size or levels is None:
+        return [(scaling.physical(mean), error * scaling.scale)] * max(1, depths.size)
+    scales = levels.scale_at(depths)
+    means = scaling.physical(mean, scales, levels.mean_at(depths))
+    return np.stack([means, error * scaling.scale * scales], axis=-1)
 
 
 def planned(model: FittedModel, tile: Tile, halo: Halo) -> TileSolver:

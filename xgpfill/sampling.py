@@ -100,7 +100,8 @@ def drawn_points(
     """Draws of one field at points, (n, points), in data units; with noise where its standard deviation is given."""
     tile, rng = tile_of_targets(solver.plan, cells, "sample(target=...)"), np.random.default_rng(seed)
     posterior = solver.posterior(tile, seen_by_tiles(solver, values, errors)(tile))
-    drawn = solver.scaling.physical(posterior.sample(points, n, rng), solver.amplitude(points))
+    how = solver.amplitude(points), solver.scaling.mean_of(points)
+    drawn = solver.scaling.physical(posterior.sample(points, n, rng), *how)
     if noise_sd is not None:
         drawn = drawn + noise_sd * np.random.default_rng([*seed, FRESH]).standard_normal(drawn.shape)
     return np.asarray(drawn)

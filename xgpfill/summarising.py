@@ -83,7 +83,7 @@ def _checked(model: FittedModel) -> list[str]:
 
 def _mean(model: FittedModel) -> list[str]:
     """The mean, where it is known."""
-    if not model.prior.centred or model.layout.roles.component is not None:
+    if not model.prior.centred or (model.layout.components > 1 and not model.layout.roles.layered):
         return []
     return [f"The mean is known: {with_units(f'{model.scaling.shift:.6g}', units_of(model.layout.template))}."]
 

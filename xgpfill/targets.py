@@ -141,7 +141,8 @@ def _target_sums(
         used = np.flatnonzero(columns[:, batch].any(1))
         weights = columns[np.ix_(used, batch)] * amplitude[used, None]
         moments = posterior.averages(points.take(used), weights)
-        found[0, batch] = scale * moments.mean + solver.scaling.shift * found[2, batch]
+        levels = np.broadcast_to(solver.scaling.mean_of(points), len(points)) @ columns[:, batch]
+        found[0, batch] = scale * (moments.mean + levels) + solver.scaling.shift * found[2, batch]
         found[1, batch] = scale**2 * moments.variance
     return found
 

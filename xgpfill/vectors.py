@@ -245,6 +245,11 @@ def component_roles(
         When observations are scattered, which no engine for vectors takes.
     """
     roles = find_roles(both.isel({dim: 0}, drop=True), dims, coords)
+    if roles.layered:
+        raise DimensionError(
+            f"vector=True does not go with depth as a fitted dimension, and dims= names {roles.depth!r}. Leave it out: "
+            f"each level is then a wind of its own; or fit the components apart, `fit(variable=['u', 'v'])`."
+        )
     if roles.scattered or (roles.y_dim is None and roles.x_dim is None):
         what = "scattered observations" if roles.scattered else "no dimension of space"
         raise DimensionError(

@@ -12,7 +12,8 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from xgpfill.errors import CoordinateError, DimensionError
-from xgpfill.grid.dims import Roles, find_roles, require_numeric
+from xgpfill.grid.axes import require_numeric
+from xgpfill.grid.dims import Roles, find_roles
 
 from tests.strategies import fields, quick
 
@@ -294,8 +295,8 @@ def test_names_must_be_some_and_each_once(dims: Any) -> None:
 
 
 def test_an_unknown_role_is_refused_with_the_list_of_roles() -> None:
-    with pytest.raises(DimensionError, match=r"Unknown role 'z' in dims\. Roles are 'time', 'y' \(or 'lat'\) and 'x'"):
-        find_roles(array("a", "b"), {"z": "a"})
+    with pytest.raises(DimensionError, match=r"Unknown role 'q' in dims\. Roles are 'time', 'depth', 'y' \(or 'lat'\)"):
+        find_roles(array("a", "b"), {"q": "a"})
 
 
 def test_a_role_given_twice_is_refused() -> None:

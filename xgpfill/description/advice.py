@@ -10,6 +10,8 @@ from xgpfill.engines.select import select_settings
 from xgpfill.grid.fills import cure_of_fill, declared_range, is_outside, packing_in_words, range_in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from xgpfill.description.survey import Survey
     from xgpfill.grid.encode import Layout
     from xgpfill.grid.lattice import Lattice
@@ -48,16 +50,20 @@ def problems(layout: Layout, found: Survey, never: float, refused: str, *, told:
     return tuple(said)
 
 
-def suggestions(layout: Layout, lattice: Lattice, found: Survey, never: float, *, told: bool) -> dict[str, str]:
-    """Arguments of ``fit`` and why; empty when there is nothing to fit."""
+def suggestions(
+    layout: Layout, lattice: Lattice, found: Survey, never: float, *, told: bool, depth: Hashable | None = None
+) -> dict[str, str]:
+    """Arguments of ``fit`` and why; empty when there is nothing to fit. `depth` is to be fitted too, if it is one."""
     if found.values.count < 2:
         return {}
-    advice = {"dims": repr(tuple(layout.roles.fitted))}
+    fitted = {*layout.roles.fitted, depth}
+    advice = {"dims": repr(tuple(d for d in layout.template.dims if d in fitted) if depth else layout.roles.fitted)}
     if never > 0 and not told and layout.roles.time is not None:
         time = str(layout.roles.time)
         advice["valid"] = f"da.notnull().any({time!r}) if cells that are never observed are land; True if they are gaps"
     share = found.values.count / found.observed.size
-    count = round(share * lattice.shape[0] * lattice.space.size)
+    levels = 1 if depth is None else layout.template.sizes[depth]
+    count = round(share * lattice.shape[0] * lattice.space.size * levels)
     choice = select_settings(count, lattice)
     name = type(choice.settings).__name__.lower()
     advice["method"] = f"{name!r}: {choice.reason}"

@@ -23,9 +23,12 @@ REGULAR = 1e-3
 """Steps that differ by less than this share of one are alike."""
 
 
-def described_axes(da: xr.DataArray, layout: Layout, lattice: Lattice) -> tuple[Axis, ...]:
-    """Every dimension of the data, in their order."""
-    return tuple(_axis(da, name, _role(name, layout, lattice), layout, lattice) for name in da.dims)
+def described_axes(
+    da: xr.DataArray, layout: Layout, lattice: Lattice, depth: Hashable | None = None
+) -> tuple[Axis, ...]:
+    """Every dimension of the data, in their order; `depth` is the vertical one, if it is to be fitted."""
+    roles = {name: "depth" if name == depth else _role(name, layout, lattice) for name in da.dims}
+    return tuple(_axis(da, name, role, layout, lattice) for name, role in roles.items())
 
 
 def _role(name: Hashable, layout: Layout, lattice: Lattice) -> str:

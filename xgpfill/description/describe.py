@@ -16,6 +16,7 @@ from xgpfill.grid.companions import as_mask
 from xgpfill.grid.dims import find_roles
 from xgpfill.grid.encode import Dims, encode
 from xgpfill.grid.gaps import cell_areas, patches, runs, step_widths
+from xgpfill.grid.vertical.axis import vertical_of
 from xgpfill.words import written
 
 if TYPE_CHECKING:
@@ -40,13 +41,13 @@ def describe(
     never = float(found.never.sum()) / max(1, found.never.size)
     whole = found.steps.size == lattice.shape[0]
     areas = _patches(gaps, lattice, layout, found)
-    attrs = da.attrs
+    attrs, depth = da.attrs, (vertical_of(da, dims) or (None,))[0]
     return Description(
         name=str(da.name) if da.name is not None else "field",
         long_name=str(attrs.get("long_name") or attrs.get("standard_name") or "").replace("_", " "),
         units=str(attrs.get("units", "")),
         dtype=str(da.dtype),
-        axes=described_axes(da, layout, lattice),
+        axes=described_axes(da, layout, lattice, depth),
         geometry=lattice.space.geometry,
         cells=int(da.size),
         steps_read=int(found.steps.size),
@@ -63,7 +64,7 @@ def describe(
         values=found.values,
         memory=memory_in_words(da),
         problems=problems(layout, found, never, refused, told=valid is not None),
-        suggestions=suggestions(layout, lattice, found, never, told=valid is not None),
+        suggestions=suggestions(layout, lattice, found, never, told=valid is not None, depth=depth),
     )  # fmt: skip
 
 
@@ -71,6 +72,7 @@ def _encoded(da: xr.DataArray, dims: Dims, valid: Any) -> tuple[Lattice, Layout,
     """Lattice and layout; where coordinates are refused, those of the indices, with the reason."""
     valid = as_mask(valid)
     where = True if valid is None else valid
+    dims = _of_each_level(da, dims)
     try:
         return *encode(da, dims=dims, valid=where, check=False), ""
     except CoordinateError as error:
@@ -79,6 +81,12 @@ def _encoded(da: xr.DataArray, dims: Dims, valid: Any) -> tuple[Lattice, Layout,
         if isinstance(valid, xr.DataArray):
             where = valid.drop_vars(list(valid.coords))
         return *encode(bare, dims=known, valid=where, check=False), str(error)
+
+
+def _of_each_level(da: xr.DataArray, dims: Dims) -> Dims:
+    """The dimensions of one level where depth is among them: levels are described as fields of their own."""
+    vertical = vertical_of(da, dims)
+    return dims if vertical is None or not len(vertical[1]) else vertical[1]
 
 
 def _ratio(part: Any, whole: Any) -> float:

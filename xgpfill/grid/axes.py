@@ -8,7 +8,6 @@ import numpy as np
 
 from xgpfill.errors import CoordinateError, warn
 from xgpfill.grid.angles import check_angles
-from xgpfill.grid.dims import require_numeric
 from xgpfill.grid.metric import clock_of, degrees_per
 from xgpfill.grid.names import STEP_UNITS
 from xgpfill.grid.places import crs_units
@@ -35,7 +34,7 @@ def check_axes(da: xr.DataArray, roles: Roles, *, told: bool = False) -> None:
     ------
     CoordinateError
     """
-    for name in dict.fromkeys((roles.time, roles.track, roles.y, roles.x)):
+    for name in dict.fromkeys((roles.time, roles.track, roles.depth, roles.y, roles.x)):
         if name is None or name not in da.coords:
             continue
         coordinate = da.coords[name]
@@ -134,3 +133,35 @@ def is_closed(longitude: np.ndarray[Any, Any], turn: float = 360.0) -> bool:
     tolerance = 1e-3 * step + 2 * float(np.spacing(np.abs(longitude).max().astype(stored)))
     regular = bool(np.all(np.abs(np.abs(steps) - step) <= tolerance))
     return regular and min(abs(longitude.size * step - turn), abs((longitude.size - 1) * step - turn)) <= tolerance
+
+
+def require_numeric(values: np.ndarray[Any, Any], name: Hashable, dims: tuple[Hashable, ...] | None = None) -> None:
+    """Refuse a coordinate that is not made of finite real numbers; `dims` are its own, if not its name."""
+    if values.dtype.kind not in "iuf":
+        raise CoordinateError(
+            f"Coordinate {name!r} has dtype {values.dtype}; expected real numbers. Convert it, or drop the labels "
+            f"of all axes to use their indices: `da.drop_vars(da.indexes)`."
+        )
+    lost, far = ~np.isfinite(values), np.abs(values, dtype=float) >= FAR
+    if lost.any():
+        found = f"{int(lost.sum())} NaN or infinite value(s)"
+        raise CoordinateError(f"Coordinate {name!r} holds {found}. {_cure_of_lost(name, dims, 'np.isfinite({})')}")
+    if far.any():
+        found = f"{int(far.sum())} value(s) like {float(values[far].flat[0]):.3g}, which stand for no place or time"
+        raise CoordinateError(f"Coordinate {name!r} holds {found}. {_cure_of_lost(name, dims, f'abs({{}}) < {FAR:g}')}")
+
+
+FAR = 1e19
+"""Coordinates from here on are fill values, not nanoseconds or metres."""
+
+
+def _cure_of_lost(name: Hashable, dims: tuple[Hashable, ...] | None, known: str) -> str:
+    """What to type where a coordinate is not known: cells of unknown place are dropped, never invented."""
+    if dims == ():
+        return f"Give it, e.g. `da.assign_coords({name}=45.0)`, or drop it: `da.drop_vars({name!r})`."
+    if dims is None or len(dims) == 1:
+        return f"Drop them, e.g. `da.isel({name if dims is None else dims[0]}={known.format(f'da[{name!r}]')})`."
+    return (
+        f"Make the cells a list of sites and drop these, e.g. `da.stack(site={dims!r}, create_index=False)"
+        f".pipe(lambda s: s.isel(site={known.format(f's[{name!r}]')}))`."
+    )

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.errors import AlignmentError, DataError, NoiseError, listed, shown, warn
+from xgpfill.grid.scaling import LARGEST, SMALLEST
 from xgpfill.grid.units import call_that_converts, conversion
 from xgpfill.words import squared, units_of, with_units
 
@@ -240,3 +241,30 @@ def same_grid(valid: xr.DataArray, da: xr.DataArray) -> bool:
     except ValueError:
         return False
     return set(valid.dims) <= set(da.dims)
+
+
+_KINDS = {"noise_variance": "(variances)"}
+"""What the arguments of noise hold, unless it is standard errors."""
+
+
+def check_errors(values: Any, errors: Any, noise: str = "noise") -> None:
+    """Standard errors, or variances, given as the argument `noise` must be positive and known at every observation.
+
+    Raises
+    ------
+    NoiseError
+    """
+    observed = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
+    known = np.broadcast_to(np.asarray(errors, float), values.shape)
+    bad, kind = observed & ~(np.isfinite(known) & (known > 0)), _KINDS.get(noise, "(standard errors)")
+    if bad.any():
+        raise NoiseError(
+            f"`{noise}` {kind} is missing, zero or negative at {int(bad.sum())} observed cell(s). Give a positive one "
+            f"for every observation, or hide these: `da.where({noise} > 0)`."
+        )
+    extreme = observed & ((known < SMALLEST) | (known > LARGEST))
+    if extreme.any():
+        raise NoiseError(
+            f"`{noise}` {kind} holds {float(known[extreme][0]):.3g}, whose square is beyond float64; expected the "
+            f"error of an observation in its units. Hide it, e.g. `da.where({noise} < 1e6)`, or correct it."
+        )

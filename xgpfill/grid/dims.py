@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xgpfill.errors import CoordinateError, DimensionError, listed, shown
+from xgpfill.errors import DimensionError, listed, shown
 from xgpfill.grid.metric import is_angle, kilometres_per
 from xgpfill.grid.names import KEYS, LAT_NAMES, LON_NAMES, cf_names, role_of
 from xgpfill.grid.places import crs_units, located, places, projected_sites
 from xgpfill.grid.scattered import dimension_of, named_coordinates, time_along, track_along_time
+from xgpfill.grid.vertical.axis import DEPTH, vertical_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,9 +47,10 @@ class Roles:
     scattered : bool
         Whether cells are observations along one dimension, with coordinates each of their own, in any order.
     component : name or None
-        The dimension of the components of a vector, east (or along x) and north (or along y), or of joint variables.
-    joint : bool
-        Whether it is one of joint variables.
+        The dimension of the components of a vector, east (or along x) and north (or along y), of joint variables, or of
+        levels.
+    joint, layered : bool
+        Whether it is one of joint variables, or of levels of depth, height or pressure.
     """
 
     time: Hashable | None
@@ -63,16 +65,22 @@ class Roles:
     scattered: bool = False
     component: Hashable | None = None
     joint: bool = False
+    layered: bool = False
+
+    @property
+    def depth(self) -> Hashable | None:
+        """The vertical dimension, where it is fitted."""
+        return self.component if self.layered else None
 
     @property
     def fitted(self) -> tuple[Hashable, ...]:
-        """The fitted dimensions in canonical order (time, y, x)."""
-        return (() if self.time is None else (self.time,)) + self.space
+        """The fitted dimensions in canonical order (time, depth, y, x)."""
+        return (*(name for name in (self.time, self.depth) if name is not None), *self.space)
 
     @property
     def by_role(self) -> dict[str, Hashable]:
-        """The fitted dimensions under "time", "y" and "x", as `dims=` takes them."""
-        named = {"time": self.time, "y": self.y_dim, "x": self.x_dim}
+        """The fitted dimensions under "time", "depth", "y" and "x", as `dims=` takes them."""
+        named = {"time": self.time, DEPTH: self.depth, "y": self.y_dim, "x": self.x_dim}
         return {role: name for role, name in named.items() if name is not None}
 
     @property
@@ -84,7 +92,8 @@ class Roles:
     def coordinates(self) -> dict[str, Hashable]:
         """What places a cell in time and space, by role: coordinates, or dimensions that have none."""
         y, x = (None, None) if self.scattered else (self.y_dim, self.x_dim)
-        named = {"time": self.clock, "y": self.y if self.y is not None else y, "x": self.x if self.x is not None else x}
+        y, x = self.y if self.y is not None else y, self.x if self.x is not None else x
+        named = {"time": self.clock, DEPTH: self.depth, "y": y, "x": x}
         return {role: name for role, name in named.items() if name is not None}
 
 
@@ -124,6 +133,8 @@ def find_roles(
         rest = {role: name for role, name in dims.items() if role != own}
         roles = find_roles(da.isel({dims[own]: 0}, drop=True), rest or None, coords)
         return replace(roles, component=dims[own], joint=own == VARIABLE)
+    if (vertical := vertical_of(da, dims)) is not None:
+        return _with_levels(da, *vertical, coords)
     if coords is not None:
         names = tuple(dims.values()) if isinstance(dims, Mapping) else dims
         return _scattered(da, _names(da, names), named_coordinates(da, coords))
@@ -139,6 +150,24 @@ def find_roles(
         return replace(roles, track=track, scattered=True)
     _require_used(da, roles)
     return roles
+
+
+def _with_levels(da: xr.DataArray, name: Hashable, rest: Any, coords: Any) -> Roles:
+    """The roles of the other dimensions that are fitted, `rest`, with `name` for the vertical one.
+
+    Raises
+    ------
+    DimensionError
+        Where cells are scattered.
+    """
+    one = da.isel({name: 0}, drop=True)
+    found = find_roles(one, rest, coords) if len(rest) else Roles(time=None, space=(), extra=tuple(one.dims))
+    if found.scattered or coords is not None:
+        raise DimensionError(
+            f"{name!r} is fitted as depth on a grid or at a list of places, and these observations have coordinates "
+            f"each of their own. Leave it out of `dims=`: each level is then a field of its own."
+        )
+    return replace(found, component=name, layered=True)
 
 
 def _scattered(da: xr.DataArray, names: tuple[Hashable, ...] | None, coords: dict[str, Hashable]) -> Roles:
@@ -215,7 +244,9 @@ def _from_mapping(da: xr.DataArray, dims: Mapping[str, Hashable]) -> dict[str, H
     for key, name in dims.items():
         role = KEYS.get(str(key).lower())
         if role is None:
-            raise DimensionError(f"Unknown role {key!r} in dims. Roles are 'time', 'y' (or 'lat') and 'x' (or 'lon').")
+            raise DimensionError(
+                f"Unknown role {key!r} in dims. Roles are 'time', 'depth', 'y' (or 'lat') and 'x' (or 'lon')."
+            )
         if role in by_role:
             raise DimensionError(
                 f"dims={dict(dims)!r} gives the role {role!r} to both {by_role[role]!r} and {name!r}. "
@@ -310,35 +341,3 @@ def _in_degrees(da: xr.DataArray, name: Hashable | None, names: frozenset[str]) 
     attrs = da.coords[name].attrs
     units = str(attrs.get("units", "")) or crs_units(da)
     return is_angle(units) if units else "itude" in str(attrs.get("standard_name", "")) or str(name).lower() in names
-
-
-def require_numeric(values: np.ndarray[Any, Any], name: Hashable, dims: tuple[Hashable, ...] | None = None) -> None:
-    """Refuse a coordinate that is not made of finite real numbers; `dims` are its own, if not its name."""
-    if values.dtype.kind not in "iuf":
-        raise CoordinateError(
-            f"Coordinate {name!r} has dtype {values.dtype}; expected real numbers. Convert it, or drop the labels "
-            f"of all axes to use their indices: `da.drop_vars(da.indexes)`."
-        )
-    lost, far = ~np.isfinite(values), np.abs(values, dtype=float) >= FAR
-    if lost.any():
-        found = f"{int(lost.sum())} NaN or infinite value(s)"
-        raise CoordinateError(f"Coordinate {name!r} holds {found}. {_cure_of_lost(name, dims, 'np.isfinite({})')}")
-    if far.any():
-        found = f"{int(far.sum())} value(s) like {float(values[far].flat[0]):.3g}, which stand for no place or time"
-        raise CoordinateError(f"Coordinate {name!r} holds {found}. {_cure_of_lost(name, dims, f'abs({{}}) < {FAR:g}')}")
-
-
-FAR = 1e19
-"""Coordinates from here on are fill values, not nanoseconds or metres."""
-
-
-def _cure_of_lost(name: Hashable, dims: tuple[Hashable, ...] | None, known: str) -> str:
-    """What to type where a coordinate is not known: cells of unknown place are dropped, never invented."""
-    if dims == ():
-        return f"Give it, e.g. `da.assign_coords({name}=45.0)`, or drop it: `da.drop_vars({name!r})`."
-    if dims is None or len(dims) == 1:
-        return f"Drop them, e.g. `da.isel({name if dims is None else dims[0]}={known.format(f'da[{name!r}]')})`."
-    return (
-        f"Make the cells a list of sites and drop these, e.g. `da.stack(site={dims!r}, create_index=False)"
-        f".pipe(lambda s: s.isel(site={known.format(f's[{name!r}]')}))`."
-    )

@@ -1,9 +1,10 @@
-"""Parts of a field whose rows follow one another: components of a vector, which point somewhere, or joint variables.
+"""Parts of a field whose rows follow one another: components of a vector, which point somewhere, variables, or levels.
 
 Coordinates of a component are its place and, in three more columns, where it points. The components of a vector are
 what a Cartesian field of independent parts is along the local directions, so that the covariance of two of them is
 k(x, x') d(x)·d(x'). Nothing is singular at the poles, where east and north turn. Coordinates of a variable are its
-place and, in five more columns, its number and zeros.
+place and, in five more columns, its number and zeros. Coordinates on a level are the place and, in seven more columns,
+the depth and zeros.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ COMPONENTS = 2
 """Of a vector: east (or along x) and north (or along y)."""
 MARKS = 5
 """Columns that say which variable it is: so many that no place of two or three columns with a direction has as many."""
+LEVEL_MARKS = 7
+"""Columns that say how deep it is, so many for the same reason."""
 
 
 def has_directions(coordinates: Any) -> bool:
@@ -34,7 +37,17 @@ def has_directions(coordinates: Any) -> bool:
 
 def has_variables(coordinates: Any) -> bool:
     """Whether the last axis of coordinates says of which of several joint variables a cell is."""
-    return bool(coordinates.shape[-1] > 2 * COLUMNS)
+    return bool(2 * COLUMNS < coordinates.shape[-1] <= COLUMNS + MARKS)
+
+
+def has_levels(coordinates: Any) -> bool:
+    """Whether the last axis of coordinates says how deep a cell is."""
+    return bool(coordinates.shape[-1] > COLUMNS + MARKS)
+
+
+def depth_of(coordinates: Any) -> Any:
+    """The depth, of an array or tensor (..., d) that says it, (...)."""
+    return coordinates[..., -LEVEL_MARKS]
 
 
 def variable_of(coordinates: Any) -> Any:
@@ -42,15 +55,26 @@ def variable_of(coordinates: Any) -> Any:
     return coordinates[..., -MARKS]
 
 
+def apart_from_depth(coordinates: FloatArray) -> list[FloatArray]:
+    """Coordinates (n, d) without their depth and that alone, (n, 1), where they say it; else as they are."""
+    if not has_levels(coordinates):
+        return [coordinates]
+    return [places_of(coordinates), depth_of(coordinates)[..., None]]
+
+
 def places_of(coordinates: Any) -> Any:
     """The columns that say where, of an array or tensor (..., d)."""
+    if has_levels(coordinates):
+        return coordinates[..., :-LEVEL_MARKS]
     if has_variables(coordinates):
         return coordinates[..., :-MARKS]
     return coordinates[..., :-COLUMNS] if has_directions(coordinates) else coordinates
 
 
 def point_alike(first: FloatArray, second: FloatArray) -> NDArray[np.bool_]:
-    """Whether components point about the same way, or are of one variable, (...); true where coordinates do not say."""
+    """Whether components point about the same way, or are of one variable or level; true where nothing is said."""
+    if has_levels(first):
+        return np.asarray(depth_of(first) == depth_of(second))
     if has_variables(first):
         return np.asarray(variable_of(first) == variable_of(second))
     if not has_directions(first):
@@ -68,6 +92,29 @@ def with_variables(places: FloatArray, count: int) -> FloatArray:
     marks = np.zeros((count, *places.shape[:-1], MARKS))
     marks[..., 0] = np.arange(count).reshape(-1, *[1] * (places.ndim - 1))
     return np.concatenate([np.concatenate([places, own], axis=-1) for own in marks], axis=0)
+
+
+def at_depths(places: FloatArray, depths: FloatArray) -> FloatArray:
+    """Places (..., d) each at its depth (...)."""
+    marks = np.zeros((*places.shape[:-1], LEVEL_MARKS))
+    marks[..., 0] = depths
+    return np.concatenate([places, marks], axis=-1)
+
+
+def with_levels(places: FloatArray, depths: FloatArray) -> FloatArray:
+    """Places (ny, ..., d) on each of some levels, one level after another."""
+    return np.concatenate([at_depths(places, np.full(places.shape[:-1], depth)) for depth in depths], axis=0)
+
+
+def levels_of_each(coordinates: FloatArray) -> FloatArray | None:
+    """The depths of levels that follow one another in coordinates (n, ..., d), at the same places; None if not so."""
+    if not has_levels(coordinates) or not coordinates.size:
+        return None
+    first = depth_of(coordinates).reshape(len(coordinates), -1)[:, 0]
+    depths = first[np.append(True, first[1:] != first[:-1])]
+    rows = len(coordinates) // depths.size
+    alike = np.array_equal(coordinates, with_levels(places_of(coordinates[:rows]), depths))
+    return depths if alike else None
 
 
 def places_of_each(coordinates: FloatArray, count: int) -> int | None:

@@ -12,15 +12,15 @@ import xarray as xr
 from xgpfill.checks import require_array
 from xgpfill.errors import AlignmentError, CoordinateError, DataError, NoiseError, listed, warn
 from xgpfill.grid.axes import check_axes, is_closed
-from xgpfill.grid.companions import require_error_units, require_inside
+from xgpfill.grid.companions import check_errors, require_error_units, require_inside
 from xgpfill.grid.dims import Roles, find_roles
-from xgpfill.grid.directions import one_after_another, with_directions, with_variables
+from xgpfill.grid.directions import at_depths, one_after_another, with_directions, with_levels, with_variables
 from xgpfill.grid.fills import check_fills, check_range, declared_fills, declared_range, require_decoded
 from xgpfill.grid.lattice import FloatArray, Lattice, Space
 from xgpfill.grid.metric import Clock, Metric, check_latitudes, clock_of, metric_for, same_unit
 from xgpfill.grid.names import STEP_UNITS, role_of
 from xgpfill.grid.places import crs_units, fields_in_words, still
-from xgpfill.grid.scaling import LARGEST, SMALLEST
+from xgpfill.grid.vertical.axis import Vertical
 
 Dims = Iterable[Hashable] | Mapping[str, Hashable] | Hashable | None
 Coords = Iterable[Hashable] | Hashable | None
@@ -38,22 +38,25 @@ class Layout:
     metric : Metric
     clock : Clock or None
         None when there is no time axis.
+    vertical : Vertical or None
+        None where depth is not fitted.
     """
 
     template: xr.DataArray
     roles: Roles
     metric: Metric
     clock: Clock | None
+    vertical: Vertical | None = None
 
     @property
     def canonical_dims(self) -> tuple[Hashable, ...]:
-        """The user's dimensions in the order (extra..., time, y, x), components of a vector, or variables, before y."""
+        """The user's dimensions in the order (extra..., time, y, x); components, variables or levels before y."""
         return tuple(d for d in self._slots() if d is not None)
 
     def canonical(self, da: xr.DataArray) -> Any:
         """The data of `da` as (extra..., time, y, x), axes that are absent having length one.
 
-        The rows of the second component of a vector, or of the second variable, follow those of the first.
+        The rows of the second component of a vector, variable or level follow those of the first.
         """
         data = da.transpose(*(d for d in self.canonical_dims if d in da.dims)).data
         data = data[tuple(slice(None) if d in da.dims else np.newaxis for d in self._slots())]
@@ -74,23 +77,40 @@ class Layout:
         squeezed = data[present]
         order = [self.canonical_dims.index(d) for d in self.template.dims]
         found = squeezed.transpose(order)
-        cut = self.roles.component is not None and self.template.chunks is not None
+        cut = self.roles.component is not None and self.template.chunks is not None and hasattr(found, "dask")
         return found.rechunk(self.template.chunks) if cut else found
 
     @property
     def components(self) -> int:
-        """Number of components of a vector, or of joint variables; one where there are none."""
+        """Number of components of a vector, of joint variables, or of levels; one where there are none."""
         return 1 if self.roles.component is None else int(self.template.sizes[self.roles.component])
 
     def placed(self, y: FloatArray, x: FloatArray, metric: Metric | None = None) -> FloatArray:
-        """Embedded km of coordinates, of every component or variable one after another; those of another `metric`."""
+        """Embedded km of coordinates, of every component, variable or level one after another; of another `metric`."""
         metric = self.metric if metric is None else metric
         places = metric.embed(y, x)
         if self.roles.component is None:
             return places
+        if self.roles.layered:
+            return with_levels(places, self.depths)
         if self.roles.joint:
             return with_variables(places, self.components)
         return with_directions(places, metric.directions(y, x))
+
+    def placed_at(
+        self, y: FloatArray, x: FloatArray, metric: Metric | None = None, *, depth: FloatArray | None = None
+    ) -> FloatArray:
+        """The same of targets (n,), at depths of their own where depth is fitted."""
+        if self.vertical is None or depth is None:
+            return self.placed(y, x, metric)
+        return at_depths((self.metric if metric is None else metric).embed(y, x), depth)
+
+    @property
+    def depths(self) -> FloatArray:
+        """Where the levels are, in the unit of :attr:`vertical`; none where depth is not fitted."""
+        if self.vertical is None or self.roles.depth is None:
+            return np.zeros(0)
+        return self.vertical.levels(self.template, self.roles.depth)
 
     @property
     def axis_names(self) -> dict[Hashable, str]:
@@ -161,12 +181,12 @@ def encode(
     if like is None:
         units = _space_units(da, roles)
         metric = metric_for(y, x, degrees=roles.degrees, units=units, geometry=geometry, directional=directional)
-        clock = _clock(da, roles)
+        clock, vertical = _clock(da, roles), None if roles.depth is None else Vertical.of(da, roles.depth)
     else:
-        metric, clock = like.metric_of(_space_coordinates(da, roles)), like.clock
+        metric, clock, vertical = like.metric_of(_space_coordinates(da, roles)), like.clock, like.vertical
         if metric.degrees:
             check_latitudes(metric.factor * y)
-    layout = Layout(da, roles, metric, clock)
+    layout = Layout(da, roles, metric, clock, vertical)
     space = _space(layout, y, x)
     lattice = Lattice(
         values=layout.canonical(da),
@@ -322,7 +342,9 @@ def _space(layout: Layout, y: FloatArray, x: FloatArray) -> Space:
     short = y[:, :1].copy(), x[:1].copy()  # enough where rows and columns are regular
     places, count = layout.placed(y, x), layout.components
     if roles.component is not None:
-        return Space(places, metric.geometry, metric.unit, is_grid=not is_list, wraps=wraps, components=count)
+        unit, depths = "" if layout.vertical is None else layout.vertical.units, tuple(layout.depths.tolist())
+        how: dict[str, Any] = {"components": count, "depths": depths, "depth_unit": unit}
+        return Space(places, metric.geometry, metric.unit, is_grid=not is_list, wraps=wraps, **how)
     return Space(places, metric.geometry, metric.unit, is_grid=not is_list, wraps=wraps, short=short, metric=metric)
 
 
@@ -403,31 +425,4 @@ def _check_types(lattice: Lattice, noise: str) -> None:
         raise NoiseError(
             f"`{noise}` (standard errors) has dtype {lattice.errors.dtype}; expected real numbers, e.g. "
             f"`{noise}=errors.astype(float)`."
-        )
-
-
-_KINDS = {"noise_variance": "(variances)"}
-"""What the arguments of noise hold, unless it is standard errors."""
-
-
-def check_errors(values: Any, errors: Any, noise: str = "noise") -> None:
-    """Standard errors, or variances, given as the argument `noise` must be positive and known at every observation.
-
-    Raises
-    ------
-    NoiseError
-    """
-    observed = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
-    known = np.broadcast_to(np.asarray(errors, float), values.shape)
-    bad, kind = observed & ~(np.isfinite(known) & (known > 0)), _KINDS.get(noise, "(standard errors)")
-    if bad.any():
-        raise NoiseError(
-            f"`{noise}` {kind} is missing, zero or negative at {int(bad.sum())} observed cell(s). Give a positive one "
-            f"for every observation, or hide these: `da.where({noise} > 0)`."
-        )
-    extreme = observed & ((known < SMALLEST) | (known > LARGEST))
-    if extreme.any():
-        raise NoiseError(
-            f"`{noise}` {kind} holds {float(known[extreme][0]):.3g}, whose square is beyond float64; expected the "
-            f"error of an observation in its units. Hide it, e.g. `da.where({noise} < 1e6)`, or correct it."
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xgpfill.grid.directions import has_directions, places_of
+from xgpfill.grid.directions import has_directions, has_levels, places_of
 from xgpfill.grid.meridians import find_meridians
 
 if TYPE_CHECKING:
@@ -57,11 +57,14 @@ class Space:
     wraps : bool
         Whether the last meridian is a neighbour of the first.
     components : int
-        Of a vector, or the number of joint variables: the rows of each follow those of the one before, and coordinates
-        say where it points, or which it is (:mod:`xgpfill.grid.directions`).
+        Of a vector, or the number of joint variables or of levels: the rows of each follow those of the one before, and
+        coordinates say where it points, which it is, or how deep (:mod:`xgpfill.grid.directions`).
     short : (array (ny, 1), array (1, nx)), optional
         Coordinates of rows and columns that `metric` makes all places from, which need not travel then.
     metric : Metric, optional
+    depths : tuple of float
+        Of the levels, in `depth_unit`; empty where depth is not fitted.
+    depth_unit : str
     """
 
     coordinates: FloatArray
@@ -72,6 +75,8 @@ class Space:
     components: int = 1
     short: tuple[FloatArray, FloatArray] | None = field(default=None, repr=False, compare=False)
     metric: Metric | None = field(default=None, repr=False, compare=False)
+    depths: tuple[float, ...] = ()
+    depth_unit: str = ""
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel as rows and columns where all places are made from these to the last bit."""
@@ -99,9 +104,19 @@ class Space:
 
     @property
     def first_component(self) -> Space:
-        """The places of the first component of a vector, or of the first variable."""
+        """The places of the first component of a vector, of the first variable, or of the first level."""
         rows = self.shape[0] // self.components
-        return replace(self, coordinates=self.coordinates[:rows], components=1)
+        return replace(self, coordinates=self.coordinates[:rows], components=1, depths=self.depths[:1])
+
+    @property
+    def depth_step(self) -> float:
+        """Shortest distance between two levels; one where there are no two."""
+        return float(np.diff(np.sort(self.depths)).min()) if len(self.depths) > 1 else 1.0
+
+    @property
+    def depth_extent(self) -> float:
+        """Distance between the highest and the lowest level."""
+        return float(np.ptp(self.depths)) if self.depths else 0.0
 
     @cached_property
     def meridians(self) -> Meridians | None:
@@ -176,9 +191,9 @@ class Lattice:
 
     @cached_property
     def num_places(self) -> int:
-        """Number of places, of cells that have their own time each once."""
+        """Number of places, on each level, of cells that have their own time each once."""
         if self.days is None:
-            return self.space.size
+            return self.space.size // max(1, len(self.space.depths))
         return len(np.unique(self.space.coordinates.reshape(self.space.size, -1), axis=0))
 
     @cached_property
@@ -217,10 +232,10 @@ def are_scattered(points: Points, geometry: str) -> bool:
     """Whether points are better taken one by one than as cells of a lattice.
 
     On a track each observation has a time and a place of its own, and nearly all cells are empty. Other places are
-    scattered where they are many and lie on no regular meridians. Components of a vector need a lattice.
+    scattered where they are many and lie on no regular meridians. Components of a vector and levels need a lattice.
     """
     num_times, num_sites, n = points.times.size, len(points.sites), len(points)
-    if has_directions(points.sites):
+    if has_directions(points.sites) or has_levels(points.sites):
         return False
     if n <= TRACK * max(num_times, num_sites) and EMPTY * n <= num_times * num_sites:
         return points.frame is None or find_meridians(_framed(points), geometry) is None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import DataError
+from xgpfill.grid.directions import apart_from_depth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xgpfill.grid.points import Points
+    from xgpfill.grid.vertical.profile import Profile
 
     Floats = NDArray[Any]
 
@@ -61,7 +63,8 @@ class Amplitude:
     level: float = 0.0
 
     def at(self, sites: Floats) -> Floats:
-        """D at places (n, d): (n,)."""
+        """D at places (n, d): (n,); the same at all depths."""
+        sites = apart_from_depth(sites)[0]
         parts = [sites[i : i + AT_ONCE] for i in range(0, len(sites), AT_ONCE)]
         centres, weights = np.array(self.centres), np.array(self.weights)
         logs = [bumps(part, centres, self.lengthscale) @ weights for part in parts]
@@ -88,6 +91,9 @@ class Scaling:
         D; None: one everywhere.
     unit : float or None
         What one stands for in hyperparameters; None: `scale`.
+    levels : Profile or None
+        Where depth is fitted: means and scales against it, in units of `scale`. The scale is a part of D, the mean is
+        taken off, (y − shift) / scale = mean + D z.
 
     Examples
     --------
@@ -100,14 +106,15 @@ class Scaling:
     fields: tuple[tuple[float, float], ...] = ()
     amplitude: Amplitude | None = None
     unit: float | None = None
+    levels: Profile | None = None
 
-    def standardised(self, values: Any, amplitude: Any = 1.0) -> Any:
-        """Values in standardised units; `amplitude` is D where they are."""
-        return (values - self.shift) / (self.scale * amplitude)
+    def standardised(self, values: Any, amplitude: Any = 1.0, mean: Any = 0.0) -> Any:
+        """Values in standardised units; `amplitude` is D where they are, `mean` that of their levels."""
+        return (values - (self.shift + self.scale * mean)) / (self.scale * amplitude)
 
-    def physical(self, values: Any, amplitude: Any = 1.0) -> Any:
-        """Values back in data units; `amplitude` is D where they are."""
-        return values * (self.scale * amplitude) + self.shift
+    def physical(self, values: Any, amplitude: Any = 1.0, mean: Any = 0.0) -> Any:
+        """Values back in data units; `amplitude` is D where they are, `mean` that of their levels."""
+        return values * (self.scale * amplitude) + (self.shift + self.scale * mean)
 
     @property
     def reference(self) -> float:
@@ -117,23 +124,29 @@ class Scaling:
     @property
     def is_uniform(self) -> bool:
         """Whether it is the same for all fields and places."""
-        return not self.fields and self.amplitude is None
+        alike = self.levels is None or self.levels.are_alike
+        return not self.fields and self.amplitude is None and alike
 
     def of_field(self, number: int) -> Scaling:
         """That of one of the independent fields, in the order of the lattice."""
         if not self.fields:
             return self
         shift, scale = self.fields[number]
-        return Scaling(shift, scale, amplitude=self.amplitude, unit=self.reference)
+        return Scaling(shift, scale, amplitude=self.amplitude, unit=self.reference, levels=self.levels)
 
     def amplitude_at(self, sites: Floats) -> Any:
         """D at places (n, d): (n,), or one."""
-        return 1.0 if self.amplitude is None else self.amplitude.at(sites)
+        local = 1.0 if self.amplitude is None else self.amplitude.at(sites)
+        return local if self.levels is None else local * self.levels.scale_of(sites)
 
     def amplitude_of(self, points: Points) -> Any:
         """D of each of n points: (n,), or one."""
         found = self.amplitude_at(points.sites)
         return found if np.ndim(found) == 0 else found[points.site_index]
+
+    def mean_of(self, points: Points) -> Any:
+        """The mean of the level of each of n points, in units of `scale`: (n,), or zero."""
+        return 0.0 if self.levels is None else self.levels.mean_of(points.sites)[points.site_index]
 
     def relative(self, amplitude: Any = 1.0) -> Any:
         """What one stands for, relative to what it does in hyperparameters; `amplitude` is D there."""
@@ -182,6 +195,13 @@ class Scaling:
     def of_all(self) -> Scaling:
         """The same units for all of several independent fields."""
         return replace(self, fields=(), unit=None)
+
+    def with_levels(self, levels: Profile) -> Scaling:
+        """Units that are those of levels on the whole, and differ from level to level as these do."""
+        unit = levels.typical
+        fields = tuple((shift, scale * unit) for shift, scale in self.fields)
+        own = None if self.unit is None else self.unit * unit
+        return replace(self, scale=self.scale * unit, fields=fields, unit=own, levels=levels.in_units_of(unit))
 
     def with_amplitude(self, amplitude: Amplitude | None) -> Scaling:
         """The same with another D."""

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.errors import AlignmentError, CoordinateError, listed
-from xgpfill.grid.dims import require_numeric
+from xgpfill.grid.axes import require_numeric
 from xgpfill.grid.metric import POLE
 from xgpfill.grid.points import Points
 
@@ -61,7 +61,7 @@ def _embedded(
     """Days (n,) and embedded km (n, d) of every target."""
     size, clock = next(iter(by_name.values())).size, layout.roles.clock
     if not size:
-        return np.zeros(0), layout.placed(np.zeros(0), np.zeros(0))
+        return np.zeros(0), layout.placed_at(np.zeros(0), np.zeros(0), depth=np.zeros(0))
     days = np.zeros(size) if clock is None else _days(layout, by_name[clock], own)
     found = _places(layout, by_name, own)
     return np.tile(days, len(found) // size), found
@@ -107,4 +107,5 @@ def _places(layout: Layout, by_name: dict[Hashable, xr.DataArray], own: dict[Has
             f"Target longitude {float(flat[1][far][0])!r} is several times round the globe; expected degrees, within "
             f"-360…360. Give those, e.g. `model.predict({{'lon': [3.2]}})`."
         )
-    return layout.placed(flat[0], flat[1], metric)
+    depth = None if layout.vertical is None else layout.vertical.read_as(by_name[roles.depth], own[roles.depth])
+    return layout.placed_at(flat[0], flat[1], metric, depth=depth)

@@ -99,6 +99,11 @@ def _of_grid(model: FittedModel) -> FittedModel:
             f"joint=True takes one field of each variable, and {listed(roles.extra)} are independent fields. Select "
             f"one, e.g. `ds.isel({roles.extra[0]}=0)`."
         )
+    if roles.layered:
+        raise DimensionError(
+            f"joint=True does not go with depth as a fitted dimension, and dims= names {roles.depth!r}. Select a "
+            f"level, e.g. `ds.isel({roles.depth}=0)`, or fit the variables apart, `fit(variable=[...])`."
+        )
     if roles.scattered or not roles.space:
         what = "scattered observations" if roles.scattered else "no dimension of space"
         raise DimensionError(

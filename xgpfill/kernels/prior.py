@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from xgpfill.errors import KernelError, listed, shown
 from xgpfill.kernels.given import Given, apart
+from xgpfill.kernels.levels.spec import Layered
 from xgpfill.kernels.outside import FromGPyTorch, Outside, with_function
 from xgpfill.kernels.spec import (
     Brownian,
@@ -49,6 +50,19 @@ class Term:
     variance: Number | None = None
     fixed: bool = False
 
+    @property
+    def axes(self) -> dict[str, Kernel]:
+        """Its kernel of each axis: of time, of space, and of depth where it varies with that."""
+        if not isinstance(self.space, Layered):
+            return {"time": self.time, "space": self.space}
+        return {"time": self.time, "space": self.space.of_places, "depth": self.space.of_depth}
+
+    def with_axes(self, kernels: Mapping[str, Kernel]) -> Term:
+        """The same with other kernels of some axes."""
+        own = {**self.axes, **kernels}
+        space = self.space.with_parts((own["space"], own["depth"])) if "depth" in own else own["space"]
+        return replace(self, time=own["time"], space=space)
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -79,8 +93,8 @@ class Prior:
         """Every hyperparameter as (path, value, unit, fixed); the path is e.g. ``slow.time.lengthscale``."""
         for term in self.terms:
             yield f"{term.name}.variance", term.variance, "variance", term.fixed
-            for axis in AXES:
-                for path, kernel in walk(getattr(term, axis)):
+            for axis, whole in term.axes.items():
+                for path, kernel in walk(whole):
                     for name, unit in kernel.parameter_units().items():
                         yield f"{term.name}.{axis}.{path}{name}", getattr(kernel, name), unit, kernel.holds(name)
         yield "noise", self.noise, "variance", self.fixed_noise
@@ -89,13 +103,13 @@ class Prior:
         """The same prior with the hyperparameters named by path replaced."""
         terms = []
         for term in self.terms:
-            own: dict[str, Any] = {}
-            for axis in AXES:
+            own: dict[str, Kernel] = {}
+            for axis, kernel in term.axes.items():
                 prefix = f"{term.name}.{axis}."
                 inner = {p.removeprefix(prefix): v for p, v in values.items() if p.startswith(prefix)}
-                own[axis] = replaced(getattr(term, axis), inner) if inner else getattr(term, axis)
-            own["variance"] = values.get(f"{term.name}.variance", term.variance)
-            terms.append(replace(term, **own))
+                own[axis] = replaced(kernel, inner) if inner else kernel
+            variance = values.get(f"{term.name}.variance", term.variance)
+            terms.append(replace(term.with_axes(own), variance=variance))
         return replace(self, terms=tuple(terms), noise=values.get("noise", self.noise))
 
     def mapped(self, change: Callable[[Kernel], Kernel]) -> Prior:
@@ -213,8 +227,8 @@ def _anova(time: Kernel, space: Kernel, scales: int) -> tuple[Term, ...]:
         return products
     if isinstance(time, Independent) or isinstance(space, Independent):
         return products
-    static = Term("static", Constant(), _unnumbered(space))
-    common = Term("common", _unnumbered(time), Constant())
+    static = Term("static", Constant(), unnumbered(space))
+    common = Term("common", unnumbered(time), Constant())
     return (static, common, *products)
 
 
@@ -222,13 +236,13 @@ def _products(time: Kernel, space: Kernel, scales: int) -> tuple[Term, ...]:
     """Space-time products, slowest first; given numbers belong to the slowest. Without any to learn they are one."""
     scales = scales if any(_has_numbers(kernel) for kernel in (time, space)) else 1
     names = {1: ("product",), 2: ("slow", "fast")}.get(scales, tuple(f"scale{j + 1}" for j in range(scales)))
-    rest = [Term(name, _unnumbered(time), _unnumbered(space)) for name in names[1:]]
+    rest = [Term(name, unnumbered(time), unnumbered(space)) for name in names[1:]]
     return (Term(names[0], time, space), *rest)
 
 
 def _has_numbers(kernel: Kernel) -> bool:
     """Whether two of this kernel can differ."""
-    return any(getattr(k, name) != () for _, k in walk(_unnumbered(kernel)) for name in k.parameter_units())
+    return any(getattr(k, name) != () for _, k in walk(unnumbered(kernel)) for name in k.parameter_units())
 
 
 def _product(time: Kernel, space: Kernel, _: int) -> tuple[Term, ...]:
@@ -245,14 +259,14 @@ def _sum(time: Kernel, space: Kernel, _: int) -> tuple[Term, ...]:
     return tuple(terms) or (Term("space", Constant(), Constant()),)
 
 
-def _unnumbered(kernel: Kernel) -> Kernel:
+def unnumbered(kernel: Kernel) -> Kernel:
     """The family of a kernel: same types, no numbers given, nothing fixed; a period that is held belongs to it."""
     if isinstance(kernel, Outside):  # its numbers belong to what was given
         return replace(kernel, fixed=False) if isinstance(kernel, FromGPyTorch) else kernel
     changed: dict[str, Any] = {"fixed": False} if getattr(kernel, "fixed", False) else {}
     kernel = replace(kernel, **changed)
     blank: dict[str, Any] = {name: None for name in kernel.parameter_units() if not kernel.holds(name)}
-    parts = tuple(_unnumbered(part) for part in kernel.parts)
+    parts = tuple(unnumbered(part) for part in kernel.parts)
     if parts:
         blank["parts"] = parts
     return replace(kernel, **blank) if blank else kernel
@@ -322,7 +336,7 @@ def ordered(prior: Prior) -> Prior:
     if len(swappable) < 2 or any(t.time.is_fixed or t.space.is_fixed for t in swappable):
         return prior
     axis = "space" if isinstance(swappable[0].time, (Constant, Independent)) else "time"
-    ranked = sorted(swappable, key=lambda t: -_reach(getattr(t, axis)))
+    ranked = sorted(swappable, key=lambda t: -_reach(t.axes[axis]))
     renamed = iter(replace(t, name=old.name) for t, old in zip(ranked, swappable, strict=True))
     return replace(prior, terms=tuple(next(renamed) if t in swappable else t for t in prior.terms))
 

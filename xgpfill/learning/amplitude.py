@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xgpfill.grid.directions import apart_from_depth
 from xgpfill.grid.scaling import Amplitude, bumps
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def local_amplitude(hidden: Prediction, space: Space, seed: int) -> Amplitude | 
     seed : int
         Of the folds, where days are too few to be these.
     """
-    smallest = LEAST_CELLS * max(space.steps)
+    smallest, sites = LEAST_CELLS * max(space.steps), apart_from_depth(hidden.space)[0]
     found = Residuals.of(hidden)
     folds = _folds(hidden.time, np.random.default_rng(seed))
     best, chosen = found.losses(np.zeros((len(found), 0)), folds).mean(), None
@@ -55,17 +56,17 @@ def local_amplitude(hidden: Prediction, space: Space, seed: int) -> Amplitude | 
         lengthscale = share * space.extent
         if not lengthscale > smallest:
             break
-        centres = _centres(hidden.space, lengthscale)
+        centres = _centres(sites, lengthscale)
         if len(centres) * ENOUGH_EACH > len(found):
             break
-        loss = found.losses(bumps(hidden.space, centres, lengthscale), folds).mean()
+        loss = found.losses(bumps(sites, centres, lengthscale), folds).mean()
         if not loss < best:
             break  # a shorter one says even less
         best, chosen = loss, (centres, lengthscale)
     if chosen is None:
         return None
     centres, lengthscale = chosen
-    basis = bumps(hidden.space, centres, lengthscale)
+    basis = bumps(sites, centres, lengthscale)
     logs = 0.5 * found.fitted(basis)[1:]
     level = -float((basis @ logs).mean())
     return Amplitude(tuple(map(tuple, centres.tolist())), tuple(logs.tolist()), lengthscale, level)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.errors import DataError
-from xgpfill.grid.companions import require_left
-from xgpfill.grid.encode import check_errors
+from xgpfill.grid.companions import check_errors, require_left
 from xgpfill.grid.fills import check_fills, is_fill
 from xgpfill.grid.points import IntArray, Observations, Points
 
@@ -148,13 +147,16 @@ def _compact(
 def window_around(lattice: Lattice, centre: tuple[int, ...], cells: float, aspect: float) -> Window:
     """Indices of a box of about `cells` cells around `centre`, `aspect` times longer in time than wide.
 
-    Of a vector it holds the same places of both components.
+    Of a vector it holds the same places of both components; of levels those near that of the centre.
     """
-    if (count := lattice.space.components) > 1 and lattice.space.is_grid:
+    if (count := lattice.space.components) > 1 and (lattice.space.is_grid or lattice.space.depths):
         rows = lattice.shape[1] // count
-        one = replace(lattice, space=lattice.space.first_component)
-        t, y, x = window_around(one, (centre[0], centre[1] % rows, centre[2]), cells / count, aspect)
-        return t, np.concatenate([y + k * rows for k in range(count)]), x
+        one, parts = replace(lattice, space=lattice.space.first_component), np.arange(count)
+        if lattice.space.depths:  # as many as of each other axis
+            free = 1 + sum(n > 1 for n in one.shape)
+            parts = _range(centre[1] // rows, int(np.clip(np.ceil(cells ** (1 / free)), 2, count)), count)
+        t, y, x = window_around(one, (centre[0], centre[1] % rows, centre[2]), cells / parts.size, aspect)
+        return t, np.concatenate([y + k * rows for k in parts]), x
     nt, ny, nx = lattice.shape
     flat_axes = [n == 1 for n in (nt, ny, nx)]
     free = max(1, 3 - sum(flat_axes))

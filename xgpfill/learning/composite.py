@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from xgpfill.errors import NumericalError, XgpfillWarning
+from xgpfill.grid.directions import apart_from_depth
 from xgpfill.kernels.evaluate import Lags, prior_covariance
 from xgpfill.kernels.prior import AXES, outside_kernels
 from xgpfill.kernels.spec import RBF, Matern
@@ -166,7 +167,7 @@ def learn(
     learned = packing.prior_at(found.x)
     if rounds[-1] == "fine":
         single = {"time": all(np.ptp(b.points.time) == 0 for b in blocks)}
-        single["space"] = all(np.ptp(b.points.space, axis=0).max() == 0 for b in blocks)
+        single["space"] = all(np.ptp(apart_from_depth(b.points.space)[0], axis=0).max() == 0 for b in blocks)
         units = np.concatenate([b.noise for b in blocks])
         learned = without_shorter(learned, axes, units, [name for name in AXES if single[name]])
         _warn_of_noise(learned)
@@ -191,11 +192,10 @@ def without_shorter(prior: Prior, axes: dict[str, AxisSummary], units: FloatArra
     unit = float(units.mean())
     if prior.fixed_noise or not unit > 0 or np.ptp(units) > 1e-9 * unit:
         return prior
-    values: dict[str, Any] = {}
-    noise = float(prior.noise or 0.0)
+    values, noise = dict[str, Any](), float(prior.noise or 0.0)
     for term in prior.terms:
-        both = (_is_white(term.time, axes["time"]), _is_white(term.space, axes["space"]))
-        if any(both) and all(white or name in single for white, name in zip(both, AXES, strict=True)):
+        white = {axis: _is_white(kernel, axes[axis]) for axis, kernel in term.axes.items()}
+        if any(white.values()) and all(is_so or axis in single for axis, is_so in white.items()):
             variance = float(term.variance or 0.0)
             noise, values[f"{term.name}.variance"] = noise + variance / unit, min(variance, SMALLEST_VARIANCE)
     return prior.with_values(values | {"noise": noise}) if values else prior
@@ -279,9 +279,9 @@ def _parts(blocks: list[Observations]) -> list[Observations]:
 
 def _compact_part(block: Observations, size: int = FEW) -> IntArray:
     """Those nearest to the middle one, in time and space relative to the block's extent."""
-    x = np.concatenate([block.points.time[:, None], block.points.space], axis=1)
-    span = np.r_[np.ptp(x[:, 0]), np.full(x.shape[1] - 1, np.ptp(x[:, 1:], axis=0).max())]
-    scaled = x / np.where(span > 0, span, 1.0)
+    axes = [block.points.time[:, None], *apart_from_depth(block.points.space)]
+    spans = [float(np.ptp(axis, axis=0).max()) or 1.0 for axis in axes]
+    scaled = np.concatenate([axis / span for axis, span in zip(axes, spans, strict=True)], axis=1)
     distance = np.linalg.norm(scaled - np.median(scaled, axis=0), axis=1)
     return np.sort(np.argsort(distance, kind="stable")[:size])
 

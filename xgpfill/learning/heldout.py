@@ -461,13 +461,13 @@ def settle_smoothness(prior: Prior, axes: tuple[str, ...], relearn: Callable[[Pr
     ----------
     prior : Prior
         Learned with the smoothness it has.
-    axes : tuple of {"time", "space"}
+    axes : tuple of {"time", "space", "depth"}
     relearn : callable
         Learns the numbers of a prior from those it has.
     hidden : Hidden
     """
     best, score = prior, hidden.predict(prior)
-    for axis in reversed(AXES):
+    for axis in ("depth", *reversed(AXES)):
         for nu in SMOOTHNESS if axis in axes else ():
             changed = with_smoothness(best, axis, nu)
             if changed == best:
@@ -483,7 +483,6 @@ def with_smoothness(prior: Prior, axis: str, nu: float) -> Prior:
     """The same prior with Matérn kernels of this smoothness along an axis."""
     terms = []
     for term in prior.terms:
-        kernel = getattr(term, axis)
-        changed: dict[str, Any] = {axis: replace(kernel, nu=nu)} if isinstance(kernel, Matern) else {}
-        terms.append(replace(term, **changed))
+        kernel = term.axes.get(axis)
+        terms.append(term.with_axes({axis: replace(kernel, nu=nu)} if isinstance(kernel, Matern) else {}))
     return replace(prior, terms=tuple(terms))

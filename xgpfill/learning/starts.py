@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xgpfill.grid.directions import places_of, point_alike
+from xgpfill.grid.directions import depth_of, has_levels, places_of, point_alike
 from xgpfill.kernels.outside import FromGPyTorch, positive_parameters
-from xgpfill.kernels.prior import AXES, Prior, Term
 from xgpfill.kernels.spec import (
     DIMENSIONLESS,
     RBF,
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from xgpfill.grid.lattice import FloatArray, Lattice
-    from xgpfill.grid.points import Observations
+    from xgpfill.grid.points import IntArray, Observations
+    from xgpfill.kernels.prior import Prior, Term
 
 GPYTORCH_DEFAULT = float(np.log(2.0))
 """What GPyTorch's lengthscales are when nobody has set them: the softplus of zero."""
@@ -53,7 +53,7 @@ LEAST_STEPS = 0.5
 
 @dataclass(frozen=True)
 class AxisSummary:
-    """What one axis looks like before learning, in its unit (days or km).
+    """What one axis looks like before learning, in its unit (days, km or that of depth).
 
     Attributes
     ----------
@@ -71,18 +71,22 @@ class AxisSummary:
 
 
 def summarise(blocks: list[Observations], lattice: Lattice, prior: Prior) -> dict[str, AxisSummary]:
-    """Describe time and space from the blocks (standardised values); frequencies only where a kernel asks for them."""
+    """Describe the axes from the blocks (standardised values); frequencies only where a kernel asks for them."""
 
     def peaks(axis: str, step: float) -> tuple[float, ...]:
-        kernels = (getattr(term, axis) for term in prior.terms)
+        kernels = (term.axes[axis] for term in prior.terms)
         return _peaks(blocks, axis, step) if any(has_type(k, Periodic, Spectral, FromGPyTorch) for k in kernels) else ()
 
     time_step, time_extent = lattice.time_step, max(lattice.time_extent, lattice.time_step)
     steps = [s for s in lattice.space.steps if s > 0]
     space_step = min(steps) if steps else 1.0
     space_extent = max(lattice.space.extent, space_step)
-    time_half, space_half = _half_lags(blocks, time_step, space_step)
-    return {
+    time_half, space_half, depth_half = _half_lags(blocks, time_step, space_step)
+    levels: dict[str, AxisSummary] = {}
+    if len(lattice.space.depths) > 1:
+        step, extent = lattice.space.depth_step, lattice.space.depth_extent
+        levels["depth"] = AxisSummary(step, extent, _between(depth_half, step, extent), ())
+    return levels | {
         "time": AxisSummary(
             time_step, time_extent, _between(time_half, time_step, time_extent), peaks("time", time_step)
         ),
@@ -99,13 +103,13 @@ def _between(half: float, step: float, extent: float) -> float:
     return float(np.clip(half if np.isfinite(half) else extent / 5, step, extent))
 
 
-def _half_lags(blocks: list[Observations], time_step: float, space_step: float) -> tuple[float, float]:
-    """Lags in time (at about one place) and in space (at about one time) of half the variance of anomalies.
+def _half_lags(blocks: list[Observations], time_step: float, space_step: float) -> tuple[float, ...]:
+    """Lags in time (at about one place), in space (at about one time) and in depth of half the variance of anomalies.
 
     A static map, and what is common to all places, would hide how anomalies decorrelate where these are small beside.
     """
-    lags: dict[str, list[FloatArray]] = {"time": [], "space": []}
-    halves: dict[str, list[FloatArray]] = {"time": [], "space": []}
+    lags: dict[str, list[FloatArray]] = {"time": [], "space": [], "depth": []}
+    halves: dict[str, list[FloatArray]] = {"time": [], "space": [], "depth": []}
     rest = [anomalies(block) for block in blocks]
     for block, values in zip(blocks, rest, strict=True):
         i, j = np.triu_indices(len(block), 1)
@@ -115,13 +119,20 @@ def _half_lags(blocks: list[Observations], time_step: float, space_step: float) 
         square = 0.5 * (values[i] - values[j]) ** 2
         same = ds <= 1e-3 * space_step
         here = same if same.sum() >= ENOUGH_PAIRS else ds <= 1.5 * space_step
-        for axis, lag, near in (("time", dt, here), ("space", ds, dt <= 0.5 * time_step)):
-            chosen = near & alike & (lag > 0)
+        dz = _depth_lags(block, i, j)
+        now = dt <= 0.5 * time_step
+        for axis, lag, near in (("time", dt, here & alike), ("space", ds, now & alike), ("depth", dz, now & here)):
+            chosen = near & (lag > 0)
             lags[axis].append(lag[chosen])
             halves[axis].append(square[chosen])
     variance = float(np.mean(np.concatenate(rest) ** 2))
-    time, space = (_half_lag(np.concatenate(lags[a]), np.concatenate(halves[a]), variance) for a in AXES)
-    return time, space
+    return tuple(_half_lag(np.concatenate(lags[a]), np.concatenate(halves[a]), variance) for a in lags)
+
+
+def _depth_lags(block: Observations, i: IntArray, j: IntArray) -> FloatArray:
+    """How far pairs of observations are apart in depth; not at all where depth is not fitted."""
+    space = block.points.space
+    return np.abs(depth_of(space[i]) - depth_of(space[j])) if has_levels(space) else np.zeros(i.size)
 
 
 def anomalies(block: Observations) -> FloatArray:
@@ -181,9 +192,9 @@ def starting_values(prior: Prior, axes: dict[str, AxisSummary], *, noise_is_scal
     for term in prior.terms:
         if term.variance is None:
             values[f"{term.name}.variance"] = _share(term, prior)
-        for axis in AXES:
+        for axis, whole in term.axes.items():
             stretch = _stretch(term, prior)
-            for path, kernel in walk(getattr(term, axis)):
+            for path, kernel in walk(whole):
                 if isinstance(kernel, FromGPyTorch) and not kernel.fixed:
                     values[f"{term.name}.{axis}.{path}parameters"] = _gpytorch_starts(kernel, axes[axis], stretch)
                     continue
@@ -232,7 +243,7 @@ def other_starts(
     for number in range(NUM_STARTS):
         values = dict(first)
         for path in paths:
-            axis = axes["time" if ".time." in path else "space"]
+            axis = axes[_axis_of(path)]
             low, high = np.log(LEAST_STEPS * axis.step), np.log(axis.extent)
             values[path] = float(np.exp(rng.uniform(low, max(low, high))))
         for term in products:
@@ -243,6 +254,11 @@ def other_starts(
             values["noise"] = max(share, LEAST_SHARE) * first["noise"] * more
         found.append(values)
     return found
+
+
+def _axis_of(path: str) -> str:
+    """The axis that a hyperparameter is of, by its path."""
+    return next((axis for axis in ("time", "depth") if f".{axis}." in path), "space")
 
 
 def _is_length(prior: Prior, path: str) -> bool:
@@ -309,7 +325,7 @@ def _gpytorch_starts(kernel: FromGPyTorch, axis: AxisSummary, stretch: float) ->
 def bounds_of(path: str, unit: str, axes: dict[str, AxisSummary]) -> tuple[float, float]:
     """Smallest and largest value a hyperparameter may take while it is learned (standardised units)."""
     name = path.rsplit(".", 1)[-1]
-    axis = axes["time" if ".time." in path else "space"]
+    axis = axes[_axis_of(path)] if name not in ("noise", "variance") else axes["space"]
     periodic = {"period": (2 * axis.step, 4 * axis.extent), "frequencies": (0.02 / axis.extent, 0.5 / axis.step)}
     return {
         "noise": (1e-6, 1e2),

@@ -77,7 +77,7 @@ def standardised(found: Observations, scaling: Scaling, *, has_errors: bool, noi
     amplitude = own.amplitude_of(found.points)
     noise = found.noise / scaling.reference**2 if has_errors else found.noise
     noise = noise / own.relative(amplitude) ** 2 if noise_is_known else noise
-    return replace(found, values=own.standardised(found.values, amplitude), noise=noise)
+    return replace(found, values=own.standardised(found.values, amplitude, own.mean_of(found.points)), noise=noise)
 
 
 @dataclass(eq=False)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from xgpfill.errors import KernelError
-from xgpfill.grid.directions import places_of_each
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.grid.metric import EARTH_RADIUS_KM
 from xgpfill.kernels.averaged import Averaged
@@ -33,13 +32,13 @@ from xgpfill.kernels.spec import (
     Periodic,
     Product,
     RationalQuadratic,
-    Shared,
     Spectral,
     Sum,
     has_type,
     is_directional,
 )
 from xgpfill.linalg.dense import cholesky
+from xgpfill.linalg.rows.parts import parts_of
 from xgpfill.linalg.space import is_even
 from xgpfill.linalg.spectral_draws import SpectralFactor, spectral_factor
 from xgpfill.linalg.threads import in_parts
@@ -114,11 +113,11 @@ class PriorDraws:
         self, term: Term, rngs: Sequence[np.random.Generator], t: IntArray, sites: IntArray
     ) -> Iterable[FloatArray]:
         """Draws of a term of unit variance, each (times, sites)."""
-        if isinstance(term.space, Shared) and (one := self._of_one(len(term.space.loadings))) is not None:
-            variable, place = np.divmod(sites, one.frame.space.size)
-            loadings, own = np.array(term.space.loadings)[variable], replace(term, space=term.space.of_one)
-            places, back = np.unique(place, return_inverse=True)
-            return (loadings * drawn[:, back] for drawn in one._term(own, rngs, t, places))
+        parts = parts_of(term.space, self.frame.space.coordinates)
+        if parts is not None:
+            one, own = self._of_one(parts.rows), replace(term, space=parts.kernel)
+            draw = partial(one._draw_of_one, own, t)
+            return parts.drawn(draw, rngs, sites, one.frame.space.size)
         unmixed = isinstance(term.space, (Constant, Independent))
         few = self.frame.time.size <= DENSE_TIMES or isinstance(term.time, (Constant, Independent))
         spectral = self._spectral(term.space) if self.frame.space.size > FEW_SITES and few and not unmixed else None
@@ -126,22 +125,21 @@ class PriorDraws:
             return self._in_longitude(spectral, term, rngs, t, sites)
         return (self._drawn(term, rng, t, sites) for rng in rngs)
 
-    def _of_one(self, count: int) -> PriorDraws | None:
-        """Draws of what `count` variables share, made once; None where these do not lie at the same places."""
-        if count not in self._shared:
-            whole = self.frame.space
-            rows = places_of_each(whole.coordinates, count)
-            space = None if rows is None else replace(whole, coordinates=whole.coordinates[:rows], components=1)
-            one = (
-                None
-                if space is None
-                else PriorDraws(replace(self.frame, space=space), self.prior, self.seed, self.noise_share)
-            )
-            self._shared[count] = one
-        return self._shared[count]
+    def _draw_of_one(
+        self, term: Term, t: IntArray, rngs: Sequence[np.random.Generator], sites: IntArray
+    ) -> Iterable[FloatArray]:
+        """Draws of a term at some sites of a frame of one part."""
+        return self._term(term, rngs, t, sites)
+
+    def _of_one(self, rows: int) -> PriorDraws:
+        """Draws on the leading rows, which are those of one variable or level; made once."""
+        if rows not in self._ones:
+            space = replace(self.frame.space, coordinates=self.frame.space.coordinates[:rows], components=1, depths=())
+            self._ones[rows] = PriorDraws(replace(self.frame, space=space), self.prior, self.seed, self.noise_share)
+        return self._ones[rows]
 
     @cached_property
-    def _shared(self) -> dict[int, PriorDraws | None]:
+    def _ones(self) -> dict[int, PriorDraws]:
         return {}
 
     def _drawn(self, term: Term, rng: np.random.Generator, t: IntArray, sites: IntArray) -> FloatArray:

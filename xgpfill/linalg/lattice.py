@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.meridians import Meridians
     from xgpfill.grid.points import IntArray
     from xgpfill.kernels.prior import Prior
+    from xgpfill.linalg.rows.parts import Parts
 
     _Panels = tuple[tuple[slice, slice], ...]
 
@@ -84,8 +85,8 @@ class LatticeOperator:
             self._odd = odd_rows(self.meridians, device)
             self.transform = LongitudeTransform(nx, product_period(self.meridians), device, dtype)
         arrays = self.tables.arrays
-        tables = zip(arrays.time, arrays.space, self.tables.loadings, strict=True)
-        self.terms = [self._term_of(time, space, loadings) for time, space, loadings in tables]
+        tables = zip(arrays.time, arrays.space, self.tables.parts, strict=True)
+        self.terms = [self._term_of(time, space, parts) for time, space, parts in tables]
         if arrays.static.size:
             self.terms.append(self._term_of(None, arrays.static))
         self._common = self._in_time_of(arrays.common) if arrays.common.size else None
@@ -173,10 +174,10 @@ class LatticeOperator:
     def _directly(self, term: _Term, field: Tensor, out: Tensor) -> None:
         """A term of dense space."""
         sites, columns, nt = field.shape
-        if term.loadings and term.time is not None:
-            moved = term.time.along(_summed(field.view(len(term.loadings), -1, columns, nt), term.loadings))
-            found = term.matrix @ moved.view(-1, columns * nt)
-            _spread_out(found, term.loadings, out.view(len(term.loadings), -1, columns * nt), add=True)
+        if term.parts is not None and term.time is not None:
+            moved = term.time.along(term.parts.gathered(field.view(term.parts.count, -1, columns, nt), 0))
+            found = term.matrix @ moved.view(len(term.matrix), -1)
+            term.parts.spread(found, out.view(term.parts.count, -1, columns * nt), 0, add=True)
             return
         if term.time is None and nt > 1:
             out += (term.matrix @ field.sum(-1))[..., None]
@@ -195,17 +196,15 @@ class LatticeOperator:
         lag = (torch.arange(n)[:, None] - torch.arange(n)).abs()
         return _Time(found[0][lag].to(self.device, self.dtype), is_toeplitz=False)
 
-    def _term_of(self, time: FloatArray | None, space: FloatArray, loadings: tuple[float, ...] = ()) -> _Term:
+    def _term_of(self, time: FloatArray | None, space: FloatArray, parts: Parts | None = None) -> _Term:
         """Tables of time and of space as matrices; of space as blocks of frequencies, or as a matrix of sites.
 
-        Of what variables share, those of one variable that has all of it.
+        Of variables that share a term, and of levels, those of one of them.
         """
         table = torch.as_tensor(space)
-        if loadings:
-            most, rows = int(np.argmax(np.abs(loadings))), len(table) // len(loadings)
-            own = slice(most * rows, (most + 1) * rows)
-            table, loadings = table[own, own], tuple(w / loadings[most] for w in loadings)
-        odd = None if loadings or self.meridians is None else self.meridians.odd
+        if parts is not None:
+            table, parts = parts.of_one(table)
+        odd = None if parts is not None or self.meridians is None else self.meridians.odd
         blocks = (
             table[..., 0]
             if self.meridians is None
@@ -213,7 +212,7 @@ class LatticeOperator:
         )
         moving = None if time is None else self._in_time_of(time)
         matrix = _without_next_to_nothing(blocks, self.dtype, self.device)
-        return _Term(moving, matrix, loadings).with_panels()
+        return _Term(moving, matrix, parts).with_panels()
 
 
 def _without_next_to_nothing(matrix: Tensor, dtype: torch.dtype, device: str) -> Tensor:
@@ -238,30 +237,15 @@ def _add_term(term: _Term, which: slice, f: Tensor, out: Tensor, work: _Work, *,
         wide = out.view(k, 2, ny, columns, nt)
         wide.add_(same[..., None]) if add else wide.copy_(same[..., None].expand_as(wide))
         return
-    if term.loadings and term.time is not None:
-        rows = ny // len(term.loadings)
-        parts = f.view(k, 2, len(term.loadings), rows, columns, nt).movedim(2, 0)
-        moved = term.time.along(_summed(parts, term.loadings)).view(k, 2, rows, columns * nt)
+    if term.parts is not None and term.time is not None:
+        count, rows = term.parts.count, ny // term.parts.count
+        moved = term.time.along(term.parts.gathered(f.view(k, 2, count, rows, columns, nt), 2)).view(k, 2, rows, -1)
         found = torch.empty_like(moved)
         term.multiply(which, moved, found, work, add=False)
-        _spread_out(found, term.loadings, out.view(k, 2, -1, rows, columns * nt).movedim(2, 0), add=add)
+        term.parts.spread(found, out.view(k, 2, count, rows, columns * nt), 2, add=add)
         return
     moved = f if term.time is None else term.time.along(f, work.moved)
     term.multiply(which, moved.reshape(k, 2, ny, columns * nt), out, work, add=add)
-
-
-def _summed(parts: Tensor, loadings: tuple[float, ...]) -> Tensor:
-    """What variables (variables, ...) put into a field that they share."""
-    total = torch.zeros(parts.shape[1:], dtype=parts.dtype, device=parts.device)
-    for part, loading in zip(parts, loadings, strict=True):
-        total.add_(part, alpha=loading)
-    return total
-
-
-def _spread_out(field: Tensor, loadings: tuple[float, ...], out: Tensor, *, add: bool) -> None:
-    """What variables have of a field that they share, into or added to `out` (variables, ...)."""
-    for part, loading in zip(out, loadings, strict=True):
-        part.add_(field, alpha=loading) if add else torch.mul(field, loading, out=part)
 
 
 def _toeplitz(spectrum: Tensor, x: Tensor) -> Tensor:
@@ -310,8 +294,8 @@ class _Term:
         None where it is one everywhere.
     matrix : Tensor
         Blocks (frequencies, ny, ny), or (sites, sites).
-    loadings : tuple of float
-        What each of several variables has of it, whose rows or sites follow one another; empty where it is for all.
+    parts : Parts or None
+        Variables or levels whose rows or sites follow one another, of which the matrix is that of one; else it is all.
     panels : tuple of tuples of (slice, slice)
         For every `BAND` frequencies: some rows of their blocks, and the columns outside of which these rows are zero.
         Waves that are short in longitude are short-ranged in latitude: their blocks are narrow about the diagonal.
@@ -320,13 +304,13 @@ class _Term:
 
     time: _Time | None
     matrix: Tensor
-    loadings: tuple[float, ...] = ()
+    parts: Parts | None = None
     panels: tuple[_Panels, ...] = ()
 
     def to(self, dtype: torch.dtype) -> _Term:
         """The same in another precision."""
         matrix = _without_next_to_nothing(self.matrix, dtype, str(self.matrix.device))
-        return _Term(self.time and self.time.to(dtype), matrix, self.loadings).with_panels()
+        return _Term(self.time and self.time.to(dtype), matrix, self.parts).with_panels()
 
     def with_panels(self) -> _Term:
         """The term with its panels, on the processor and where blocks are wide enough for them."""

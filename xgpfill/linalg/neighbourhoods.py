@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from xgpfill.grid.directions import apart_from_depth
 from xgpfill.kernels.evaluate import Lags, prior_covariance
 from xgpfill.kernels.reach import reach
 from xgpfill.kernels.spec import Constant
@@ -48,15 +49,18 @@ class Neighbourhoods:
         return prior_covariance(self.prior, time, Lags(self.space[first], b.space[second], self.prior.geometry))
 
 
-def metric_scales(prior: Prior, points: Points) -> list[tuple[float, float]]:
-    """Lengthscales (days, km) of each term in which its correlation decays; infinite where it does not."""
-    extents = max(float(np.ptp(points.time)), 1e-9), max(float(np.ptp(points.space, axis=0).max()), 1e-9)
-    found: dict[float, tuple[float, float]] = {}
+def metric_scales(prior: Prior, points: Points) -> list[tuple[float, ...]]:
+    """Lengthscales (days, km, of depth) of each term in which its correlation decays; infinite where it does not."""
+    axes = {"time": points.time[:, None], **dict(zip(("space", "depth"), apart_from_depth(points.space), strict=False))}
+    extents = {name: max(float(np.ptp(x, axis=0).max()), 1e-9) for name, x in axes.items()}
+    found: dict[tuple[float, ...], tuple[float, ...]] = {}
     for term in prior.terms:
-        scales = [_scale(kernel, extent) for kernel, extent in zip((term.time, term.space), extents, strict=True)]
+        kernels = {**dict.fromkeys(axes, Constant()), **term.axes}
+        scales = tuple(_scale(kernels[name], extent) for name, extent in extents.items())
         if not np.isinf(scales).all():
-            found.setdefault(round(float(np.arctan2(scales[0], scales[1])), 6), (scales[0], scales[1]))
-    return list(found.values()) or [extents]
+            ratio = tuple(round(float(np.arctan2(scales[0], scale)), 6) for scale in scales[1:])
+            found.setdefault(ratio, scales)
+    return list(found.values()) or [tuple(extents.values())]
 
 
 def _scale(kernel: Kernel, extent: float) -> float:
@@ -65,9 +69,10 @@ def _scale(kernel: Kernel, extent: float) -> float:
     return float(np.clip(reach(kernel), 1e-6 * extent, extent))
 
 
-def scaled_coordinates(points: Points, scales: tuple[float, float]) -> FloatArray:
+def scaled_coordinates(points: Points, scales: tuple[float, ...]) -> FloatArray:
     """Coordinates (n, 1 + d) over the lengthscales."""
-    return np.concatenate([points.time[:, None] / scales[0], points.space / scales[1]], axis=1)
+    axes = [points.time[:, None], *apart_from_depth(points.space)]
+    return np.concatenate([x / scale for x, scale in zip(axes, scales, strict=True)], axis=1)
 
 
 def most_correlated(

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xgpfill.grid.directions import places_of_each
 from xgpfill.grid.lattice import is_regular
 from xgpfill.grid.meridians import find_meridians
 from xgpfill.kernels.averaged import Averaged
 from xgpfill.kernels.formula import Formula
 from xgpfill.kernels.outside import Outside
-from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, Shared, has_type
+from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, has_type
+from xgpfill.linalg.rows.parts import parts_of
 from xgpfill.linalg.space import by_row, dense_space, is_even
 from xgpfill.linalg.time import by_lag, is_stationary, time_matrix
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xgpfill.grid.meridians import Meridians
     from xgpfill.grid.points import Int32Array, IntArray
     from xgpfill.kernels.prior import Prior
+    from xgpfill.linalg.rows.parts import Parts
 
 
 EVEN = np.zeros(0, bool)
@@ -109,14 +110,14 @@ class Tables:
     shape : tuple of int
         Times, rows, columns; times, sites, 1 where a kernel of space needs regular meridians and there are none.
     meridians : Meridians or None
-    loadings : tuple of tuples of float
-        For each table of space: what variables have of a term that is all of it; empty for other tables.
+    parts : tuple of Parts or None
+        For each table of space: the variables or levels that it is of, where one term is all of it.
     """
 
     arrays: Arrays
     shape: tuple[int, int, int]
     meridians: Meridians | None
-    loadings: tuple[tuple[float, ...], ...] = ()
+    parts: tuple[Parts | None, ...] = ()
 
     @classmethod
     def of(cls, prior: Prior, times: FloatArray, coordinates: FloatArray) -> Tables:
@@ -171,7 +172,7 @@ class Tables:
             odd=meridians.odd if meridians is not None and meridians.odd.any() else EVEN,
         )
         arrays = arrays._replace(near=summed_nearby(arrays, (times.size, rows, columns)))
-        return cls(arrays, (times.size, rows, columns), meridians, _loadings(groups, coordinates))
+        return cls(arrays, (times.size, rows, columns), meridians, _parts(groups, coordinates))
 
     def cells(self, time_index: IntArray, site_index: IntArray) -> Int32Array:
         """Times, rows and columns (n, 3) of cells whose site counts along x first."""
@@ -179,17 +180,13 @@ class Tables:
         return np.stack([np.asarray(time_index), row, column], axis=1).astype(np.int32)
 
 
-def _loadings(
-    groups: dict[Kernel, list[tuple[float, Kernel]]], coordinates: FloatArray
-) -> tuple[tuple[float, ...], ...]:
-    """What variables have of each term in time and space that they share, where it is the only one of its time."""
+def _parts(groups: dict[Kernel, list[tuple[float, Kernel]]], coordinates: FloatArray) -> tuple[Parts | None, ...]:
+    """The variables or levels that each term in time and space is of, where it is the only one of its time."""
     found = []
     for kernel, group in groups.items():
         varying = [space for _, space in group if not isinstance(space, (Constant, Independent))]
         if varying and not isinstance(kernel, Constant):
-            only = varying[0] if len(varying) == 1 else None
-            shared = only.loadings if isinstance(only, Shared) else ()
-            found.append(shared if shared and places_of_each(coordinates, len(shared)) is not None else ())
+            found.append(parts_of(varying[0], coordinates) if len(varying) == 1 else None)
     return tuple(found)
 
 
@@ -280,11 +277,11 @@ def _add_space(
     meridians: Meridians | None,
 ) -> FloatArray:
     """`total` plus a kernel of space by (row, row', lag); in place."""
-    rows = places_of_each(coordinates, len(kernel.loadings)) if isinstance(kernel, Shared) else None
-    if isinstance(kernel, Shared) and rows is not None:
-        one = None if meridians is None else replace(meridians, column=meridians.column[:rows])
-        own = _add_space(None, variance, kernel.of_one, coordinates[:rows], geometry, one)
-        part = np.kron(np.outer(kernel.loadings, kernel.loadings)[..., None], own)
+    parts = parts_of(kernel, coordinates)
+    if parts is not None:
+        one = None if meridians is None else replace(meridians, column=meridians.column[: parts.rows])
+        own = _add_space(None, variance, parts.kernel, coordinates[: parts.rows], geometry, one)
+        part = np.asarray(np.kron(parts.matrix[..., None], own), float)
         return part if total is None else np.add(total, part, out=total)
     if meridians is None:
         table = dense_space(kernel, coordinates, geometry)[..., None]

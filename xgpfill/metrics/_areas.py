@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.errors import CoordinateError, listed
-from xgpfill.grid.dims import Roles, require_numeric, roles_if_told
+from xgpfill.grid.axes import require_numeric
+from xgpfill.grid.dims import Roles, roles_if_told
 from xgpfill.grid.edges import edges
 from xgpfill.grid.metric import EARTH_RADIUS_KM, Metric, check_latitudes, degrees_per
 from xgpfill.grid.places import still

@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.errors import CoordinateError, DataError, listed, shown
-from xgpfill.grid.dims import require_numeric, roles_if_told
+from xgpfill.grid.axes import require_numeric
+from xgpfill.grid.dims import roles_if_told
 from xgpfill.grid.metric import check_latitudes, degrees_per, is_angle
 from xgpfill.grid.places import located
 from xgpfill.metrics._areas import area_weights

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.errors import CoordinateError
-from xgpfill.grid.dims import require_numeric
+from xgpfill.grid.axes import require_numeric
 from xgpfill.grid.metric import POLE, degrees_per
 from xgpfill.words import units_of, written
 

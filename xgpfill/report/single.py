@@ -16,11 +16,11 @@ from xgpfill.description.text import SUGGESTED, heading, sections
 from xgpfill.errors import AlignmentError, XgpfillError, shown
 from xgpfill.files import checked_place
 from xgpfill.grid.dims import find_roles
+from xgpfill.grid.vertical.axis import DEPTH
 from xgpfill.options import progress_bar, show_progress
 from xgpfill.plotting._layout import sites_of
 from xgpfill.report.document import Document, checked_suffix, opened, titled
 from xgpfill.report.source import chosen, evaluated, frames_of, leading_dims
-from xgpfill.report.summary import HEADINGS
 from xgpfill.report.typesetting import Section
 from xgpfill.scoring import check_variables, on_grid_of
 from xgpfill.words import label_of, name_of, typeset, units_of, with_units
@@ -103,8 +103,9 @@ class Part:
     @property
     def dims(self) -> Mapping[str, Hashable]:
         """The fitted dimensions by role."""
-        if self.summary is not None:
-            return self.summary.dims
+        if self.summary is not None:  # of a level that was selected as well
+            present = self.found.mean.dims
+            return {role: name for role, name in self.summary.dims.items() if role != DEPTH or name in present}
         return find_roles(self.found.mean, None).by_role
 
     @property
@@ -188,7 +189,7 @@ def summary_sections(part: Part, overall: xr.Dataset | None) -> list[Section]:
     if summary is not None:
         made.append(Section("Model", [("fitted", summary.heading), *summary.facts.items()]))
         made.append(
-            Section("Covariance", [(name, typeset(std), *axes) for name, std, *axes in summary.table], HEADINGS)
+            Section("Covariance", [(name, typeset(std), *axes) for name, std, *axes in summary.table], summary.headings)
         )
         if summary.notes:
             made.append(Section("Notes", [("!", note) for note in summary.notes]))

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from xgpfill.kernels.prior import Prior
 
 
-HEADINGS = ("term", "std. dev.", "time", "space")
-"""Of the table of a model."""
+HEADINGS = ("term", "std. dev.", "time", "space", "depth")
+"""Of the table of a model; the last where depth is fitted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class ModelSummary:
     ----------
     heading : str
         What was fitted, how.
-    table : list of (term, standard deviation, time, space)
+    table : list of (term, standard deviation, time, space), and depth where it is fitted
         The covariance in words.
     hyperparameters : Dataset
         In physical units.
@@ -56,7 +56,7 @@ class ModelSummary:
     """
 
     heading: str
-    table: list[tuple[str, str, str, str]]
+    table: list[tuple[str, ...]]
     hyperparameters: xr.Dataset
     prior: Prior
     engine: str
@@ -71,12 +71,17 @@ class ModelSummary:
 
     def as_text(self) -> str:
         """As a model is shown in a terminal."""
-        return "\n".join([self.heading, *aligned([HEADINGS, *self.table]), *self.notes])
+        return "\n".join([self.heading, *aligned([self.headings, *self.table]), *self.notes])
 
     def as_html(self) -> str:
         """As a model is shown in a notebook."""
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
-        return f"<div><b>{escape(self.heading)}</b>{html_table(self.table, HEADINGS)}{notes}</div>"
+        return f"<div><b>{escape(self.heading)}</b>{html_table(self.table, self.headings)}{notes}</div>"
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Of the columns of the table."""
+        return HEADINGS[: len(self.table[0])] if self.table else HEADINGS[:-1]
 
     @property
     def kernels(self) -> tuple[str, str]:

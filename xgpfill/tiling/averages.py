@@ -82,7 +82,8 @@ def member_sums(
         amplitude = np.broadcast_to(solver.amplitude(points), len(points))
         moments = posteriors[tile].averages(points, weights * amplitude[:, None])
         added = _on(window, noise).ravel() @ weights**2
-        _put(found, batch, (scale * moments.mean + shift * total, scale**2 * moments.variance, total, added))
+        means = scale * (moments.mean + np.broadcast_to(solver.scaling.mean_of(points), len(points)) @ weights)
+        _put(found, batch, (means + shift * total, scale**2 * moments.variance, total, added))
         step()
     if across:
         weighted = [sums.cells(where, valid) for where in across]

@@ -104,7 +104,7 @@ class Sight:
 
     @cached_property
     def _lengths(self) -> list[Lengths]:
-        in_time, in_space = (tuple(getattr(term, name) for term in self.prior.terms) for name in AXES)
+        in_time, in_space = (tuple(term.axes[name] for term in self.prior.terms) for name in AXES)
         time = Lengths(in_time, self.lattice.time_step, self.grow, self.screening[0])
         return [time, *(Lengths(in_space, step, self.grow) for step in self.lattice.space.steps)]
 
@@ -161,7 +161,8 @@ class Sight:
         """Within which columns are seen."""
         if self.screening[1] is not None:
             return self.screening[1]
-        reaches = [reach(term.space) for term in self.prior.terms if not isinstance(term.space, Constant)]
+        kernels = [term.axes["space"] for term in self.prior.terms]
+        reaches = [reach(kernel) for kernel in kernels if not isinstance(kernel, Constant)]
         return COLUMNS_SEEN * max(reaches, default=0.0)
 
 
@@ -206,8 +207,9 @@ def named_sizes(sizes: str | Mapping[str, int], what: str, lattice: Lattice, sma
     if splits and not lattice.space.is_grid:
         raise DimensionError(f"{what}= cannot split a list of sites, whose order is not space; split time only.")
     if splits and lattice.space.components > 1:
+        parts = "levels of depth" if lattice.space.depths else "a vector field or joint variables"
         raise DimensionError(
-            f"{what}= cannot split a vector field or joint variables in space, whose parts go together; split time "
-            f"only, e.g. `{what}={{'time': 30}}`."
+            f"{what}= cannot split {parts} in space, whose parts go together; split time only, e.g. "
+            f"`{what}={{'time': 30}}`."
         )
     return found

@@ -130,15 +130,15 @@ class TileSolver:
         days = self.frame.days_of(y, x)
         small = Lattice(values=first, time=self.frame.time[t], space=space, errors=errors, days=days)
         found = read_window(small, (), local)
-        amplitude = self.amplitude(found.points)
+        amplitude, mean = self.amplitude(found.points), self.scaling.mean_of(found.points)
         noise = found.noise * float(self.prior.noise) if self.prior.noise is not None else found.noise
         if self.noise_is_known:
             noise = noise / self.scaling.relative(amplitude) ** 2
         data, unit = found.values, None if np.ndim(amplitude) == 0 else amplitude
         if values.ndim == 4:
             data = np.asarray(values, dtype=np.float64)[:, np.isfinite(np.asarray(first, dtype=np.float64))].T
-            amplitude = amplitude if np.ndim(amplitude) == 0 else amplitude[:, None]
-        return Observations(found.points, self.scaling.standardised(data, amplitude), noise, unit=unit)
+            amplitude, mean = (x if np.ndim(x) == 0 else x[:, None] for x in (amplitude, mean))
+        return Observations(found.points, self.scaling.standardised(data, amplitude, mean), noise, unit=unit)
 
     def amplitude(self, points: Points) -> Any:
         """How much more the field varies at points (n,) than where hyperparameters say; one where it is the same."""
@@ -214,7 +214,7 @@ class TileSolver:
         """Mean and latent standard deviation of a tile at points, (2, n), in data units."""
         found = self.posterior(tile, seen).moments(points)
         amplitude = self.amplitude(points)
-        mean = self.scaling.physical(found.mean, amplitude)
+        mean = self.scaling.physical(found.mean, amplitude, self.scaling.mean_of(points))
         return np.stack([mean, np.sqrt(found.variance) * (self.scaling.scale * amplitude)])
 
     def means(self, tile: Tile, seen: Observations) -> FloatArray:
@@ -223,7 +223,8 @@ class TileSolver:
         points = self.points(window)
         if points.exist_nowhere:
             return np.zeros((seen.columns.shape[1], *(w.size for w in window)))
-        means = self.scaling.physical(self.posterior(tile, seen).means(points).T, self.amplitude(points))
+        means = self.posterior(tile, seen).means(points).T
+        means = self.scaling.physical(means, self.amplitude(points), self.scaling.mean_of(points))
         return np.asarray(means.reshape(-1, *(w.size for w in window)))
 
     def __getstate__(self) -> dict[str, Any]:

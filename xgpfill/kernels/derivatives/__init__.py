@@ -1,0 +1,1 @@
+"""Kernels whose derivatives in their hyperparameters are written out, for learning."""

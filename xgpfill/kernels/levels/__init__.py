@@ -1,0 +1,1 @@
+"""Terms that vary with depth as well: kernels of space times one of depth."""
