@@ -132,10 +132,10 @@ def test_averages_over_depth_have_the_standard_deviation_of_the_joint_law(da, mo
 
 
 def test_draws_have_the_mean_and_the_variance_of_the_reconstruction(model):
-    drawn, found = model.sample(300, seed=1), model.reconstruct()
-    error = (drawn.mean("sample") - found.mean) / (found.std() / np.sqrt(300))
+    drawn, found = model.sample(80, seed=1), model.reconstruct()
+    error = (drawn.mean("sample") - found.mean) / (found.std() / np.sqrt(80))
     assert float(abs(error).max()) < 5.0
-    assert float((drawn.var("sample") / found.variance).mean()) == pytest.approx(1.0, abs=0.05)
+    assert float((drawn.var("sample") / found.variance).mean()) == pytest.approx(1.0, abs=0.15)
     there = model.sample(2, target={"depth": [5.0]}, seed=3)
     assert there.sizes == {"sample": 2, "time": 6, "depth": 1, "lat": 5, "lon": 6}
 
