@@ -324,3 +324,6 @@ def test_combinations_that_are_not_built_are_refused(da, model):
         model.condition(da.assign_coords(depth=da.depth.assign_attrs(positive="up")))
     with pytest.raises(CoordinateError, match=r"'depth' holds 1 NaN"):
         model.predict({"depth": [np.nan]})
+    in_km = da.assign_coords(depth=da.depth.assign_attrs(units="km"))
+    with pytest.raises(KernelError, match=r"lengthscales of depth in 'm', but the levels of these data are in 'km'"):
+        in_km.gpfill.fit(dims=DIMS, hyperparameters=model.hyperparameters, scales=1, valid=True, method="exact")

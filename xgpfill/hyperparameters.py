@@ -228,6 +228,15 @@ def require_units(ds: xr.Dataset, lattice: Lattice) -> None:
             f"`hyperparameters` has lengthscales of space in {found!r}, but the distances of these data are in "
             f"{lattice.space.unit!r}. Give the data the coordinates of those it was learned on, or learn anew."
         )
+    found, own = (
+        (str(ds["depth_lengthscale"].attrs.get("units", "")) if "depth_lengthscale" in ds else ""),
+        lattice.space,
+    )
+    if found and own.depths and found != own.depth_unit:
+        raise KernelError(
+            f"`hyperparameters` has lengthscales of depth in {found!r}, but the levels of these data are in "
+            f"{own.depth_unit!r}. Convert the levels and set their `attrs['units']`, or learn anew."
+        )
 
 
 def rows(prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool) -> list[tuple[str, ...]]:
