@@ -38,6 +38,21 @@ def cylinder(lat: ArrayLike, lon: ArrayLike) -> Array:
     return EARTH_RADIUS * np.stack([np.cos(lam), np.sin(lam), phi], axis=-1)
 
 
+def plane(lat: ArrayLike, lon: ArrayLike, middle: tuple[float, float]) -> Array:
+    """Points (n, 2) in km on the plane that touches the parallel in the middle: R cos φ₀ (λ − λ₀), R (φ). Degrees."""
+    phi, lam = np.radians(lat), np.radians(np.asarray(lon) - middle[1])
+    return EARTH_RADIUS * np.stack([np.cos(np.radians(middle[0])) * lam, phi], axis=-1)
+
+
+def anisotropic(places: ArrayLike, ratio: float) -> Array:
+    """Points (n, 2) or (n, 3) in km with the columns that change to the east divided by the ratio of lengthscales.
+
+    On a plane that is x; on a sphere or cylinder it is both columns beside the axis.
+    """
+    places = np.asarray(places, float)
+    return places / np.where(np.arange(places.shape[1]) < places.shape[1] - 1, ratio, 1.0)
+
+
 def east_and_north(lat: ArrayLike, lon: ArrayLike) -> Array:
     """Unit vectors to the east and to the north at places on the sphere, (2, n, 3). Degrees come in."""
     phi, lam = np.radians(lat), np.radians(lon)

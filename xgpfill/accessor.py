@@ -58,8 +58,8 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
             Whether it stays as given: by default a number does, and of a DataArray a common factor is learned. With
             False learning starts from the number, with True the factor is one.
         noise : float or DataArray, optional
-            A short name for either: ``noise=0.3`` is ``noise_variance=0.3`` (data units²), while a DataArray is read as
-            ``noise_std`` (data units). Where it may have been meant otherwise, a warning says how it was read.
+            A short name: ``noise=0.3`` is ``noise_variance=0.3``, a DataArray is ``noise_std``. Where it may have been
+            meant otherwise, a warning says how it was read.
         trend : {{"constant"}}, number or None
             The mean of the field: "constant" is one that the data tell (ordinary kriging), None is zero, a number is
             that (simple kriging; data units).
@@ -69,6 +69,10 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
             ``xgpfill.select_method``.
         geometry : {{"auto", "sphere", "cylinder", "plane"}}
             What distance means; the sphere for latitude and longitude.
+        anisotropy : bool, float, optional
+            How many times as long lengthscales of space are to the east (or along x) as to the north: a number, or True
+            to learn it; None: the same in all directions. By default a region is a plane then; on a sphere it is the
+            ratio at the equator, which falls to one at the poles.
         valid : DataArray of True and False, 1 and 0, or 1 and NaN; or True, optional
             Where the field exists (sea); elsewhere the result is NaN. True: everywhere.
         hyperparameters : Dataset, optional
@@ -83,8 +87,7 @@ _FIT_DOC = """Learn the covariance of the gappy field and condition on its obser
             Whether to look for places where the field and its noise vary more than elsewhere. A smooth map of how much
             is taken where it predicts hidden observations better; see :attr:`FittedModel.amplitude`.
         calibrate : bool
-            Whether widths of intervals are fitted to hidden observations; see :attr:`FittedModel.calibration`. Mean,
-            variance and samples are not changed by it.
+            Whether intervals, and they alone, are fitted to hidden observations; see :attr:`FittedModel.calibration`.
         device : {{"auto", "cpu", "cuda"}}
         dtype : {{"float64", "float32"}}
         seed : int
@@ -230,12 +233,7 @@ class _Accessor:
         return last.reconstruct(include_noise=include_noise, variance=variance, tile=tile, halo=halo, progress=progress)  # type: ignore[no-any-return]
 
     def predict(
-        self,
-        target: Any,
-        *,
-        include_noise: bool = False,
-        covariance: bool = False,
-        valid: xr.DataArray | None = None,
+        self, target: Any, *, include_noise: bool = False, covariance: bool = False, valid: xr.DataArray | None = None
     ) -> Any:
         """Predict with the last model fitted through this object; see :meth:`FittedModel.predict`."""
         last = self._last("predict(target)")
@@ -298,6 +296,7 @@ class DataArrayAccessor(_Accessor):
         trend: float | str | None = "constant",
         method: str | Settings = "auto",
         geometry: str = "auto",
+        anisotropy: bool | float | None = None,
         valid: xr.DataArray | bool | None = None,
         hyperparameters: xr.Dataset | None = None,
         tile: Sizes = "auto",
@@ -316,9 +315,9 @@ class DataArrayAccessor(_Accessor):
         self._model = fit(
             self._data, dims=dims, coords=coords, time_kernel=time_kernel, space_kernel=space_kernel, combine=combine,
             scales=scales, noise=noise, noise_std=noise_std, noise_variance=noise_variance, noise_fixed=noise_fixed,
-            trend=trend, method=method, geometry=geometry, valid=valid, hyperparameters=hyperparameters, tile=tile,
-            halo=halo, check=check, amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype, seed=seed,
-            progress=progress,
+            trend=trend, method=method, geometry=geometry, anisotropy=anisotropy, valid=valid,
+            hyperparameters=hyperparameters, tile=tile, halo=halo, check=check, amplitude=amplitude,
+            calibrate=calibrate, device=device, dtype=dtype, seed=seed, progress=progress,
         )  # fmt: skip
         return self._model  # type: ignore[no-any-return]
 
@@ -403,6 +402,7 @@ class DatasetAccessor(_Accessor):
         trend: float | str | None = "constant",
         method: str | Settings = "auto",
         geometry: str = "auto",
+        anisotropy: bool | float | None = None,
         valid: xr.DataArray | bool | None = None,
         hyperparameters: xr.Dataset | None = None,
         tile: Sizes = "auto",
@@ -422,8 +422,8 @@ class DatasetAccessor(_Accessor):
             self._data, variable, vector=vector, joint=joint, dims=dims, coords=coords, time_kernel=time_kernel,
             space_kernel=space_kernel, combine=combine, scales=scales, noise=noise, noise_std=noise_std,
             noise_variance=noise_variance, noise_fixed=noise_fixed, trend=trend, method=method, geometry=geometry,
-            valid=valid, hyperparameters=hyperparameters, tile=tile, halo=halo, check=check, amplitude=amplitude,
-            calibrate=calibrate, device=device, dtype=dtype, seed=seed, progress=progress,
+            anisotropy=anisotropy, valid=valid, hyperparameters=hyperparameters, tile=tile, halo=halo, check=check,
+            amplitude=amplitude, calibrate=calibrate, device=device, dtype=dtype, seed=seed, progress=progress,
         )  # fmt: skip
         return self._model  # type: ignore[no-any-return]
 

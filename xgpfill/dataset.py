@@ -33,6 +33,11 @@ def fit_dataset(
     if checked_flag(joint, "joint"):
         if checked_flag(vector, "vector"):
             raise VariableError("vector=True and joint=True exclude each other: a vector is fitted together as it is.")
+        if arguments.pop("anisotropy", None) not in (None, False):
+            raise VariableError(
+                "anisotropy= with joint=True: joint variables share one geometry, and each would learn a ratio of its "
+                "own. Leave `anisotropy=` out, or fit the variables apart, `fit(variable=[...])`."
+            )
         return fit_joint(ds, variable, dims=dims, **arguments)
     if checked_flag(vector, "vector"):
         return _fit_vector(ds, variable, dims=dims, **arguments)

@@ -17,6 +17,7 @@ from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, 
 from xgpfill.errors import DataError, NoiseError, shown, warn
 from xgpfill.fields import with_fields_of
 from xgpfill.files import sources_of
+from xgpfill.following.places import as_asked, asked_for, require_learning
 from xgpfill.grid.companions import as_mask, in_memory_as, note_noise, read_noise, require_inside, within_valid
 from xgpfill.grid.encode import Coords, Dims, encode
 from xgpfill.grid.fills import check_fills, check_range, declared_range
@@ -41,6 +42,7 @@ from xgpfill.tiling.screening import distances_where_large
 from xgpfill.tiling.sight import check_tiles
 
 if TYPE_CHECKING:
+    from xgpfill.grid.encode import Layout
     from xgpfill.grid.lattice import FloatArray, Lattice
     from xgpfill.grid.points import Observations
 
@@ -64,6 +66,7 @@ def fit(
     trend: float | str | None = "constant",
     method: str | Settings = "auto",
     geometry: str = "auto",
+    anisotropy: bool | float | None = None,
     valid: xr.DataArray | bool | None = None,
     hyperparameters: xr.Dataset | None = None,
     tile: Tile = "auto",
@@ -90,17 +93,15 @@ def fit(
     auto = tuple(axis for axis, k in (("time", time_kernel), ("space", space_kernel)) if _is_auto(k))
     time_kernel, space_kernel = ("matern32" if _is_auto(k) else k for k in (time_kernel, space_kernel))
     directional = is_directional(as_kernel(space_kernel))
+    ratio = asked_for(anisotropy, space_kernel, hyperparameters)
     alias, noise = noise, read_noise(noise, noise_std, noise_variance)
     valid, noise = as_mask(in_memory_as(da, valid)), in_memory_as(da, noise)
     errors = noise if isinstance(noise, xr.DataArray) else None
-    if not isinstance(check, str) or check not in ("blocks", "full"):
-        raise DataError(
-            f"check={shown(check)}: choose 'blocks' (read only what learning reads) or 'full' (scan all data first)."
-        )
-    if check == "full" and da.chunks is not None:
-        _scan(da)
+    _checked_first(da, check)
     how: dict[str, Any] = {"geometry": geometry, "directional": directional, "valid": valid, "errors": errors}
     lattice, layout = encode(da, dims=dims, coords=coords, **how)
+    if ratio is not None:
+        lattice, layout = as_asked(da, lattice, layout, ratio, geometry=geometry, how=how)
     if dims is None and (said := layout.fields_in_words()):
         warn(said)
     whole, lattice = lattice, within_valid(lattice)
@@ -114,12 +115,8 @@ def fit(
     check_tiles(lattice, options["tile"], options["halo"])
     blocks = draw_blocks(known, BlockPlan(), options["seed"])
     observed = values_of_fields(known, blocks, options["seed"])
-    if known.is_lazy and blocks:
-        check_fills(distinct(blocks).values, lattice.fills, part=True)
-        check_range(distinct(blocks).values, declared_range(da), part=True)
-    elif lattice.is_lazy:
-        check_fills(np.concatenate(observed), lattice.fills)
-        check_range(np.concatenate(observed), declared_range(da))
+    if lattice.is_lazy:
+        _require_values(da, lattice, blocks if known.is_lazy else [], observed)
     vector, count = layout.roles.component is not None, round(share * float(np.prod(lattice.shape)))
     prior = build_prior(
         time_kernel, space_kernel, combine=combine, scales=scales,
@@ -133,6 +130,7 @@ def fit(
     prior = resolve_brownian(prior, lattice.moments.min() - lattice.time_step, lattice.time_extent + lattice.time_step)
     prior = replace(_with_noise(prior, noise, noise_fixed), centred=vector or mean is not None)
     given = prior.is_given and hyperparameters is None
+    require_learning(ratio, given=given)
     scaling = _units(da, observed, prior, 0.0 if vector else mean)
     note_noise(alias, da, scaling.scale)
     prior = prior if errors is not None else _with_jitter(prior, scaling)
@@ -153,7 +151,11 @@ def fit(
     else:
         free = prior.scaled(1 / scaling.reference**2, noise=errors is None)
         with progress_bar("Learning", show, total=None) as step:
-            found = _course(known, blocks, scaling, rules, prior, step).run(free)
+            course = _course(known, blocks, scaling, rules, prior, step)
+            if ratio is True:
+                course, layout = _with_ratio(course, free, layout)
+                lattice = replace(lattice, space=course.lattice.space)
+            found = course.run(free)
         scaling, intervals = found.scaling, found.calibration
         prior = ordered(found.prior.scaled(scaling.reference**2, noise=errors is None))
         seconds = clock_time.perf_counter() - began
@@ -167,6 +169,14 @@ def fit(
         typical_error=_typical(blocks) if errors is not None else None,
         screening=distances_where_large(lattice, own, choice.settings, options["seed"]),
     )  # fmt: skip
+
+
+def _with_ratio(course: Course, prior: Prior, layout: Layout) -> tuple[Course, Layout]:
+    """The same course on places with the ratio of lengthscales to the east and north that is learned here."""
+    from xgpfill.following.anisotropy import with_ratio
+
+    course, metric = with_ratio(course, prior, layout.metric)
+    return course, replace(layout, metric=metric)
 
 
 def _course(
@@ -197,6 +207,13 @@ def _units(da: xr.DataArray, observed: list[FloatArray], prior: Prior, mean: flo
     scaling = Scaling.of_fields(observed, name)
     scaling = scaling if mean is None else scaling.about(mean)
     return scaling.of_all() if prior.holds_variances else scaling
+
+
+def _require_values(da: xr.DataArray, lattice: Lattice, blocks: list[Observations], observed: list[FloatArray]) -> None:
+    """Refuse fill values and what is out of range in what is read of lazy data."""
+    values = distinct(blocks).values if blocks else np.concatenate(observed)
+    check_fills(values, lattice.fills, part=bool(blocks))
+    check_range(values, declared_range(da), part=bool(blocks))
 
 
 def _typical(blocks: list[Observations]) -> float | None:
@@ -246,6 +263,16 @@ def _given(prior: Prior, hyperparameters: xr.Dataset, *, has_errors: bool) -> Pr
             f"{'out' if has_errors else 'to be those errors'}."
         )
     return replace(known, noise=prior.noise, fixed_noise=True) if prior.fixed_noise else known
+
+
+def _checked_first(da: xr.DataArray, check: str) -> None:
+    """Scan all of lazy data where `check` asks for it."""
+    if not isinstance(check, str) or check not in ("blocks", "full"):
+        raise DataError(
+            f"check={shown(check)}: choose 'blocks' (read only what learning reads) or 'full' (scan all data first)."
+        )
+    if check == "full" and da.chunks is not None:
+        _scan(da)
 
 
 def _scan(da: xr.DataArray) -> None:

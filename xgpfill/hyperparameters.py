@@ -43,7 +43,7 @@ def jitter(prior: Prior, reference: float, units: str) -> str:
 
 def to_dataset(
     prior: Prior, lattice: Lattice, units: str, *, noise_is_scale: bool, amplitude: Amplitude | None = None,
-    fields: xr.DataArray | None = None, comment: str = "",
+    fields: xr.DataArray | None = None, comment: str = "", anisotropy: float = 1.0,
 ) -> xr.Dataset:  # fmt: skip
     """Every hyperparameter by term, in data units², days and km.
 
@@ -54,7 +54,8 @@ def to_dataset(
         NaN where a term has no such hyperparameter. The coordinates ``time_kernel(term)`` and ``space_kernel(term)``
         name the kernels that the numbers are of. Mixtures have a dimension ``component``. With a local amplitude
         its ``amplitude_centre``, ``amplitude_weight``, ``amplitude_lengthscale`` and ``amplitude_level``; with several
-        fields ``field_amplitude``, the standard deviation of each relative to that of the terms.
+        fields ``field_amplitude``, the standard deviation of each relative to that of the terms. Where lengthscales to
+        the east are not those to the north, ``anisotropy`` is how many times as long they are.
     """
     names = [term.name for term in prior.terms]
     columns: dict[str, dict[str, Any]] = defaultdict(dict)
@@ -83,6 +84,12 @@ def to_dataset(
         "units": "1" if noise_is_scale else squared(units),
         "long_name": "factor on the squared standard errors" if noise_is_scale else "noise variance",
     }
+    if anisotropy != 1.0:
+        ds["anisotropy"] = (
+            (),
+            anisotropy,
+            {"units": "1", "long_name": "lengthscales to the east over those to the north"},
+        )
     if comment:
         ds["noise"].attrs["comment"] = comment
     if fields is not None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Components = Mapping[str, dict[str, Any]]
 
-FORMAT = 4
+FORMAT = 5
 """Version of the file format; a file of a newer one is refused."""
 
 _PLAIN: dict[str, type] = {

@@ -115,6 +115,7 @@ class FittedModel:
         return tables.to_dataset(
             self.prior, self.lattice, units_of(self.layout.template), noise_is_scale=self.errors is not None,
             amplitude=self.scaling.amplitude, fields=relative_scales(self.scaling, self.layout), comment=self._jitter,
+            anisotropy=self.layout.metric.anisotropy,
         )  # fmt: skip
 
     @property
@@ -188,7 +189,8 @@ class FittedModel:
             At no distance. By default up to three of the longest lengthscale, at most half of the extent of the data;
             nothing when the model was learned on one time. They count back from the last day for a Brownian walk.
         distance : array of distances (km, or the unit of a plane), optional
-            At no time lag. By default likewise. On a sphere along a great circle, on a plane along x.
+            At no time lag. By default likewise. On a sphere along a great circle, on a plane along x; with an
+            `anisotropy` to the north.
 
         Returns
         -------
@@ -460,12 +462,7 @@ class FittedModel:
 
     @interruptible
     def predict(
-        self,
-        target: Any,
-        *,
-        include_noise: bool = False,
-        covariance: bool = False,
-        valid: xr.DataArray | None = None,
+        self, target: Any, *, include_noise: bool = False, covariance: bool = False, valid: xr.DataArray | None = None
     ) -> Any:
         """Posterior at other places and times.
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 from xgpfill.calibration import position_name
 from xgpfill.errors import DataError, shown
+from xgpfill.grid.directions import drawn_together
 from xgpfill.grid.points import SAME_PLACE, Points
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Nearness:
         """
         lattice, layout = self.model.lattice, self.model.layout
         targets = _cells(self.model) if self.points is None else self.points
-        fields = [self._of_field(lattice.values[m], targets, days, distance) for m in lattice.members()]
+        along = self._drawn_together(distance)
+        fields = [self._of_field(lattice.values[m], targets, days, along) for m in lattice.members()]
         stack = _dask().stack(fields) if lattice.is_lazy else np.stack(fields)
         if self.points is None:
             whole = stack.reshape(*lattice.extra_shape, *lattice.shape)
@@ -58,7 +60,13 @@ class Nearness:
             )
         return found.isel({d: positions[position_name(d)].variable for d in found.dims})
 
-    def _of_field(self, values: Any, targets: Points, days: float | None, distance: float | None) -> Any:
+    def _drawn_together(self, distance: float | None) -> FloatArray | None:
+        """The distance along each column of places, of which some count less where lengthscales differ."""
+        space, ratio = self.model.lattice.space, self.model.layout.metric.anisotropy
+        every = None if distance is None else np.full(space.coordinates.shape[-1], distance)
+        return None if every is None else drawn_together(every, space.geometry, ratio)
+
+    def _of_field(self, values: Any, targets: Points, days: float | None, distance: FloatArray | None) -> Any:
         """That of one field, lazy where its values are."""
         known = _cells(self.model), targets, days, distance
         if not self.model.lattice.is_lazy:
@@ -84,7 +92,7 @@ def _cells(model: FittedModel) -> Points:
 
 
 def near_observations(
-    values: Any, cells: Points, targets: Points, days: float | None, distance: float | None
+    values: Any, cells: Points, targets: Points, days: float | None, distance: float | FloatArray | None
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Whether one of the observed `cells` is near each target, (n,)."""
     from scipy.spatial import KDTree

@@ -54,7 +54,7 @@ def _heading(model: FittedModel) -> str:
 def _notes(model: FittedModel) -> list[str]:
     loose = tables.unidentified(model.prior, model.lattice)
     notes = [] if model.has_data else ["Loaded without data: `condition` it on observations first."]
-    notes += [*_mean(model), *_amplitude(model), *_intervals(model)]
+    notes += [*_anisotropy(model), *_mean(model), *_amplitude(model), *_intervals(model)]
     if model._jitter:
         notes.append(f"{model._jitter.capitalize()}.")
     if loose:
@@ -79,6 +79,16 @@ def _checked(model: FittedModel) -> list[str]:
     )
     means = f"; means within {mean:.3f} standard deviations" if probes else ""
     return [f"Checked: standard deviations {exact}{bias:+.1%} on the whole{means}."]
+
+
+def _anisotropy(model: FittedModel) -> list[str]:
+    """How lengthscales differ with the direction, where they do."""
+    metric = model.layout.metric
+    if metric.anisotropy == 1.0:
+        return []
+    where = {"sphere": " at the equator, and less so towards the poles", "cylinder": " in degrees"}
+    times = f"{metric.anisotropy:.3g} times as long{where.get(metric.geometry, '')}"
+    return [f"Anisotropy: lengthscales of space are those to the north; to the east they are {times}."]
 
 
 def _mean(model: FittedModel) -> list[str]:

@@ -77,7 +77,7 @@ def _pairs(model: FittedModel, found: Observations) -> _Pairs:
     alike = point_alike(points.space[i], points.space[j])
     i, j = i[alike], j[alike]
     km = np.linalg.norm(places_of(points.space[i] - points.space[j]), axis=1)
-    if model.lattice.space.geometry == "sphere":
+    if model.lattice.space.geometry == "sphere" and model.layout.metric.anisotropy == 1.0:
         km = 2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(km / (2 * EARTH_RADIUS_KM), 1.0))
     difference = found.values[i] - found.values[j]
     learned = own_variance[i] + own_variance[j] - K[i, j]

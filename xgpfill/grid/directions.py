@@ -114,6 +114,25 @@ def east_and_north(latitude: FloatArray, longitude: FloatArray) -> FloatArray:
     return np.stack([east, np.stack(north, axis=-1)])
 
 
+def drawn_together(coordinates: FloatArray, geometry: str, anisotropy: float) -> FloatArray:
+    """Embedded coordinates (..., d) with what lies to the east (or along x) `anisotropy` times as near.
+
+    Distances of them are between places of any geometry, so that every kernel stays positive definite and the same on
+    all meridians; a sphere becomes a spheroid, on which what lies to the north is drawn together towards the poles.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> drawn_together(np.array([6.0, 5.0]), "plane", 3.0)
+    array([2., 5.])
+    """
+    if anisotropy == 1.0:
+        return coordinates
+    found = coordinates.copy()
+    found[..., : 1 if geometry == "plane" else 2] /= anisotropy
+    return found
+
+
 def along_axes(shape: tuple[int, ...]) -> FloatArray:
     """Unit vectors along x and y of a sheet, the same everywhere, (2, *shape, 3)."""
     return np.stack([np.broadcast_to(unit, (*shape, COLUMNS)) for unit in np.eye(COLUMNS)[:COMPONENTS]])

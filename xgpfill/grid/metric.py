@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xgpfill.errors import AlignmentError, CoordinateError, KernelError, listed, shown
-from xgpfill.grid.directions import along_axes, east_and_north
+from xgpfill.grid.directions import along_axes, drawn_together, east_and_north
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (km), IUGG."""
@@ -59,6 +59,8 @@ class Metric:
         Unit of distances: "km", "cell" for coordinates that are indices, else the coordinate's own unit.
     latitude, longitude : float
         Centre of the local plane and of the range longitudes are unwrapped to (degrees).
+    anisotropy : float
+        How many times as long lengthscales are to the east as to the north; distances to the east count so much less.
     """
 
     geometry: str
@@ -67,6 +69,7 @@ class Metric:
     unit: str = "km"
     latitude: float = 0.0
     longitude: float = 0.0
+    anisotropy: float = 1.0
 
     def embed(self, y: FloatArray, x: FloatArray) -> FloatArray:
         """Coordinates (..., d) in km whose Euclidean distance is the distance of this geometry.
@@ -81,16 +84,15 @@ class Metric:
         """
         y, x = np.broadcast_arrays(self.factor * np.asarray(y, float), self.factor * np.asarray(x, float))
         if not self.degrees:
-            return np.stack([x, y], axis=-1)
-        turn = np.deg2rad(self.unwrap(x) - self.longitude)
-        phi = np.deg2rad(y)
+            return drawn_together(np.stack([x, y], axis=-1), self.geometry, self.anisotropy)
+        turn, phi = np.deg2rad(self.unwrap(x) - self.longitude), np.deg2rad(y)
         if self.geometry == "sphere":
             parts = [np.cos(phi) * np.cos(turn), np.cos(phi) * np.sin(turn), np.sin(phi)]
         elif self.geometry == "cylinder":
             parts = [np.cos(turn), np.sin(turn), phi]
         else:
             parts = [np.cos(np.deg2rad(self.latitude)) * turn, phi]
-        return EARTH_RADIUS_KM * np.stack(parts, axis=-1)
+        return drawn_together(EARTH_RADIUS_KM * np.stack(parts, axis=-1), self.geometry, self.anisotropy)
 
     def directions(self, y: FloatArray, x: FloatArray) -> FloatArray:
         """Unit vectors along the components of a vector at these coordinates, (2, ..., 3): east and north, or x and y.
@@ -225,8 +227,7 @@ def _longitude_span(x: FloatArray) -> tuple[float, float]:
         return float(turned[0]), 0.0
     gaps = np.diff(turned, append=turned[0] + 360.0)
     widest = int(np.argmax(gaps))
-    start = turned[(widest + 1) % turned.size]
-    extent = 360.0 - float(gaps[widest])
+    start, extent = turned[(widest + 1) % turned.size], 360.0 - float(gaps[widest])
     return float((start + extent / 2) % 360.0), extent
 
 
@@ -342,9 +343,8 @@ def _split(times: Any) -> tuple[Any, Any]:
 def _digits(date: str) -> list[float]:
     """The numbers of a date, so that 2000-1-1 and 2000-01-01 00:00:00 compare equal."""
     numbers = [float(digits) for digits in re.findall(r"\d+(?:\.\d+)?", date)]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return numbers
+    last = max((i for i, number in enumerate(numbers, 1) if number), default=0)
+    return numbers[:last]
 
 
 def _described(clock: Clock) -> str:

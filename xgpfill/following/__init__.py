@@ -1,0 +1,1 @@
+"""Covariances that follow the field: what differs with the direction is learned here, beside the kernels themselves."""
