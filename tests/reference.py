@@ -53,6 +53,29 @@ def anisotropic(places: ArrayLike, ratio: float) -> Array:
     return places / np.where(np.arange(places.shape[1]) < places.shape[1] - 1, ratio, 1.0)
 
 
+def by_latitude(lat: ArrayLike, to_pole: float, middle: float) -> Array:
+    """Lengthscales (n,) at latitudes over those at the middle one: log-linear in |latitude|. Degrees come in."""
+    return np.asarray(to_pole ** ((np.abs(lat) - middle) / 90.0), float)
+
+
+def nonstationary(rho: Callable[[Array], Array], places: ArrayLike, scales: ArrayLike) -> Array:
+    """Covariance (n, n) of Paciorek & Schervish (2006, eq. 8) for Σᵢ = sᵢ² I; `rho` is a function of scaled distance.
+
+    |Σᵢ|^¼ |Σⱼ|^¼ |(Σᵢ + Σⱼ)/2|^(−½) ρ(√Qᵢⱼ), with the matrices and the quadratic form Qᵢⱼ written out.
+    """
+    places, scales = np.asarray(places, float), np.asarray(scales, float)
+    n, p = places.shape
+    found = np.zeros((n, n))
+    for i in range(n):
+        for j in range(n):
+            first, second = scales[i] ** 2 * np.eye(p), scales[j] ** 2 * np.eye(p)
+            middle = (first + second) / 2
+            q = (places[i] - places[j]) @ np.linalg.solve(middle, places[i] - places[j])
+            size = (np.linalg.det(first) * np.linalg.det(second)) ** 0.25 / np.linalg.det(middle) ** 0.5
+            found[i, j] = size * float(rho(np.sqrt(q)))
+    return found
+
+
 def east_and_north(lat: ArrayLike, lon: ArrayLike) -> Array:
     """Unit vectors to the east and to the north at places on the sphere, (2, n, 3). Degrees come in."""
     phi, lam = np.radians(lat), np.radians(lon)

@@ -81,7 +81,7 @@ KNOWN: dict[str, dict[str, int]] = {
         "engines/system.py": 397,
         "grid/encode.py": 433,
         "grid/metric.py": 351,
-        "kernels/evaluate.py": 494,
+        "kernels/evaluate.py": 444,
         "kernels/spec.py": 411,
         "learning/composite.py": 427,
         "learning/heldout.py": 489,

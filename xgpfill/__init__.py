@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from xgpfill.engines.settings import Variational as Variational
     from xgpfill.engines.settings import Vecchia as Vecchia
     from xgpfill.joint.model import FittedJoint as FittedJoint
+    from xgpfill.kernels.functions.by_latitude import ByLatitude as ByLatitude
     from xgpfill.kernels.outside import FromFunction as FromFunction
     from xgpfill.kernels.outside import FromGPyTorch as FromGPyTorch
     from xgpfill.kernels.spec import RBF as RBF
@@ -57,6 +58,7 @@ _HOMES = {
     "Variational": "engines.settings",
     "Vecchia": "engines.settings",
     "load": "loading",
+    "ByLatitude": "kernels.functions.by_latitude",
     "FromFunction": "kernels.outside",
     "FromGPyTorch": "kernels.outside",
     "RBF": "kernels.spec",

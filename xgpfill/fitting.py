@@ -17,6 +17,7 @@ from xgpfill.engines.settings import Exact, Settings, Variational, as_settings, 
 from xgpfill.errors import DataError, NoiseError, shown, warn
 from xgpfill.fields import with_fields_of
 from xgpfill.files import sources_of
+from xgpfill.following.latitudes import resolve_latitudes
 from xgpfill.following.places import as_asked, asked_for, require_learning
 from xgpfill.grid.companions import as_mask, in_memory_as, note_noise, read_noise, require_inside, within_valid
 from xgpfill.grid.encode import Coords, Dims, encode
@@ -127,7 +128,7 @@ def fit(
     if isinstance(choice.settings, Exact) and options["tile"] == "auto" and hyperparameters is None:
         require_affordable(choice.settings, count)
     check_outside(prior, lattice, options["seed"])
-    prior = resolve_brownian(prior, lattice.moments.min() - lattice.time_step, lattice.time_extent + lattice.time_step)
+    prior = _told_of(prior, lattice, layout)
     prior = replace(_with_noise(prior, noise, noise_fixed), centred=vector or mean is not None)
     given = prior.is_given and hyperparameters is None
     require_learning(ratio, given=given)
@@ -169,6 +170,13 @@ def fit(
         typical_error=_typical(blocks) if errors is not None else None,
         screening=distances_where_large(lattice, own, choice.settings, options["seed"]),
     )  # fmt: skip
+
+
+def _told_of(prior: Prior, lattice: Lattice, layout: Layout) -> Prior:
+    """The prior with what its kernels need to know of the data: when they begin, how far from the equator they are."""
+    begin, extent = lattice.moments.min() - lattice.time_step, lattice.time_extent + lattice.time_step
+    prior = resolve_brownian(prior, begin, extent)
+    return resolve_latitudes(prior, lattice.space, degrees=layout.metric.degrees)
 
 
 def _with_ratio(course: Course, prior: Prior, layout: Layout) -> tuple[Course, Layout]:

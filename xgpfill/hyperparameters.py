@@ -11,6 +11,7 @@ import xarray as xr
 
 from xgpfill.errors import KernelError, listed, shown
 from xgpfill.grid.scaling import Amplitude
+from xgpfill.kernels.functions.by_latitude import ByLatitude
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.prior import AXES
 from xgpfill.kernels.spec import AXIS_FREQUENCY, AXIS_UNIT, Constant, Independent, Kernel, Matern
@@ -238,6 +239,8 @@ def family(kernel: Kernel) -> str:
     """A kernel in words, without its numbers: ``Matérn-3/2``."""
     if isinstance(kernel, (Constant, Independent)):
         return type(kernel).__name__.lower()
+    if isinstance(kernel, ByLatitude):
+        return f"{family(kernel.of_one)} by latitude"
     if kernel.parts:
         return _sign(kernel).join(map(family, kernel.parts))
     if isinstance(kernel, Outside):
@@ -251,6 +254,9 @@ def _sign(kernel: Kernel) -> str:
 
 def described(kernel: Kernel, unit: str) -> str:
     """A kernel in words: ``Matérn-3/2, 12.3 days``."""
+    if isinstance(kernel, ByLatitude):
+        ratio = "" if kernel.to_pole is None else f", {float(kernel.to_pole):.3g} × at a pole"
+        return f"{described(kernel.of_one, unit)}{ratio}"
     if kernel.parts:
         return _sign(kernel).join(described(part, unit) for part in kernel.parts)
     numbers = []

@@ -20,6 +20,7 @@ from xgpfill.files import as_path, checked_place, require_free, uniform_chunks, 
 from xgpfill.grid.dims import Roles
 from xgpfill.grid.metric import Clock, Metric
 from xgpfill.grid.scaling import Amplitude, Scaling
+from xgpfill.kernels.functions.by_latitude import ByLatitude
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch, Outside
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.kernels.spec import TYPES, Shared
@@ -38,6 +39,7 @@ FORMAT = 5
 _PLAIN: dict[str, type] = {
     **TYPES,
     Shared.__name__: Shared,
+    ByLatitude.__name__: ByLatitude,
     **{
         cls.__name__: cls
         for cls in (

@@ -11,6 +11,7 @@ import xarray as xr
 from xgpfill.errors import CoordinateError, shown
 from xgpfill.grid.metric import EARTH_RADIUS_KM
 from xgpfill.kernels.evaluate import Lags, correlation
+from xgpfill.kernels.functions.by_latitude import ByLatitude
 from xgpfill.kernels.spec import AXIS_UNIT, Brownian, walk
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def _against_lag(term: Term, geometry: str, axis: str, lags: FloatArray) -> Floa
     time = _lags(still, back if axis == "time" else still, "time")
     space = _lags(here, there if axis == "space" else here, geometry)
     assert term.variance is not None
-    found = float(term.variance) * correlation(term.time, time) * correlation(term.space, space)
+    kernel = term.space.of_one if isinstance(term.space, ByLatitude) else term.space  # in the middle of the data
+    found = float(term.variance) * correlation(term.time, time) * correlation(kernel, space)
     return np.asarray(found.numpy(), float)
 
 

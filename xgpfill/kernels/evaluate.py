@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
+from copy import copy
 from functools import cached_property
 from itertools import pairwise
 from threading import Lock
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
 from xgpfill.errors import KernelError
 from xgpfill.grid.directions import COLUMNS, has_directions, has_variables, places_of, variable_of
 from xgpfill.grid.metric import EARTH_RADIUS_KM
 from xgpfill.kernels.averaged import Averaged
+from xgpfill.kernels.functions.by_latitude import ByLatitude
+from xgpfill.kernels.functions.matern import MaternCorrelation, MaternTerm
 from xgpfill.kernels.outside import FromFunction, FromGPyTorch, positive_parameters
 from xgpfill.kernels.spec import (
     RBF,
@@ -76,6 +78,12 @@ class Lags:
             apart = square > 0
             return torch.where(apart, square, 1.0).sqrt() * apart
         return square.sqrt()
+
+    def over(self, factor: Tensor) -> Lags:
+        """The same with each distance divided by a factor of its own, for what is a function of distance alone."""
+        found = copy(self)
+        found.__dict__["distance"] = self.distance / factor
+        return found
 
     @cached_property
     def alignment(self) -> Tensor | None:
@@ -156,7 +164,7 @@ def _term_covariance(term: Term, time: Lags, space: Lags) -> Tensor | float | No
         distances = [None if isinstance(k, Constant) else axis.distance for k, axis in axes]
         scales = [getattr(k, "lengthscale", None) for k, _ in axes]
         nus = [getattr(k, "nu", None) for k, _ in axes]
-        found: Tensor = _MaternTerm.apply(term.variance, *distances, *scales, *nus)  # type: ignore[no-untyped-call]
+        found: Tensor = MaternTerm.apply(term.variance, *distances, *scales, *nus)  # type: ignore[no-untyped-call]
         return found if space.alignment is None else found * space.alignment
     part: Any = term.variance
     for kernel, lags in ((term.time, time), (term.space, space)):
@@ -172,74 +180,9 @@ def _is_learned(term: Term) -> bool:
     return bool(kernels) and all(isinstance(number, torch.Tensor) for number in numbers)
 
 
-def _polynomials(a: Tensor, nu: float) -> tuple[Tensor, Tensor]:
-    """P and q with k = p e⁻ᵃ and dk/dlogℓ = q e⁻ᵃ for a Matérn correlation at scaled distance a."""
-    if nu == 0.5:
-        return torch.ones((), dtype=a.dtype), a
-    square = a * a
-    if nu == 1.5:
-        return 1 + a, square
-    return 1 + a + square / 3, square * (1 + a) / 3
-
-
-class _MaternTerm(torch.autograd.Function):
-    """Variance times Matérn correlations of time, of space or of both: one exponential for all, and its derivatives.
-
-    The derivative in a log lengthscale is what the polynomial of :func:`_polynomials` says, in the log variance the
-    term itself; both are contracted with the incoming derivative at once, pair by pair.
-    """
-
-    @staticmethod
-    def forward(ctx, variance, time, space, time_scale, space_scale, time_nu, space_nu):  # type: ignore[no-untyped-def]
-        axes = ((time, time_scale, time_nu), (space, space_scale, space_nu))
-        scaled = [None if d is None else d * (math.sqrt(2 * nu) / scale) for d, scale, nu in axes]
-        a, b = scaled
-        e = torch.exp(-sum(x for x in scaled if x is not None))
-        ctx.nus = time_nu, space_nu
-        ctx.save_for_backward(variance, e, a, b, time_scale, space_scale)
-        for x, nu in zip(scaled, ctx.nus, strict=True):
-            if x is not None and nu != 0.5:
-                e = e * _polynomials(x, nu)[0]
-        return e * variance
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        variance, e, a, b, time_scale, space_scale = ctx.saved_tensors
-        ge = (grad * e).reshape(-1)
-        (p, q), (r, s) = ((None, None) if x is None else _flat(x, nu) for x, nu in zip((a, b), ctx.nus, strict=True))
-        with_p, with_r = (ge if part is None or part.ndim == 0 else ge * part for part in (p, r))
-        in_time = None if q is None else variance * torch.dot(with_r, q) / time_scale
-        in_space = None if s is None else variance * torch.dot(with_p, s) / space_scale
-        in_variance = with_p.sum() if r is None or r.ndim == 0 else torch.dot(with_p, r)
-        return in_variance, None, None, in_time, in_space, None, None
-
-
-def _flat(x: Tensor, nu: float) -> list[Tensor]:
-    return [part if part.ndim == 0 else part.reshape(-1) for part in _polynomials(x, nu)]
-
-
-class _MaternCorrelation(torch.autograd.Function):
-    """Matérn correlation with its closed-form derivative in log lengthscale: one exponential for both."""
-
-    @staticmethod
-    def forward(ctx, distance: Tensor, lengthscale: Tensor, nu: float) -> Tensor:  # type: ignore[no-untyped-def]
-        a = distance * (math.sqrt(2 * nu) / lengthscale)
-        e = torch.exp(-a)
-        p, q = _polynomials(a, nu)
-        ctx.save_for_backward(q * e, lengthscale)
-        return p * e
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-        slope, lengthscale = ctx.saved_tensors
-        return None, (grad * slope).sum() / lengthscale, None
-
-
 def _matern(kernel: Matern, lags: Lags) -> Tensor:
     if isinstance(kernel.lengthscale, torch.Tensor) and not lags.distance.requires_grad:
-        value: Tensor = _MaternCorrelation.apply(lags.distance, kernel.lengthscale, kernel.nu)  # type: ignore[no-untyped-call]
+        value: Tensor = MaternCorrelation.apply(lags.distance, kernel.lengthscale, kernel.nu)  # type: ignore[no-untyped-call]
         return value
     a = lags.distance * (math.sqrt(2 * kernel.nu) / _number(kernel.lengthscale))
     if kernel.nu == 0.5:
@@ -307,6 +250,12 @@ def _shared(kernel: Shared, lags: Lags) -> Tensor:
     loadings = torch.as_tensor(kernel.loadings, dtype=found.dtype, device=found.device)
     first, second = lags.variables
     return found * loadings[first] * loadings[second]
+
+
+def _by_latitude(kernel: ByLatitude, lags: Lags) -> Tensor:
+    a, b = (kernel.at(places[..., -1], lags.geometry) for places in (lags.first, lags.second))
+    square = 0.5 * (a.square() + b.square())
+    return (a * b / square) ** (0.5 * lags.first.shape[-1]) * _scalar(kernel.of_one, lags.over(square.sqrt()))
 
 
 def _product(kernel: Product, lags: Lags) -> Tensor:
@@ -473,6 +422,7 @@ _EVALUATORS: dict[type[Kernel], Callable[..., Tensor]] = {
     Independent: _independent,
     Sum: _sum,
     Shared: _shared,
+    ByLatitude: _by_latitude,
     Product: _product,
     Averaged: _averaged,
     FromFunction: _from_function,

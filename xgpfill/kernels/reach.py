@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from xgpfill.kernels.functions.by_latitude import ByLatitude
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.spec import Brownian, Constant, Independent, Kernel, Periodic, Product, Spectral, walk
 
@@ -18,6 +19,8 @@ def reach(kernel: Kernel) -> float:
         assert kernel.bandwidths is not None
         narrowest = min(float(b) for b in kernel.bandwidths)
         return 1 / (2 * math.pi * narrowest) if narrowest > 0 else float("inf")
+    if isinstance(kernel, ByLatitude):
+        return kernel.factors[1] * reach(kernel.of_one)
     if kernel.parts:
         reaches = [reach(part) for part in kernel.parts]
         return min(reaches) if isinstance(kernel, Product) else max(reaches)
@@ -39,4 +42,6 @@ def finest(kernel: Kernel) -> float:
         return 0.0
     if isinstance(kernel, Brownian):
         return float("inf")
+    if isinstance(kernel, ByLatitude):
+        return kernel.factors[0] * finest(kernel.of_one)
     return min((finest(part) for part in kernel.parts), default=reach(kernel))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xgpfill.grid.directions import places_of, point_alike
+from xgpfill.kernels.functions.by_latitude import ByLatitude
 from xgpfill.kernels.outside import FromGPyTorch, positive_parameters
 from xgpfill.kernels.prior import AXES, Prior, Term
 from xgpfill.kernels.spec import (
@@ -284,6 +285,8 @@ def _kernel_starts(kernel: Kernel, axis: AxisSummary, stretch: float) -> dict[st
         return {"offset": axis.step}
     if isinstance(kernel, RationalQuadratic):
         return {"lengthscale": lengthscale, "alpha": 1.0}
+    if isinstance(kernel, ByLatitude):
+        return {"to_pole": 1.0}
     if isinstance(kernel, Sum):
         return {"weights": (1.0,) * len(kernel.parts)}
     if isinstance(kernel, (Constant, Independent)):
@@ -320,5 +323,6 @@ def bounds_of(path: str, unit: str, axes: dict[str, AxisSummary]) -> tuple[float
         "offset": (1e-3 * axis.step, 100 * axis.extent),
         "weights": (1e-3, 1e3),
         "parameters": (1e-6, 1e8),
+        "to_pole": (0.02, 50.0),
         **periodic,
     }[name]

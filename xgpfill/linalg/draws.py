@@ -22,6 +22,7 @@ from xgpfill.grid.meridians import find_meridians
 from xgpfill.grid.metric import EARTH_RADIUS_KM
 from xgpfill.kernels.averaged import Averaged
 from xgpfill.kernels.evaluate import Lags, correlation
+from xgpfill.kernels.functions.by_latitude import ByLatitude
 from xgpfill.kernels.outside import Outside
 from xgpfill.kernels.spec import (
     RBF,
@@ -132,11 +133,8 @@ class PriorDraws:
             whole = self.frame.space
             rows = places_of_each(whole.coordinates, count)
             space = None if rows is None else replace(whole, coordinates=whole.coordinates[:rows], components=1)
-            one = (
-                None
-                if space is None
-                else PriorDraws(replace(self.frame, space=space), self.prior, self.seed, self.noise_share)
-            )
+            frame = None if space is None else replace(self.frame, space=space)
+            one = None if frame is None else PriorDraws(frame, self.prior, self.seed, self.noise_share)
             self._shared[count] = one
         return self._shared[count]
 
@@ -255,7 +253,9 @@ def has_spectrum(prior: Prior) -> bool:
     if prior.geometry == "cylinder" and any(is_directional(term.space) for term in prior.terms):
         return False
     return not any(
-        has_type(k, Brownian, Independent, Outside, Averaged) for t in prior.terms for k in (t.time, t.space)
+        has_type(k, Brownian, Independent, Outside, Averaged, ByLatitude)
+        for t in prior.terms
+        for k in (t.time, t.space)
     )
 
 
@@ -336,8 +336,8 @@ def _frequencies(kernel: Kernel, rng: np.random.Generator, size: int) -> FloatAr
         parts = np.stack([_frequencies(part, rng, size) for part in kernel.parts])
         return np.asarray(parts[chosen, np.arange(n)])
     raise KernelError(
-        f"{type(kernel).__name__} has no spectral density to draw from on more than {DENSE_TIMES} times. "
-        f"Sample fewer times, or choose another `time_kernel`."
+        f"{type(kernel).__name__} has no spectral density to draw from on more than {DENSE_TIMES} times, or on more "
+        f"than {DENSE_SITES} places off regular meridians. Sample fewer times, or choose another kernel."
     )
 
 

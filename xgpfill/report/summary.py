@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from xgpfill.kernels.functions.by_latitude import ByLatitude
 from xgpfill.kernels.spec import Constant, Independent, Kernel, Matern, Sum
 from xgpfill.words import aligned, html_table
 
@@ -117,6 +118,8 @@ def kernel_name(kernel: Kernel) -> str:
         return "none"
     if isinstance(kernel, Matern):
         return f"matern{int(2 * kernel.nu)}2"
+    if isinstance(kernel, ByLatitude):
+        return f"{kernel_name(kernel.of_one)} by latitude"
     if kernel.parts:
         return ("+" if isinstance(kernel, Sum) else "x").join(kernel_name(part) for part in kernel.parts)
     name = type(kernel).__name__

@@ -1,0 +1,1 @@
+"""Covariance functions that need a module of their own; the others are in :mod:`xgpfill.kernels.evaluate`."""
