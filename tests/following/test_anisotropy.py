@@ -17,6 +17,7 @@ from xgpfill.grid.metric import Metric
 
 from tests import reference as ref
 from tests.currents import currents
+from tests.test_io import edited
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,6 +196,19 @@ def test_it_comes_back_from_a_file_and_from_hyperparameters(learned: Any, tmp_pa
         assert_allclose(other.hyperparameters.anisotropy, model.hyperparameters.anisotropy)
     later = again.condition(seen.isel(time=slice(2, 5)))
     assert later.layout.metric == model.layout.metric
+
+
+def test_a_file_of_before_there_was_a_ratio_is_read_as_without_one(tmp_path: Path) -> None:
+    model = gappy().gpfill.fit(**KNOWN, geometry="sphere")
+    model.save(tmp_path / "model.nc")
+
+    def older(state: dict[str, Any]) -> None:
+        state["format"] = 4
+        state["metric"].pop("anisotropy")
+
+    again = xgpfill.load(edited(tmp_path / "model.nc", older))
+    assert again.layout.metric.anisotropy == 1.0
+    assert_array_equal(again.reconstruct().mean, model.reconstruct().mean)
 
 
 def test_tiles_and_samples_know_it() -> None:
