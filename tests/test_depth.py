@@ -9,7 +9,8 @@ import pytest
 import xarray as xr
 import xgpfill
 from numpy.testing import assert_allclose
-from xgpfill.errors import AlignmentError, CoordinateError, DimensionError, KernelError, MethodError
+from scipy.interpolate import pchip_interpolate
+from xgpfill.errors import AlignmentError, CoordinateError, DimensionError, KernelError, MethodError, XgpfillWarning
 
 from tests import reference as ref
 from tests.columns import DIMS, columns, gappy
@@ -62,7 +63,8 @@ def oracle(model, da, depths=None):
     prior = np.full(target[0].size, float(model.hyperparameters.variance.sum()))
     found = ref.posterior(K, k, prior, y, float(model.hyperparameters.noise), *one)
     size = np.exp(np.interp(target[1], da.depth, np.log(scales)))
-    return found.mean * size + np.interp(target[1], da.depth, means), found.variance * size**2
+    straight, cubic = np.interp(target[1], da.depth, means), pchip_interpolate(da.depth.values, means, target[1])
+    return found.mean * size + cubic, found.variance * size**2 + (cubic - straight) ** 2
 
 
 # What it is
@@ -109,11 +111,50 @@ def test_a_level_of_few_observations_is_as_those_around_it():
     da = gappy(columns()[1])
     da[:, 1] = np.nan
     da[0, 1, 0, 0] = 17.0
-    found = da.gpfill.fit(dims=DIMS, method="exact", scales=1, **QUICK)
+    with pytest.warns(XgpfillWarning, match=r"At 10 m there are too few observations for a mean of their own"):
+        found = da.gpfill.fit(dims=DIMS, method="exact", scales=1, **QUICK)
     usual, sizes = found.trend["mean"].values, found.hyperparameters.level_amplitude.values
     assert usual[2] < usual[1] < usual[0]
     assert sizes[2] < sizes[1] < sizes[0]
     assert bool(found.reconstruct().mean.notnull().all())
+
+
+def curved(depths):
+    """Layers whose mean falls off as exp(−z/40), each with the same wave."""
+    t, z, y, x = np.meshgrid(np.arange(4.0), depths, np.arange(30.0, 35), np.arange(5.0), indexing="ij")
+    values = 5 + (15 + np.sin(0.9 * y - 0.6 * t) * np.cos(0.8 * x + 0.5 * t)) * np.exp(-z / 40)
+    axes = [("time", t[:, 0, 0, 0]), ("depth", depths, {"units": "m"}), ("lat", y[0, 0, :, 0]), ("lon", x[0, 0, 0])]
+    return xr.DataArray(values, axes)
+
+
+LEVELS = np.array([0.0, 10, 25, 50, 100])
+
+
+def test_how_uncertain_the_mean_is_between_and_beyond_levels_is_in_every_answer():
+    truth = curved(LEVELS)
+    seen = truth.where(np.random.default_rng(0).random(truth.shape) < 0.6)
+    model = seen.gpfill.fit(dims=DIMS, method="exact", scales=1, **QUICK)
+    depths = np.array([5.0, 37.0, 75.0, 110.0])
+    found, expected = model.predict({"depth": depths}), curved(depths)
+    covered = (np.abs(found.mean - expected) < 2 * found.std()).mean(("time", "lat", "lon"))
+    assert (covered > 0.9).all()
+    at = {"time": truth.time.values[:1], "depth": depths, "lat": 31.0, "lon": 2.0}
+    one = model.predict(at)
+    joint = model.predict(at, covariance=True)[1].values
+    assert_allclose(np.diag(joint), one.variance.values.ravel(), rtol=1e-6)
+    assert_allclose(one.average("depth").variance.item(), joint.mean(), rtol=1e-5)
+    drawn = model.sample(2000, target=at, seed=1)
+    assert_allclose(drawn.std("sample").values.ravel(), np.sqrt(np.diag(joint)), rtol=0.1)
+
+
+def test_a_level_that_was_never_observed_is_told_and_as_uncertain_as_it_should_be():
+    truth = curved(LEVELS)
+    with pytest.warns(XgpfillWarning, match=r"At 100 m there are too few observations for a mean of their own"):
+        model = truth.where(truth.depth != 100).gpfill.fit(dims=DIMS, method="exact", scales=1, **QUICK)
+    found = model.reconstruct()
+    off = np.abs(found.mean - truth).sel(depth=100)
+    assert (off > 1).any()
+    assert (off < 2 * found.std().sel(depth=100)).mean() > 0.9
 
 
 def test_averages_over_depth_have_the_standard_deviation_of_the_joint_law(da, model):
@@ -273,7 +314,8 @@ def test_pictures_are_of_a_level_and_descriptions_of_all(da, model):
 def test_what_is_far_from_data_is_told_level_by_level(da):
     few = da.where(da.depth == 0.0).assign_attrs(da.attrs)
     few[0, 3, 0, 0] = 1.0
-    found = few.gpfill.fit(dims=DIMS, method="exact", scales=1, **QUICK).reconstruct()
+    with pytest.warns(XgpfillWarning, match="too few observations for a mean"):
+        found = few.gpfill.fit(dims=DIMS, method="exact", scales=1, **QUICK).reconstruct()
     near = found.near_data(max_distance=1000.0).mean.notnull().any(("time", "lat", "lon"))
     assert near.values.tolist() == [True, False, False, True]
 

@@ -211,6 +211,13 @@ def _with_levels(scaling: Scaling, lattice: Lattice, blocks: list[Observations],
     if not lattice.space.depths:
         return scaling
     found = Profile.of(values_of_levels(lattice, blocks, scaling))
+    if (few := found.without_own_mean) and not prior.centred:
+        levels = f"{', '.join(f'{depth:g}' for depth in few)} {lattice.space.depth_unit}".strip()
+        warn(
+            f"At {levels} there are too few observations for a mean of their own; it is taken from the levels around. "
+            f"Standard deviations know how uncertain that is, draws and averages do not. Leave these levels out, or "
+            f"take off a known mean and type `trend=None`."
+        )
     found = found.about_zero() if prior.centred else found
     return scaling.with_levels(found.alike() if prior.holds_variances else found)
 

@@ -295,3 +295,10 @@ def test_land_and_depth_are_refused_beside_lengthscales_that_follow_the_field(ho
         options["barrier"] = xr.zeros_like(da[0], dtype=bool).reset_coords(drop=True)
     with pytest.raises(MethodError, match=said):
         da.gpfill.fit(**options)
+
+
+def test_a_ratio_of_other_hyperparameters_is_not_dropped_by_false() -> None:
+    _, seen = currents(2.0, seed=0)
+    model = seen.isel(time=slice(2)).gpfill.fit(anisotropy=2.0, valid=True, method="exact", amplitude=False)
+    with pytest.raises(KernelError, match=r"were learned with lengthscales 2 times as long"):
+        seen.isel(time=slice(2)).gpfill.fit(hyperparameters=model.hyperparameters, anisotropy=False, valid=True)

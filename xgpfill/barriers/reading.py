@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xgpfill.barriers.barrier import Barrier
-from xgpfill.errors import AlignmentError, DataError, MethodError, listed, shown
+from xgpfill.errors import AlignmentError, DataError, MethodError, listed, shown, warn
 from xgpfill.layout.axes import is_closed
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def read_barrier(barrier: Any, layout: Layout, space: Space) -> Barrier | None:
         return None
     _require_boolean(barrier)
     if layout.roles.component is not None:
-        require_one_variable(barrier, "vector=True or joint=True")
+        depth = layout.roles.depth
+        require_one_variable(barrier, "vector=True or joint=True" if depth is None else f"depth ({depth!r} in dims=)")
     names = layout.roles.y, layout.roles.x
     if None in names:
         raise AlignmentError(
@@ -51,6 +52,8 @@ def read_barrier(barrier: Any, layout: Layout, space: Space) -> Barrier | None:
         raise DataError(
             "`barrier` is true everywhere: all of it is land. If it is true at sea, type `barrier=~barrier`."
         )
+    if not found.bars:
+        warn("`barrier` is False everywhere: it holds no land, and nothing is barred. It is to be True on land.")
     return found
 
 
@@ -94,8 +97,9 @@ def _on_grid(barrier: xr.DataArray, layout: Layout, space: Space) -> Barrier:
         xr.align(barrier, da, join="exact", copy=False)
     except ValueError as error:
         raise AlignmentError(
-            f"`barrier` does not lie on the grid of the field: {str(error).splitlines()[0]}. Bring it there "
-            f"first, e.g. `barrier.reindex_like(da, method='nearest')`."
+            f"`barrier` does not lie on the grid of the field: {str(error).splitlines()[0]}. Bring it there first: "
+            f"longitudes of another convention by `barrier.assign_coords(lon=barrier.lon % 360).sortby('lon')`, then "
+            f"`barrier.reindex_like(da, method='nearest', tolerance=1.0)`."
         ) from None
     land = barrier.transpose(*dims).values.reshape(space.shape)
     return Barrier(~land, space.coordinates, space.wraps)

@@ -84,13 +84,19 @@ def settings_for(
     Raises
     ------
     MethodError
-        Where it does not know parts.
+        Where it does not know parts, or the kernels.
     """
     if lattice.barrier is not None:
         return _within_barrier(named, prior)
     choice = Choice(named, "named by `method=`") if named else select_settings(num_observations, lattice, prior)
     if rows_of:
         require_takes_rows(choice.settings, rows_of)
+    if isinstance(choice.settings, Vecchia) and not has_formula(prior):
+        raise MethodError(
+            "method='vecchia' evaluates kernels pair by pair by formulas, and one of these has none: a function that "
+            "you brought, ByLatitude, or a periodic or spectral one on the sphere. Choose another kernel, or type "
+            "`method='variational'`."
+        )
     return choice
 
 

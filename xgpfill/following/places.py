@@ -45,7 +45,7 @@ def asked_for(anisotropy: Any, space_kernel: Any, hyperparameters: xr.Dataset | 
     """
     wanted = _read(anisotropy)
     if isinstance(hyperparameters, xr.Dataset):
-        wanted = _with_hyperparameters(wanted, hyperparameters)
+        wanted = _with_hyperparameters(1.0 if anisotropy is False else wanted, hyperparameters)
     if wanted is None:
         return None
     kernel = as_kernel(space_kernel)
@@ -87,7 +87,7 @@ def _with_hyperparameters(wanted: float | bool | None, hyperparameters: xr.Datas
                 "out, or learn anew without `hyperparameters=`."
             )
         return known
-    if known is None or abs(known - wanted) > 1e-9 * wanted:
+    if abs((known or 1.0) - wanted) > 1e-9 * wanted:
         raise KernelError(
             f"`hyperparameters` were learned with lengthscales {known or 1.0:g} times as long to the east as to the "
             f"north, and anisotropy={wanted:g} says otherwise. Leave `anisotropy=` out, or learn anew."
@@ -121,8 +121,8 @@ def require_apart(ratio: float | bool | None, space_kernel: Any, barrier: Any, d
     other = "barrier=" if barrier is not None else f"a fitted depth ({depth!r} in dims=)" if depth is not None else ""
     if said and other:
         raise MethodError(
-            f"{said} was asked for together with {other}, and lengthscales that follow the field know neither land nor "
-            f"depth. Leave one of them out."
+            f"{said} was asked for together with {other}; lengthscales that differ with direction or latitude are not "
+            f"built for land barriers or fitted depth. Leave one of them out."
         )
 
 

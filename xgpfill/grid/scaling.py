@@ -148,6 +148,18 @@ class Scaling:
         """The mean of the level of each of n points, in units of `scale`: (n,), or zero."""
         return 0.0 if self.levels is None else self.levels.mean_of(points.sites)[points.site_index]
 
+    def mean_error_of(self, points: Points) -> Any:
+        """The standard error of that mean, where a point lies between levels, in units of `scale`: (n,), or zero."""
+        return 0.0 if self.levels is None else self.levels.mean_error_of(points.sites)[points.site_index]
+
+    def mean_errors_of(self, points: Points) -> Floats:
+        """The same as independent parts (n, k): one for each gap between levels, k = 0 where there is none."""
+        error = np.broadcast_to(self.mean_error_of(points), len(points))
+        if self.levels is None or not error.any():
+            return np.zeros((len(points), 0))
+        gaps = self.levels.between(points.sites)[points.site_index]
+        return np.where(gaps[:, None] == np.unique(gaps), error[:, None], 0.0)
+
     def relative(self, amplitude: Any = 1.0) -> Any:
         """What one stands for, relative to what it does in hyperparameters; `amplitude` is D there."""
         return self.scale / self.reference * amplitude

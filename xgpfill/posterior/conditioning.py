@@ -136,7 +136,7 @@ def _units_looked_at(state: State, da: xr.DataArray, lattice: Lattice) -> Lattic
     look = _Look(own, state.scaling)
     if lattice.is_lazy:
         values = lattice.values
-        return replace(lattice, values=values.map_blocks(look, dtype=values.dtype, meta=values._meta))
+        return replace(lattice, values=values.map_blocks(look, dtype=values.dtype, meta=np.empty((), values.dtype)))
     look(lattice.values)
     return lattice
 

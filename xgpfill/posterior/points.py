@@ -369,6 +369,8 @@ def _joint(state: State, where: Target, *, include_noise: bool) -> tuple[xr.Data
     how = solver.amplitude(where.points), solver.scaling.mean_of(where.points)
     unit = np.broadcast_to(solver.scaling.scale * how[0], n)
     matrix = posterior.covariance(where.points) * (unit[:, None] * unit)
+    errors_of_mean = solver.scaling.scale * solver.scaling.mean_errors_of(where.points)  # where they lie between levels
+    matrix += errors_of_mean @ errors_of_mean.T
     mean = answered(state, where, solver.scaling.physical(posterior.moments(where.points).mean, *how))
     if include_noise:
         matrix[np.diag_indices(n)] += noise_at(state, where.points)

@@ -100,6 +100,8 @@ def drawn_points(
     posterior = solver.posterior(tile, seen_by_tiles(solver, values, errors)(tile))
     how = solver.amplitude(points), solver.scaling.mean_of(points)
     drawn = solver.scaling.physical(posterior.sample(points, n, rng), *how)
+    errors_of_mean = solver.scaling.mean_errors_of(points)  # where they lie between levels
+    drawn = drawn + solver.scaling.scale * rng.standard_normal((n, errors_of_mean.shape[1])) @ errors_of_mean.T
     if noise_sd is not None:
         drawn = drawn + noise_sd * np.random.default_rng([*seed, FRESH]).standard_normal(drawn.shape)
     return np.asarray(drawn)

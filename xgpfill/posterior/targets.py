@@ -143,7 +143,8 @@ def _target_sums(
         moments = posterior.averages(points.take(used), weights)
         levels = np.broadcast_to(solver.scaling.mean_of(points), len(points)) @ columns[:, batch]
         found[0, batch] = scale * (moments.mean + levels) + solver.scaling.shift * found[2, batch]
-        found[1, batch] = scale**2 * moments.variance
+        between = solver.scaling.mean_errors_of(points).T @ columns[:, batch]  # where they lie between levels
+        found[1, batch] = scale**2 * (moments.variance + np.square(between).sum(0))
     return found
 
 

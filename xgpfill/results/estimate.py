@@ -192,7 +192,7 @@ class Estimate(DatasetLike):
             return xr.Dataset({suffixed(name, suffix): one(name) for name in self.mean.data_vars})
         return one(None)
 
-    def _variance_of(self, name: Hashable | None, kind: str) -> xr.DataArray:
+    def variance_of(self, name: Hashable | None, kind: str) -> xr.DataArray:
         """Latent or observed variance of one variable (float64), whichever the reconstruction holds."""
         _, variance, noise, _ = self._parts(name)
         found = variance.astype(float)
@@ -211,7 +211,7 @@ class Estimate(DatasetLike):
     def observation_std(self, name: Hashable | None = None) -> xr.DataArray:
         """Standard deviation of a new observation of one variable: the noise is in it, whatever the variance is of."""
         with xr.set_options(keep_attrs=False):
-            return self._variance_of(name, "observed") ** 0.5
+            return self.variance_of(name, "observed") ** 0.5
 
     @property
     def filled(self) -> Field:

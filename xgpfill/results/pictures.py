@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from xgpfill.checks import require_array
 from xgpfill.errors import AlignmentError, VariableError, listed, shown
-from xgpfill.plotting.cells.frame import frame_dim, refuse_others, require_one_field, selected, step_at
+from xgpfill.plotting.cells.frame import (
+    frame_dim,
+    refuse_others,
+    require_named,
+    require_one_field,
+    selected,
+    step_at,
+)
 from xgpfill.words import place_in_order
 
 if TYPE_CHECKING:
@@ -65,7 +72,7 @@ class Pictures:
         """
         from xgpfill.plotting.cells.layout import sites_of
 
-        mean = self._field("mean")
+        mean = self.field_of("mean")
         if mean.ndim == 1 and sites_of(mean) is None:
             return self.series(truth=truth, **{"dim": mean.dims[0]} | options)
         if self.reconstruction.variance is None and truth is None:
@@ -95,7 +102,7 @@ class Pictures:
         from xgpfill.plotting import field_map
 
         self._refuse_others("map", options, _arguments(field_map))
-        (frame, mean), title = self._frames((self._field(what), self._field("mean")), time, sel, "map")
+        (frame, mean), title = self._frames((self.field_of(what), self.field_of("mean")), time, sel, "map")
         drawn = field_map(frame, ax=ax, **_looks(what) | {"valid": _existence(mean)} | options)
         if title:
             own: Any = drawn.axes
@@ -136,7 +143,7 @@ class Pictures:
                 f"`xgpfill.plotting.vector_map(u, v)`."
             )
         both = [Pictures(self.reconstruction, name) for name in names]
-        fields = [each._field(kind) for kind in (what, "mean") for each in both]
+        fields = [each.field_of(kind) for kind in (what, "mean") for each in both]
         (u, v, mean, _), title = self._frames(fields, time, sel, "arrows")
         drawn = vector_map(u, v, ax=ax, **{"valid": _existence(mean)} | options)
         if title:
@@ -170,7 +177,7 @@ class Pictures:
 
         self._refuse_others("comparison", others)
         true = [] if truth is None else [_one_of(truth, self.variable)]
-        fields = [self._field("mean"), self._field("std"), self._field("observed"), *true]
+        fields = [self.field_of("mean"), self.field_of("std"), self.field_of("observed"), *true]
         (mean, std, observed, *true), moment = self._frames(fields, time, sel, "comparison")
         valid, title = _existence(mean), title if title is not None else moment or None
         if not true:
@@ -188,7 +195,8 @@ class Pictures:
         from xgpfill.plotting import facets
 
         self._refuse_others("facets", options, _arguments(facets))
-        field, mean = (selected(self._field(name), sel) for name in (what, "mean"))
+        require_named(sel, self.field_of("mean"))
+        field, mean = (selected(self.field_of(name), sel) for name in (what, "mean"))
         if field.ndim > 3:
             require_one_field(field, "facets")
         return facets(field, **_looks(what) | {"valid": mean.notnull()} | options)
@@ -220,9 +228,9 @@ class Pictures:
         true = None if truth is None else _one_of(truth, self.variable)
         kind = "observed" if include_noise else "latent"
         bare = self.reconstruction.variance is None
-        spread = None if bare else self.reconstruction._variance_of(self.variable, kind)
+        spread = None if bare else self.reconstruction.variance_of(self.variable, kind)
         return series(
-            mean=self._field("mean"), variance=spread, observed=self._field("observed"), truth=true, draws=draws,
+            mean=self.field_of("mean"), variance=spread, observed=self.field_of("observed"), truth=true, draws=draws,
             sel=sel, **options,
         )  # fmt: skip
 
@@ -236,12 +244,12 @@ class Pictures:
         """
         from xgpfill.plotting import calibration
 
-        self._field("mean")  # refused without `variable` where there are several
+        self.field_of("mean")  # refused without `variable` where there are several
         return calibration(self.reconstruction, _one_of(truth, self.variable), variable=self.variable)
 
     # Inside
 
-    def _field(self, what: str) -> xr.DataArray:
+    def field_of(self, what: str) -> xr.DataArray:
         """One of the fields of one variable."""
         if what not in FIELDS:
             raise VariableError(f"There is no picture of {shown(what)}. Choose one of {listed(FIELDS)}.")
@@ -263,7 +271,7 @@ class Pictures:
     def _refuse_others(self, call: str, options: Mapping[str, Any], known: Sequence[str] = ()) -> None:
         """Refuse what neither a picture nor what draws it takes."""
         if options:
-            refuse_others(options, [*_arguments(getattr(type(self), call)), *known], self._field("mean"), call)
+            refuse_others(options, [*_arguments(getattr(type(self), call)), *known], self.field_of("mean"), call)
 
     @staticmethod
     def _frames(
@@ -272,6 +280,7 @@ class Pictures:
         """One step of every field (which may be a single one already), evaluated together, and its title."""
         import dask
 
+        require_named(sel, *fields)
         frames, title, moment = [], "", time
         for field in (selected(field, sel) for field in fields):
             require_one_field(field, call)

@@ -112,8 +112,8 @@ class Reconstruction(Estimate):
         kept = self._each(lambda name: self._kept(name, sd, days, distance))
         mean, variance, noise, observed, positions = self._parts_known()
         mean, variance = (None if field is None else _only(field, kept, mean) for field in (mean, variance))
-        context = replace(self.context, averager=None)
-        return type(self)(mean, variance, context)._with_parts((mean, variance, noise, observed, positions))
+        found = self._with_parts((mean, variance, noise, observed, positions))
+        return type(self)(found.mean, found.variance, replace(found.context, averager=None))
 
     def _kept(
         self, name: Hashable | None, sd: float | None, days: float | None, distance: float | None

@@ -216,7 +216,8 @@ class TileSolver:
         found = self.posterior(tile, seen).moments(points)
         amplitude = self.amplitude(points)
         mean = self.scaling.physical(found.mean, amplitude, self.scaling.mean_of(points))
-        return np.stack([mean, np.sqrt(found.variance) * (self.scaling.scale * amplitude)])
+        sd = np.hypot(np.sqrt(found.variance) * amplitude, self.scaling.mean_error_of(points))
+        return np.stack([mean, sd * self.scaling.scale])
 
     def means(self, tile: Tile, seen: Observations) -> FloatArray:
         """Posterior mean of each draw of the data, (draws, time, y, x), in data units."""

@@ -38,6 +38,22 @@ def selected(field: xr.DataArray, sel: Mapping[Hashable, Any] | None) -> xr.Data
         ) from None
 
 
+def require_named(sel: Mapping[Hashable, Any] | None, *fields: xr.DataArray) -> None:
+    """Refuse names in `sel` that no field has as a dimension or a coordinate: they would be ignored.
+
+    Raises
+    ------
+    DimensionError
+    """
+    known = {name for field in fields for name in (*field.dims, *field.coords)}
+    strange = [name for name in checked_sel(sel) if name not in known]
+    if strange:
+        raise DimensionError(
+            f"sel={shown(dict(sel or {}))}: there is no {strange[0]!r}. Choose among the dimensions "
+            f"{listed(fields[0].dims)}."
+        )
+
+
 def frame_dim(field: xr.DataArray) -> Hashable | None:
     """The dimension of time, where there are more than the two of a map, or the one of a list of places."""
     roles = roles_if_told(field)
