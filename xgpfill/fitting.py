@@ -45,8 +45,8 @@ from xgpfill.options import (
 from xgpfill.posterior.state import Halo, Record, Tile
 from xgpfill.results.fields import with_fields_of, with_levels_of
 from xgpfill.settings import Exact, Settings, Variational, as_settings, require_affordable
+from xgpfill.tiling.views.halo import check_tiles
 from xgpfill.tiling.views.screening import distances_where_large
-from xgpfill.tiling.views.sight import check_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,9 +8,9 @@ import torch
 from numpy.testing import assert_allclose
 from xgpfill.grid.points import Points
 from xgpfill.kernels import spec
-from xgpfill.vecchia import factor as vecchia
+from xgpfill.vecchia import preconditioner as vecchia
 from xgpfill.vecchia import scattered as module
-from xgpfill.vecchia.factor import VecchiaFactor
+from xgpfill.vecchia.preconditioner import VecchiaFactor
 from xgpfill.vecchia.scattered import ScatteredNeighbours
 from xgpfill.vecchia.shared import Shared
 

@@ -13,8 +13,8 @@ from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.operators.conjugate_gradients import conjugate_gradients
 from xgpfill.vecchia import static
-from xgpfill.vecchia.factor import Rows, VecchiaFactor
 from xgpfill.vecchia.local import Goals, Patches, local_conditionals, patches_of
+from xgpfill.vecchia.preconditioner import Rows, VecchiaFactor
 from xgpfill.vecchia.static import StaticFactor, conditionals, places_of_map
 
 from tests.linalg.lattices import LATTICES, crossed, neighbours_of, observed_on

@@ -19,7 +19,7 @@ from xgpfill.kernels.prior import Prior, Term
 from xgpfill.machine.threads import in_parts, on_threads, own_threads
 from xgpfill.operators.conjugate_gradients import conjugate_gradients
 from xgpfill.operators.lattice import LatticeOperator
-from xgpfill.vecchia.factor import VecchiaFactor
+from xgpfill.vecchia.preconditioner import VecchiaFactor
 
 from tests.linalg.lattices import crossed, every_cell, neighbours_of, observed_on
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova

@@ -11,7 +11,7 @@ from xgpfill.grid.points import Observations
 from xgpfill.kernels import spec
 from xgpfill.kernels.prior import Prior, Term
 from xgpfill.operators.conjugate_gradients import conjugate_gradients
-from xgpfill.vecchia.factor import VecchiaFactor
+from xgpfill.vecchia.preconditioner import VecchiaFactor
 
 from tests.linalg.lattices import LATTICES, crossed, neighbours_of, observed_on
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, anova, oracle_covariance, product

@@ -30,8 +30,8 @@ from xgpfill.operators.draws import PriorDraws
 from xgpfill.operators.lattice import LatticeOperator
 from xgpfill.settings import Iterative
 from xgpfill.vecchia import local, neighbours, static
-from xgpfill.vecchia.factor import VecchiaFactor
 from xgpfill.vecchia.local import Patches
+from xgpfill.vecchia.preconditioner import VecchiaFactor
 
 from tests import regimes
 

@@ -17,7 +17,7 @@ from xgpfill.kernels.reach import reach
 from xgpfill.tiling.memory import Limit
 from xgpfill.tiling.plan import MOST_BEYOND, plan_tiles, tapered
 from xgpfill.tiling.tiles import AxisTiles, TilePlan
-from xgpfill.tiling.views.sight import Sight
+from xgpfill.tiling.views.halo import Sight
 
 from tests import reference as ref
 from tests.problems import SPACE_KERNELS, TIME_KERNELS, lattice, product

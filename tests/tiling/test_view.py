@@ -25,9 +25,9 @@ from xgpfill.tiling.assemble import run_member, seen_by_tiles, tile_means
 from xgpfill.tiling.solve import TileSolver
 from xgpfill.tiling.tiles import AxisTiles, TilePlan
 from xgpfill.tiling.views.groups import GROWTH, MATTERS, MOST, SCREENED, SHARE, Alone, Groups, Lengths, grouped
+from xgpfill.tiling.views.halo import Sight
 from xgpfill.tiling.views.pyramid import Pyramid
 from xgpfill.tiling.views.screening import screening_distances
-from xgpfill.tiling.views.sight import Sight
 from xgpfill.tiling.views.view import View
 
 from tests.problems import anova, lattice, observed, oracle_covariance, product

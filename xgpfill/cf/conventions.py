@@ -1,6 +1,6 @@
 """What CF asks of an answer beside names and units: that it mentions no variable which is not there, and the like.
 
-Metadata Conventions 1.11, https://cfconventions.org; what answers are called is in :mod:`xgpfill.results.decoding`.
+Metadata Conventions 1.11, https://cfconventions.org; what answers are called is in :mod:`xgpfill.results.attributes`.
 """
 
 from __future__ import annotations

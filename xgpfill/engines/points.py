@@ -30,7 +30,7 @@ from xgpfill.operators.conjugate_gradients import conjugate_gradients
 from xgpfill.operators.draws import drawn_at, has_spectrum
 from xgpfill.operators.pairs import PairProducts
 from xgpfill.settings import Exact, Vecchia
-from xgpfill.vecchia.factor import VecchiaFactor
+from xgpfill.vecchia.preconditioner import VecchiaFactor
 from xgpfill.vecchia.scattered import ScatteredNeighbours
 from xgpfill.vecchia.shared import Shared, WithShared
 

@@ -25,9 +25,9 @@ from xgpfill.engines.base import Moments, require_few_jointly
 from xgpfill.grid.points import Points
 from xgpfill.machine.threads import own_threads
 from xgpfill.settings import Vecchia
-from xgpfill.vecchia.factor import VecchiaFactor, conditionals, regressed
 from xgpfill.vecchia.local import LEAST
 from xgpfill.vecchia.loops import backward, forward
+from xgpfill.vecchia.preconditioner import VecchiaFactor, conditionals, regressed
 from xgpfill.vecchia.scattered import ScatteredNeighbours, finite_scales
 from xgpfill.vecchia.shared import Shared
 

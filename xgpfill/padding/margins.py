@@ -17,7 +17,7 @@ from xgpfill.grid.metric import degrees_per
 from xgpfill.layout.axes import is_closed
 from xgpfill.layout.dims import Roles, roles_if_told
 from xgpfill.padding.coordinates import extended_coords, round_the_circle
-from xgpfill.results.decoding import dtype_of, kept_encoding, mean_attrs, without_flags
+from xgpfill.results.attributes import dtype_of, kept_encoding, mean_attrs, without_flags
 from xgpfill.words import units_of
 
 Dims = Iterable[Hashable] | Hashable | None

@@ -19,8 +19,8 @@ from xgpfill.grid.directions import one_after_another
 from xgpfill.metrics.averaging import require_on_cells
 from xgpfill.options import progress_bar, show_progress
 from xgpfill.posterior.amplitude import noise_variance
+from xgpfill.results.attributes import mean_attrs, positions_of, suffixed, variance_attrs
 from xgpfill.results.cells import Cells, averaged_dims, weights_of
-from xgpfill.results.decoding import mean_attrs, positions_of, suffixed, variance_attrs
 from xgpfill.results.estimate import Context
 from xgpfill.results.reconstruction import Reconstruction
 from xgpfill.tiling.assemble import node_of

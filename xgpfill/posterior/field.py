@@ -12,7 +12,7 @@ from xgpfill.options import progress_bar
 from xgpfill.posterior.amplitude import noise_variance
 from xgpfill.posterior.averages import Averager
 from xgpfill.posterior.summarising import summarised
-from xgpfill.results.decoding import decode, positions_of
+from xgpfill.results.attributes import decode, positions_of
 from xgpfill.results.estimate import Context
 from xgpfill.results.nearness import Nearness
 from xgpfill.results.reconstruction import Reconstruction

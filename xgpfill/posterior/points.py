@@ -21,7 +21,7 @@ from xgpfill.layout.targets import broadcast, points_at
 from xgpfill.options import show_progress
 from xgpfill.posterior.amplitude import noise_at
 from xgpfill.posterior.targets import TargetAverager, tile_of_targets
-from xgpfill.results.decoding import dtype_of, mean_attrs, positions_of, suffixed, variance_attrs
+from xgpfill.results.attributes import dtype_of, mean_attrs, positions_of, suffixed, variance_attrs
 from xgpfill.results.estimate import Context
 from xgpfill.results.nearness import Nearness
 from xgpfill.results.reconstruction import Reconstruction

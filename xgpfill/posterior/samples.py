@@ -12,7 +12,7 @@ from xgpfill.options import progress_bar
 from xgpfill.posterior.amplitude import canonical_amplitude, noise_at, noise_variance
 from xgpfill.posterior.points import answered, read_target
 from xgpfill.posterior.targets import tile_of_targets
-from xgpfill.results.decoding import sample_array
+from xgpfill.results.attributes import sample_array
 from xgpfill.settings import Vecchia
 from xgpfill.tiling.assemble import (
     everything,

@@ -21,7 +21,7 @@ from xgpfill.settings import Variational
 from xgpfill.tiling.memory import settings_of_all, tile_limit
 from xgpfill.tiling.plan import plan_tiles
 from xgpfill.tiling.solve import TileSolver
-from xgpfill.tiling.views.sight import Sight
+from xgpfill.tiling.views.halo import Sight
 from xgpfill.words import units_of
 
 if TYPE_CHECKING:

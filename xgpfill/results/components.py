@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from xgpfill.metrics.calibration import Intervals
-from xgpfill.results.decoding import Measure, suffixed, variance_attrs
+from xgpfill.results.attributes import Measure, suffixed, variance_attrs
 from xgpfill.results.reconstruction import Reconstruction
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from xgpfill.files import write_netcdf, write_zarr
 from xgpfill.metrics.calibration import NORMAL
 from xgpfill.metrics.scoring import check_variables, score_gaussian, score_vector
 from xgpfill.options import interruptible
+from xgpfill.results.attributes import bound_attrs, flags, standard_deviation, suffixed
 from xgpfill.results.datasetlike import DatasetLike
-from xgpfill.results.decoding import bound_attrs, flags, standard_deviation, suffixed
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable

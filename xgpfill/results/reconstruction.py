@@ -10,7 +10,7 @@ import xarray as xr
 from xgpfill.errors import DataError, XgpfillError, shown
 from xgpfill.options import interruptible
 from xgpfill.report import report
-from xgpfill.results.decoding import suffixed
+from xgpfill.results.attributes import suffixed
 from xgpfill.results.estimate import Estimate
 from xgpfill.results.grouping import Grouped, Groups
 from xgpfill.results.nearness import as_days, as_length

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xgpfill.kernels.prior import Prior
-    from xgpfill.results.decoding import Measure
+    from xgpfill.results.attributes import Measure
     from xgpfill.results.reconstruction import Reconstruction
 
 NOISES = ("noise", "noise_std", "noise_variance")

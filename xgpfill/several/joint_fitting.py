@@ -27,14 +27,14 @@ from xgpfill.learning.samples import in_memory_if_small
 from xgpfill.learning.steps import Course, Rules
 from xgpfill.model import FittedModel
 from xgpfill.posterior.state import Record
-from xgpfill.results.decoding import Measure
+from xgpfill.results.attributes import Measure
 from xgpfill.settings import as_settings
 from xgpfill.several.coupling import apart, coupled, tell_of_each_other
 from xgpfill.several.joint import FittedJoint, joint_names, side_by_side, standardised
 from xgpfill.several.variables import FittedDataset, own_arguments
 from xgpfill.several.vectors import free_name, own_attributes
+from xgpfill.tiling.views.halo import check_tiles
 from xgpfill.tiling.views.screening import distances_where_large
-from xgpfill.tiling.views.sight import check_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

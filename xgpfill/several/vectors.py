@@ -18,8 +18,8 @@ from xgpfill.errors import AlignmentError, DimensionError, VariableError, listed
 from xgpfill.layout.dims import COMPONENT, find_roles
 from xgpfill.metrics.scoring import same_units
 from xgpfill.options import interruptible
+from xgpfill.results.attributes import mean_attrs
 from xgpfill.results.components import by_component
-from xgpfill.results.decoding import mean_attrs
 from xgpfill.results.reconstruction import Reconstruction
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from xgpfill.kernels.shared import Shared
 from xgpfill.kernels.spec import TYPES
 from xgpfill.layout.dims import Roles
 from xgpfill.metrics.calibration import Calibration
-from xgpfill.results.decoding import Measure
+from xgpfill.results.attributes import Measure
 from xgpfill.settings import METHODS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 
 from xgpfill.errors import TooManyPointsError
 from xgpfill.tiling.views.groups import keeps_columns
-from xgpfill.tiling.views.sight import AXIS_NAMES, Sight, named_sizes
+from xgpfill.tiling.views.halo import AXIS_NAMES, Sight, named_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -22,7 +22,7 @@ from xgpfill.options import status_line
 from xgpfill.settings import Exact, Settings, Variational
 from xgpfill.tiling.kept import fingerprint
 from xgpfill.tiling.tiles import Tile, TilePlan, marks
-from xgpfill.tiling.views.sight import Sight
+from xgpfill.tiling.views.halo import Sight
 from xgpfill.tiling.views.view import View, groups_along
 
 if TYPE_CHECKING:

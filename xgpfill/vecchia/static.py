@@ -23,10 +23,10 @@ import torch
 from xgpfill.covariance.dense import cholesky
 from xgpfill.grid.lattice import MOST_PLACES
 from xgpfill.operators.tables import summed_nearby
-from xgpfill.vecchia.factor import Rows, VecchiaFactor
 from xgpfill.vecchia.local import local_conditionals
 from xgpfill.vecchia.loops import crossed
 from xgpfill.vecchia.neighbours import Neighbours
+from xgpfill.vecchia.preconditioner import Rows, VecchiaFactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ SHARE_OF_NEIGHBOURS, ENOUGH_NEIGHBOURS = 0.5, 32
 
 
 class StaticFactor:
-    """A preconditioner like :class:`~xgpfill.vecchia.factor.VecchiaFactor`, with the map of all times told apart.
+    """A preconditioner like `VecchiaFactor`, with the map of all times told apart.
 
     Parameters
     ----------

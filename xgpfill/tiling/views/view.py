@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from xgpfill.kernels.prior import Prior, Term
     from xgpfill.kernels.spec import Kernel
     from xgpfill.tiling.tiles import Tile, TilePlan
+    from xgpfill.tiling.views.halo import Sight
     from xgpfill.tiling.views.pyramid import By
-    from xgpfill.tiling.views.sight import Sight
 
     Slices = tuple[slice, ...]
 
