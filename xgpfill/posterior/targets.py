@@ -135,16 +135,16 @@ def _target_sums(
     found = np.stack([*np.zeros((2, columns.shape[1])), columns.sum(0), added])
     amplitude = np.broadcast_to(solver.amplitude(points), len(points))
     scale, seen = solver.scaling.scale, seen_by_tiles(solver, values, errors)
+    level = np.broadcast_to(solver.scaling.mean_of(points), len(points))
+    between = solver.scaling.mean_errors_of(points)  # where they lie between levels
     for tile, asked in _by_tile(solver.plan, cells, columns).items():
         batch = np.array(asked)
         posterior = solver.posterior(tile, seen(tile))
         used = np.flatnonzero(columns[:, batch].any(1))
         weights = columns[np.ix_(used, batch)] * amplitude[used, None]
         moments = posterior.averages(points.take(used), weights)
-        levels = np.broadcast_to(solver.scaling.mean_of(points), len(points)) @ columns[:, batch]
-        found[0, batch] = scale * (moments.mean + levels) + solver.scaling.shift * found[2, batch]
-        between = solver.scaling.mean_errors_of(points).T @ columns[:, batch]  # where they lie between levels
-        found[1, batch] = scale**2 * (moments.variance + np.square(between).sum(0))
+        found[0, batch] = scale * (moments.mean + level @ columns[:, batch]) + solver.scaling.shift * found[2, batch]
+        found[1, batch] = scale**2 * (moments.variance + np.square(between.T @ columns[:, batch]).sum(0))
     return found
 
 

@@ -11,7 +11,7 @@ from xgpfill.errors import DataError, XgpfillError, shown
 from xgpfill.options import interruptible
 from xgpfill.report import report
 from xgpfill.results.attributes import suffixed
-from xgpfill.results.estimate import Estimate
+from xgpfill.results.estimate import OF_EACH, Estimate
 from xgpfill.results.grouping import Grouped, Groups
 from xgpfill.results.nearness import as_days, as_length
 from xgpfill.results.pictures import Pictures
@@ -54,8 +54,7 @@ class Reconstruction(Estimate):
         )
         observed = xr.Dataset({n: r.context.observed for n, r in parts.items()})
         each: dict[str, Any] = {
-            what: {n: getattr(r.context, what) for n, r in parts.items()}
-            for what in ("noise", "model", "averager", "positions", "intervals", "nearness")
+            what: {n: getattr(r.context, what) for n, r in parts.items()} for what in OF_EACH if what != "observed"
         }
         if first.context.averager is None:
             each["averager"] = None
